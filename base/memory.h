@@ -1,0 +1,104 @@
+/*
+ * Seam one: a process's memory as an immutable picture.
+ *
+ * Behind it stands a copied live process, a core file, a saved image or a unit test's few bytes; nothing above it can
+ * tell which, knows a pid, or reads the process again. Addresses are the target's.
+ *
+ * A region is a run of addresses whose bytes lie contiguously in our own memory. Pages of anonymous memory that the target
+ * never touched read as zeros, as they do in the target. What could not be copied has no region: reading it fails.
+ *
+ * Read-only file mappings (code, string constants) are not copied while the target is stopped; they can't change. Their
+ * regions are born without bytes and filled piece by piece through `load` when somebody looks.
+ *
+ * Reading is safe from several threads at once.
+ */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct memory_region {
+	uint64_t start;       /* first address, page aligned */
+	uint64_t size;        /* bytes, a multiple of the page size unless a unit test made it */
+	const uint8_t *bytes; /* the copy, `size` bytes; owned by whoever made the memory */
+	uint32_t mapping;     /* index into the maps it was made from (symbols/maps.h), or MEMORY_NO_MAPPING */
+	bool lazy;            /* bytes come through memory.load */
+};
+
+#define MEMORY_NO_MAPPING UINT32_MAX
+#define MEMORY_HINTS 256
+
+struct memory {
+	struct memory_region *regions; /* sorted by start, disjoint */
+	size_t n_regions;
+	/* make [offset, offset + size) of a lazy region readable; false: it can't be had */
+	bool (*load)(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size);
+	void *context;                          /* of load */
+	_Atomic uint32_t hints[MEMORY_HINTS];   /* last region found, by address; private */
+};
+
+/* Make `memory` one over `n` regions, which stay the caller's; sorts them. */
+void memory_init(struct memory *memory, struct memory_region *regions, size_t n);
+
+/* The region that holds `address`, or NULL. */
+const struct memory_region *memory_find(const struct memory *memory, uint64_t address);
+
+/*
+ * The bytes [address, address + size) in place, or NULL when not all of them are there or they lie in two regions.
+ * Valid as long as the memory. size may not be 0.
+ */
+static inline const void *memory_at(const struct memory *memory, uint64_t address, uint64_t size)
+{
+	size_t hint = atomic_load_explicit(&memory->hints[(address >> 20) % MEMORY_HINTS], memory_order_relaxed);
+	const struct memory_region *region = hint < memory->n_regions ? &memory->regions[hint] : NULL;
+	if (!region || address - region->start >= region->size) {
+		region = memory_find(memory, address);
+		if (!region)
+			return NULL;
+	}
+	uint64_t offset = address - region->start;
+	if (size > region->size - offset)
+		return NULL;
+	if (region->lazy && !memory->load(memory, region, offset, size))
+		return NULL;
+	return region->bytes + offset;
+}
+
+/* Copy [address, address + size) to `out`, across regions that touch. False: not all of it is there, `out` is undefined. */
+bool memory_read(const struct memory *memory, uint64_t address, void *out, uint64_t size);
+
+/* One little-endian number; false: not there, *value is untouched. */
+static inline bool memory_u64(const struct memory *memory, uint64_t address, uint64_t *value)
+{
+	const void *at = memory_at(memory, address, sizeof(*value));
+	if (!at)
+		return memory_read(memory, address, value, sizeof(*value));
+	memcpy(value, at, sizeof(*value));
+	return true;
+}
+
+static inline bool memory_u32(const struct memory *memory, uint64_t address, uint32_t *value)
+{
+	const void *at = memory_at(memory, address, sizeof(*value));
+	if (!at)
+		return memory_read(memory, address, value, sizeof(*value));
+	memcpy(value, at, sizeof(*value));
+	return true;
+}
+
+static inline bool memory_u8(const struct memory *memory, uint64_t address, uint8_t *value)
+{
+	const void *at = memory_at(memory, address, sizeof(*value));
+	if (!at)
+		return false;
+	*value = *(const uint8_t *)at;
+	return true;
+}
+
+/*
+ * The NUL-terminated string at `address`, raw bytes, at most max - 1 of them, to out[max].
+ * False: nothing readable, or no NUL within max bytes (out then holds what fits, terminated).
+ */
+bool memory_string(const struct memory *memory, uint64_t address, char *out, size_t max);

@@ -1,0 +1,91 @@
+/*
+ * A sample: what a process held at one moment, by type. The value that travels from the heap to every face, file and socket.
+ *
+ * What was not measured is SAMPLE_UNKNOWN (-1), which is written as null in JSON and as an empty cell on a screen; it is never 0.
+ * All text is escaped (base/text.h) and owned by the sample. Samples are immutable once made and shared by reference count.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SAMPLE_UNKNOWN (-1)
+#define SAMPLE_MAX_GENERATIONS 3
+
+/* the process a sample is of; the same for all samples of one source unless the process execs */
+struct sample_target {
+	int64_t pid;
+	int64_t start_time_us; /* µs since the epoch */
+	const char *exe;
+	const char *const *cmdline; /* NULL-terminated */
+	const char *python;         /* "3.12.1" */
+	bool debug, free_threaded;
+	const char *layout; /* "builtin", "dwarf", "debug_offsets" */
+	int64_t rss;        /* bytes */
+};
+
+struct sample_snapshot {
+	const char *mode;     /* "quiet", "stop", "precopy", "nonblocking", "core", "image" */
+	bool consistent;
+	const char *coverage; /* "gc", "all" */
+	int64_t pause_us, elapsed_us, bytes_copied;
+};
+
+struct sample_generation {
+	int64_t count, threshold;
+	int64_t objects;     /* in the list now */
+	int64_t collections; /* so far; SAMPLE_UNKNOWN where the interpreter doesn't say */
+};
+
+struct sample_gc {
+	int64_t interpreter; /* its id */
+	bool enabled, collecting;
+	size_t n_generations;
+	struct sample_generation generations[SAMPLE_MAX_GENERATIONS];
+	int64_t permanent; /* objects in the permanent generation (gc.freeze) */
+};
+
+struct sample_totals {
+	int64_t objects, gc_objects;
+	int64_t bytes;      /* as sys.getsizeof */
+	int64_t refs;       /* of the objects that are not immortal */
+	int64_t immortal;   /* objects */
+	int64_t unreadable; /* objects seen but not readable */
+};
+
+/* one row of the table: the live objects of exactly this type */
+struct sample_type {
+	uint64_t address;     /* of the type object; with start_time_us of the process its identity */
+	const char *module;   /* "builtins" */
+	const char *qualname; /* "dict" */
+	int64_t count, gc_count, bytes;
+	int64_t refs, refs_max; /* sum and maximum of reference counts, immortals apart; refs_max 0 when all are immortal */
+	int64_t immortal;
+	int64_t owned; /* bytes of buffers its objects own beyond `bytes`; SAMPLE_UNKNOWN unless measured */
+};
+
+typedef struct sample {
+	int references; /* atomic; private to sample_ref and sample_unref */
+	int64_t time_us; /* µs since the epoch */
+	struct sample_target target;
+	struct sample_snapshot snapshot;
+	size_t n_gc;
+	struct sample_gc *gc;
+	struct sample_totals totals;
+	size_t n_types;
+	struct sample_type *types; /* sorted by bytes, largest first; equal ones by name, then address */
+	GStringChunk *strings;     /* owns all text above; sample_text() puts there */
+} sample_t;
+
+/* An empty sample with one reference; whoever makes it fills the fields and then calls sample_seal(). */
+sample_t *sample_new(void);
+/* Copy text into the sample, each different one once. */
+const char *sample_text(sample_t *sample, const char *text);
+/* Sort the types and compute nothing else; the sample is immutable from here on. */
+void sample_seal(sample_t *sample);
+sample_t *sample_ref(sample_t *sample);
+void sample_unref(sample_t *sample); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(sample_t, sample_unref)
+
+/* "module.qualname" as a person writes it: without "builtins." Free with g_free(). */
+char *sample_type_name(const struct sample_type *type);

@@ -1,0 +1,45 @@
+/*
+ * Seam two: where samples come from. A live process, a recording, and later a daemon on its socket stand behind it; the commands
+ * and screens see nothing else, so each works on all of them.
+ *
+ * A source is used by one thread at a time; samples it gave out are shared and immutable (sample_ref).
+ */
+#pragma once
+#include <glib.h>
+
+#include "daemon/analysis/sample.h"
+
+typedef struct source source_t;
+
+struct source_ops {
+	const char *name; /* "live", "recording" */
+	/*
+	 * Take or read the next sample; NULL with *error set: GONE when the target ended (or the recording is at its end). May block for
+	 * as long as a snapshot takes, never longer.
+	 */
+	sample_t *(*next)(source_t *source, GError **error);
+	/* Whether there can be a next sample. */
+	gboolean (*alive)(source_t *source);
+	void (*free)(source_t *source);
+};
+
+struct source {
+	const struct source_ops *ops;
+};
+
+static inline sample_t *source_next(source_t *source, GError **error)
+{
+	return source->ops->next(source, error);
+}
+
+static inline gboolean source_alive(source_t *source)
+{
+	return source->ops->alive(source);
+}
+
+static inline void source_free(source_t *source)
+{
+	if (source)
+		source->ops->free(source);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(source_t, source_free)

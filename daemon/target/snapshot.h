@@ -1,0 +1,95 @@
+/*
+ * A consistent copy of a live process, taken as briefly as possible.
+ *
+ * A `target` is an attached-to process: opened once, snapshot many times. Between snapshots nothing holds it: no ptrace
+ * attachment, no stop. Every snapshot is self-contained and immutable.
+ *
+ * The first law (manual, "What it does to the target") is kept here: nothing is written into the target but one register, rax of a
+ * thread that would see EINTR because we looked; it is never left stopped, also when this program is killed.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/memory.h"
+#include "symbols/interpreter.h"
+#include "symbols/maps.h"
+
+enum snapshot_mode { SNAPSHOT_QUIET, SNAPSHOT_STOP, SNAPSHOT_PRECOPY, SNAPSHOT_NONBLOCKING, SNAPSHOT_CORE, SNAPSHOT_IMAGE };
+
+/* what the copy is needed for; decides which memory is copied */
+enum snapshot_extent {
+	SNAPSHOT_HEAP, /* private writable memory without thread stacks: enough for a census */
+	SNAPSHOT_ALL,  /* with stacks and registers: enough to explain every reference */
+};
+
+struct snapshot_options {
+	enum snapshot_extent extent;
+	bool nonblocking; /* never stop the target; the copy may be inconsistent */
+};
+
+/* a thread of the target at the moment of the copy */
+struct snapshot_thread {
+	pid_t tid;
+	char state;              /* of /proc/PID/task/TID/stat before the stop: R, S, D, T… */
+	char name[16];           /* comm, raw bytes */
+	bool has_registers;
+	uint64_t registers[27];  /* struct user_regs_struct of x86-64, valid when has_registers */
+};
+
+/* how one mapping stands in memory, same index as snapshot.maps->mappings */
+struct snapshot_residence {
+	uint64_t resident; /* bytes present in RAM (Rss) */
+	uint64_t copied;   /* bytes in the snapshot */
+};
+
+typedef struct snapshot {
+	struct memory memory;
+	struct maps *maps;                    /* as they were at the copy */
+	struct snapshot_residence *residence; /* maps->n entries */
+	struct snapshot_thread *threads;
+	size_t n_threads;
+	enum snapshot_mode mode;
+	bool consistent;
+	int64_t time_us;        /* wall clock, µs since the epoch, at the copy */
+	int64_t pause_us;       /* from the first stopped thread to the last resumed; 0 in mode QUIET, -1 not measured */
+	int64_t elapsed_us;     /* from the request to the resumed target */
+	uint64_t bytes_copied;
+	uint64_t bytes_missing; /* present in the target, but could not be read */
+	uint64_t rss;           /* of the target, bytes */
+	struct snapshot_private *private; /* the copy's storage */
+} snapshot_t;
+
+void snapshot_free(snapshot_t *snapshot);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(snapshot_t, snapshot_free)
+
+typedef struct target target_t;
+
+/*
+ * Open process `pid`: check that it may be read, find its interpreter, keep a pidfd so that a reused pid is never taken for it.
+ * Errors: GONE, DENIED (cause and narrowest remedy), UNKNOWN, FAILED.
+ */
+target_t *target_open(pid_t pid, GError **error);
+void target_free(target_t *target);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(target_t, target_free)
+
+pid_t target_pid(const target_t *target);
+const interpreter_t *target_interpreter(const target_t *target);
+/* start of the process, µs since the epoch */
+int64_t target_start_time(const target_t *target);
+/* executable as the target sees it, escaped; "" unknown */
+const char *target_exe(const target_t *target);
+/* command line, escaped, NULL-terminated vector owned by the target */
+const char *const *target_cmdline(const target_t *target);
+
+/*
+ * Take a snapshot. May be called again and again, by one thread at a time. The storage of a freed snapshot is kept by the target for
+ * the next one, so that a view doesn't pay for fresh pages each time; free every snapshot before the target.
+ * Errors: GONE (the target ended or exec'ed: `exec` says so in the cause), DENIED, FAILED.
+ */
+snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *options, GError **error);
+
+/* Whether the target still runs (a zombie doesn't). Never blocks. */
+bool target_alive(const target_t *target);

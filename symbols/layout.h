@@ -1,0 +1,319 @@
+/*
+ * Where things are inside the structures of one CPython build: the only place that knows how versions differ.
+ *
+ * `struct py_layout` has an offset (bytes, little endian, 64 bit) for every field the program reads, and the shape: the few
+ * things that differ in kind and not in place. Nobody outside symbols/ compares versions; they look at offsets and shapes.
+ *
+ * The offsets come, in this order, from: the DWARF of the target's own interpreter (symbols/dwarf.h); _Py_DebugOffsets, which
+ * 3.13 and later carry (symbols/debug_offsets.h), laid over the built-in table; the built-in table of the minor version and
+ * build (symbols/layouts/, made by `make layouts` from DWARF). The shape always comes from the minor version's file.
+ *
+ * PY_ABSENT means that this build has no such field. It is never 0: offset 0 is a place.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PY_ABSENT UINT32_MAX
+
+/*
+ * FIELD(member, "Struct.path.to.field|alternative")   the offset of a field from the start of Struct
+ * SIZE(member, "Struct")                              sizeof
+ * Names are CPython's. Alternatives (other names of the same thing in other versions) are tried left to right.
+ */
+#define PY_LAYOUT_FIELDS(FIELD, SIZE)                                                                                  \
+	/* object header */                                                                                            \
+	SIZE(object_size, "PyObject")                                                                                  \
+	FIELD(ob_refcnt, "PyObject.ob_refcnt")                                                                         \
+	FIELD(ob_type, "PyObject.ob_type")                                                                             \
+	FIELD(ob_size, "PyVarObject.ob_size")                                                                          \
+	FIELD(ob_tid, "PyObject.ob_tid")                                                                               \
+	FIELD(ob_gc_bits, "PyObject.ob_gc_bits")                                                                       \
+	FIELD(ob_ref_local, "PyObject.ob_ref_local")                                                                   \
+	FIELD(ob_ref_shared, "PyObject.ob_ref_shared")                                                                 \
+	/* runtime */                                                                                                  \
+	SIZE(runtime_size, "_PyRuntimeState")                                                                          \
+	FIELD(runtime_interpreters_head, "_PyRuntimeState.interpreters.head")                                          \
+	FIELD(runtime_interpreters_main, "_PyRuntimeState.interpreters.main")                                          \
+	FIELD(runtime_finalizing, "_PyRuntimeState._finalizing|_PyRuntimeState.finalizing")                            \
+	FIELD(runtime_gc, "_PyRuntimeState.gc")                                                                        \
+	FIELD(runtime_gil, "_PyRuntimeState.ceval.gil")                                                                \
+	FIELD(runtime_tstate_current, "_PyRuntimeState.gilstate.tstate_current")                                       \
+	/* interpreter */                                                                                              \
+	SIZE(interp_size, "PyInterpreterState")                                                                        \
+	FIELD(interp_next, "PyInterpreterState.next")                                                                  \
+	FIELD(interp_tstate_head, "PyInterpreterState.threads.head|PyInterpreterState.tstate_head")                    \
+	FIELD(interp_id, "PyInterpreterState.id")                                                                      \
+	FIELD(interp_gc, "PyInterpreterState.gc")                                                                      \
+	FIELD(interp_gil, "PyInterpreterState.ceval.gil")                                                              \
+	FIELD(interp_modules, "PyInterpreterState.imports.modules|PyInterpreterState.modules")                         \
+	FIELD(interp_sysdict, "PyInterpreterState.sysdict")                                                            \
+	FIELD(interp_builtins, "PyInterpreterState.builtins")                                                          \
+	FIELD(interp_obmalloc, "PyInterpreterState.obmalloc")                                                          \
+	FIELD(interp_mimalloc, "PyInterpreterState.mimalloc")                                                          \
+	FIELD(interp_static_types, "PyInterpreterState.types.builtins.initialized|PyInterpreterState.types.builtins")  \
+	FIELD(interp_extension_types, "PyInterpreterState.types.for_extensions.initialized")                           \
+	FIELD(interp_unique_ids, "PyInterpreterState.unique_ids.table")                                                \
+	/* collector */                                                                                                \
+	SIZE(gc_size, "_gc_runtime_state")                                                                             \
+	FIELD(gc_enabled, "_gc_runtime_state.enabled")                                                                 \
+	FIELD(gc_generations, "_gc_runtime_state.generations|_gc_runtime_state.young")                                 \
+	FIELD(gc_generation0, "_gc_runtime_state.generation0")                                                         \
+	FIELD(gc_permanent, "_gc_runtime_state.permanent_generation")                                                  \
+	FIELD(gc_stats, "_gc_runtime_state.generation_stats")                                                          \
+	SIZE(gc_stats_entry_size, "gc_generation_stats")                                                               \
+	FIELD(gc_collecting, "_gc_runtime_state.collecting")                                                           \
+	SIZE(gc_head_size, "PyGC_Head")                                                                                \
+	SIZE(gc_generation_size, "gc_generation")                                                                      \
+	FIELD(gc_generation_threshold, "gc_generation.threshold")                                                      \
+	FIELD(gc_generation_count, "gc_generation.count")                                                              \
+	/* thread state */                                                                                             \
+	SIZE(tstate_size, "PyThreadState")                                                                             \
+	FIELD(tstate_prev, "PyThreadState.prev")                                                                       \
+	FIELD(tstate_next, "PyThreadState.next")                                                                       \
+	FIELD(tstate_interp, "PyThreadState.interp")                                                                   \
+	FIELD(tstate_frame, "PyThreadState.frame")                                                                     \
+	FIELD(tstate_cframe, "PyThreadState.cframe")                                                                   \
+	FIELD(tstate_current_frame, "PyThreadState.current_frame")                                                     \
+	FIELD(tstate_thread_id, "PyThreadState.thread_id")                                                             \
+	FIELD(tstate_native_thread_id, "PyThreadState.native_thread_id")                                               \
+	FIELD(tstate_datastack_chunk, "PyThreadState.datastack_chunk")                                                 \
+	FIELD(tstate_datastack_top, "PyThreadState.datastack_top")                                                     \
+	FIELD(tstate_refcounts, "_PyThreadStateImpl.refcounts.values")                                                 \
+	FIELD(tstate_refcounts_size, "_PyThreadStateImpl.refcounts.size")                                              \
+	FIELD(cframe_current_frame, "_PyCFrame.current_frame|CFrame.current_frame")                                    \
+	/* type */                                                                                                     \
+	SIZE(type_size, "PyTypeObject")                                                                                \
+	FIELD(tp_name, "PyTypeObject.tp_name")                                                                         \
+	FIELD(tp_basicsize, "PyTypeObject.tp_basicsize")                                                               \
+	FIELD(tp_itemsize, "PyTypeObject.tp_itemsize")                                                                 \
+	FIELD(tp_flags, "PyTypeObject.tp_flags")                                                                       \
+	FIELD(tp_traverse, "PyTypeObject.tp_traverse")                                                                 \
+	FIELD(tp_weaklistoffset, "PyTypeObject.tp_weaklistoffset")                                                     \
+	FIELD(tp_base, "PyTypeObject.tp_base")                                                                         \
+	FIELD(tp_dict, "PyTypeObject.tp_dict")                                                                         \
+	FIELD(tp_dictoffset, "PyTypeObject.tp_dictoffset")                                                             \
+	FIELD(tp_bases, "PyTypeObject.tp_bases")                                                                       \
+	FIELD(tp_mro, "PyTypeObject.tp_mro")                                                                           \
+	FIELD(tp_cache, "PyTypeObject.tp_cache")                                                                       \
+	FIELD(tp_subclasses, "PyTypeObject.tp_subclasses")                                                             \
+	FIELD(tp_weaklist, "PyTypeObject.tp_weaklist")                                                                 \
+	SIZE(heap_type_size, "PyHeapTypeObject")                                                                       \
+	FIELD(ht_name, "PyHeapTypeObject.ht_name")                                                                     \
+	FIELD(ht_slots, "PyHeapTypeObject.ht_slots")                                                                   \
+	FIELD(ht_qualname, "PyHeapTypeObject.ht_qualname")                                                             \
+	FIELD(ht_cached_keys, "PyHeapTypeObject.ht_cached_keys")                                                       \
+	FIELD(ht_module, "PyHeapTypeObject.ht_module")                                                                 \
+	/* dict */                                                                                                     \
+	SIZE(dict_size, "PyDictObject")                                                                                \
+	FIELD(ma_used, "PyDictObject.ma_used")                                                                         \
+	FIELD(ma_keys, "PyDictObject.ma_keys")                                                                         \
+	FIELD(ma_values, "PyDictObject.ma_values")                                                                     \
+	SIZE(dict_keys_size, "PyDictKeysObject")                                                                       \
+	FIELD(dk_refcnt, "PyDictKeysObject.dk_refcnt")                                                                 \
+	FIELD(dk_size, "PyDictKeysObject.dk_size")                                                                     \
+	FIELD(dk_log2_size, "PyDictKeysObject.dk_log2_size")                                                           \
+	FIELD(dk_log2_index_bytes, "PyDictKeysObject.dk_log2_index_bytes")                                             \
+	FIELD(dk_kind, "PyDictKeysObject.dk_kind")                                                                     \
+	FIELD(dk_usable, "PyDictKeysObject.dk_usable")                                                                 \
+	FIELD(dk_nentries, "PyDictKeysObject.dk_nentries")                                                             \
+	FIELD(dk_indices, "PyDictKeysObject.dk_indices")                                                               \
+	FIELD(dict_values_values, "PyDictValues.values")                                                               \
+	/* containers */                                                                                               \
+	SIZE(list_size, "PyListObject")                                                                                \
+	FIELD(list_ob_item, "PyListObject.ob_item")                                                                    \
+	FIELD(list_allocated, "PyListObject.allocated")                                                                \
+	SIZE(tuple_size, "PyTupleObject")                                                                              \
+	FIELD(tuple_ob_item, "PyTupleObject.ob_item")                                                                  \
+	SIZE(set_size, "PySetObject")                                                                                  \
+	FIELD(set_used, "PySetObject.used")                                                                            \
+	FIELD(set_mask, "PySetObject.mask")                                                                            \
+	FIELD(set_table, "PySetObject.table")                                                                          \
+	FIELD(set_smalltable, "PySetObject.smalltable")                                                                \
+	SIZE(set_entry_size, "setentry")                                                                               \
+	FIELD(set_entry_key, "setentry.key")                                                                           \
+	FIELD(set_entry_hash, "setentry.hash")                                                                         \
+	/* str, bytes, numbers */                                                                                      \
+	SIZE(ascii_size, "PyASCIIObject")                                                                              \
+	FIELD(str_length, "PyASCIIObject.length")                                                                      \
+	FIELD(str_hash, "PyASCIIObject.hash")                                                                          \
+	FIELD(str_state, "PyASCIIObject.state")                                                                        \
+	FIELD(str_wstr, "PyASCIIObject.wstr")                                                                          \
+	SIZE(compact_size, "PyCompactUnicodeObject")                                                                   \
+	FIELD(str_utf8_length, "PyCompactUnicodeObject.utf8_length")                                                   \
+	FIELD(str_utf8, "PyCompactUnicodeObject.utf8")                                                                 \
+	FIELD(str_wstr_length, "PyCompactUnicodeObject.wstr_length")                                                   \
+	SIZE(unicode_size, "PyUnicodeObject")                                                                          \
+	FIELD(str_data, "PyUnicodeObject.data")                                                                        \
+	SIZE(bytes_size, "PyBytesObject")                                                                              \
+	FIELD(bytes_ob_sval, "PyBytesObject.ob_sval")                                                                  \
+	SIZE(bytearray_size, "PyByteArrayObject")                                                                      \
+	FIELD(bytearray_alloc, "PyByteArrayObject.ob_alloc")                                                           \
+	FIELD(bytearray_ob_bytes, "PyByteArrayObject.ob_bytes")                                                        \
+	FIELD(bytearray_bytes_object, "PyByteArrayObject.ob_bytes_object")                                             \
+	SIZE(long_size, "PyLongObject|_longobject")                                                                    \
+	FIELD(long_tag, "PyLongObject.long_value.lv_tag|_longobject.long_value.lv_tag")                                \
+	FIELD(long_digit,                                                                                              \
+	      "PyLongObject.long_value.ob_digit|PyLongObject.ob_digit|_longobject.long_value.ob_digit|_longobject.ob_digit")   \
+	FIELD(float_ob_fval, "PyFloatObject.ob_fval")                                                                  \
+	/* functions, modules, descriptors */                                                                          \
+	FIELD(func_qualname, "PyFunctionObject.func_qualname")                                                         \
+	FIELD(cell_ref, "PyCellObject.ob_ref")                                                                         \
+	FIELD(md_dict, "PyModuleObject.md_dict")                                                                       \
+	FIELD(md_name, "PyModuleObject.md_name")                                                                       \
+	/* code */                                                                                                     \
+	SIZE(code_size, "PyCodeObject")                                                                                \
+	FIELD(co_argcount, "PyCodeObject.co_argcount")                                                                 \
+	FIELD(co_firstlineno, "PyCodeObject.co_firstlineno")                                                           \
+	FIELD(co_nlocals, "PyCodeObject.co_nlocals")                                                                   \
+	FIELD(co_stacksize, "PyCodeObject.co_stacksize")                                                               \
+	FIELD(co_nlocalsplus, "PyCodeObject.co_nlocalsplus")                                                           \
+	FIELD(co_filename, "PyCodeObject.co_filename")                                                                 \
+	FIELD(co_name, "PyCodeObject.co_name")                                                                         \
+	FIELD(co_qualname, "PyCodeObject.co_qualname")                                                                 \
+	FIELD(co_code, "PyCodeObject.co_code")                                                                         \
+	FIELD(co_cell2arg, "PyCodeObject.co_cell2arg")                                                                 \
+	FIELD(co_cellvars, "PyCodeObject.co_cellvars")                                                                 \
+	FIELD(co_freevars, "PyCodeObject.co_freevars")                                                                 \
+	FIELD(co_extra, "PyCodeObject.co_extra")                                                                       \
+	FIELD(co_opcache, "PyCodeObject.co_opcache")                                                                   \
+	FIELD(co_code_adaptive, "PyCodeObject.co_code_adaptive")                                                       \
+	/* frames and generators */                                                                                    \
+	SIZE(frame_size, "PyFrameObject|_frame")                                                                       \
+	FIELD(f_code, "PyFrameObject.f_code|_frame.f_code")                                                            \
+	FIELD(f_frame, "PyFrameObject.f_frame|_frame.f_frame")                                                         \
+	FIELD(f_localsplus, "PyFrameObject.f_localsplus|_frame.f_localsplus")                                          \
+	FIELD(f_frame_data, "PyFrameObject._f_frame_data|_frame._f_frame_data")                                        \
+	SIZE(iframe_size, "_PyInterpreterFrame")                                                                       \
+	FIELD(iframe_code, "_PyInterpreterFrame.f_executable|_PyInterpreterFrame.f_code")                              \
+	FIELD(iframe_previous, "_PyInterpreterFrame.previous")                                                         \
+	FIELD(iframe_owner, "_PyInterpreterFrame.owner")                                                               \
+	FIELD(iframe_localsplus, "_PyInterpreterFrame.localsplus")                                                     \
+	FIELD(gi_code, "PyGenObject.gi_code")                                                                          \
+	FIELD(gi_iframe, "PyGenObject.gi_iframe")                                                                      \
+	/* pymalloc: arena_object and pool_header have the same offsets in every version */                            \
+	FIELD(obmalloc_arenas, "_obmalloc_state.mgmt.arenas|struct _obmalloc_state.mgmt.arenas")                       \
+	FIELD(obmalloc_maxarenas, "_obmalloc_state.mgmt.maxarenas|struct _obmalloc_state.mgmt.maxarenas")              \
+	FIELD(obmalloc_raw_blocks, "_obmalloc_state.mgmt.raw_allocated_blocks")                                        \
+	/* mimalloc */                                                                                                 \
+	FIELD(mi_segment_slices, "mi_segment_t.slices|mi_segment_s.slices")                                            \
+	FIELD(mi_segment_slice_entries, "mi_segment_t.slice_entries|mi_segment_s.slice_entries")                       \
+	FIELD(mi_segment_info_slices, "mi_segment_t.segment_info_slices|mi_segment_s.segment_info_slices")             \
+	FIELD(mi_segment_kind, "mi_segment_t.kind|mi_segment_s.kind")                                                  \
+	FIELD(mi_segment_used, "mi_segment_t.used|mi_segment_s.used")                                                  \
+	SIZE(mi_page_size, "mi_page_t|mi_page_s")                                                                      \
+	FIELD(mi_page_slice_count, "mi_page_t.slice_count|mi_page_s.slice_count")                                      \
+	FIELD(mi_page_slice_offset, "mi_page_t.slice_offset|mi_page_s.slice_offset")                                   \
+	FIELD(mi_page_block_size, "mi_page_t.block_size|mi_page_s.block_size")                                         \
+	FIELD(mi_page_xblock_size, "mi_page_t.xblock_size|mi_page_s.xblock_size")                                      \
+	FIELD(mi_page_start, "mi_page_t.page_start|mi_page_s.page_start")                                              \
+	FIELD(mi_page_capacity, "mi_page_t.capacity|mi_page_s.capacity")                                               \
+	FIELD(mi_page_used, "mi_page_t.used|mi_page_s.used")                                                           \
+	FIELD(mi_page_free, "mi_page_t.free|mi_page_s.free")                                                           \
+	FIELD(mi_page_local_free, "mi_page_t.local_free|mi_page_s.local_free")                                         \
+	FIELD(mi_page_xthread_free, "mi_page_t.xthread_free|mi_page_s.xthread_free")                                   \
+	FIELD(mi_page_keys, "mi_page_t.keys|mi_page_s.keys")                                                           \
+	FIELD(mi_page_tag, "mi_page_t.heap_tag|mi_page_s.heap_tag")                                                    \
+	/* C types of the standard library with a __sizeof__ of their own; absent without DWARF of the extension */    \
+	FIELD(deque_size_marker, "dequeobject.maxlen")
+
+/* how a reference count is stored */
+enum py_refcount {
+	PY_REFCOUNT_PLAIN,    /* <= 3.11: 64 bits, no immortals */
+	PY_REFCOUNT_LOW32,    /* 3.12, 3.13: immortal when the low 32 bits are negative */
+	PY_REFCOUNT_FLAGS,    /* 3.14+: u32 count, u16 overflow, u16 flags; immortal when the count is negative */
+	PY_REFCOUNT_SPLIT,    /* 3.13t: local + shared >> 2, -1 when deferred */
+	PY_REFCOUNT_DEFERRED, /* 3.14t+: local + shared >> 2 - 2^60 when deferred + per-thread counts */
+};
+
+/* where the heads of the gc lists are */
+enum py_gc {
+	PY_GC_GLOBAL,      /* 3.6: *_PyGC_generation0 */
+	PY_GC_RUNTIME,     /* 3.7, 3.8: in _PyRuntime, one for the process */
+	PY_GC_INTERPRETER, /* 3.9+: in every interpreter */
+	PY_GC_NONE,        /* free-threaded: no lists, a bit in the object */
+};
+
+/* where an instance of a Python class keeps its attributes (CPython Objects/dictobject.c, typeobject.c) */
+enum py_attributes {
+	PY_ATTRIBUTES_DICTOFFSET,   /* <= 3.10: a dict pointer at tp_dictoffset */
+	PY_ATTRIBUTES_VALUES,       /* 3.11: values at -32, dict at -24 from the object, with TPFLAGS_MANAGED_DICT */
+	PY_ATTRIBUTES_TAGGED,       /* 3.12: one word at -24: odd = values + 1, even = dict or NULL */
+	PY_ATTRIBUTES_INLINE,       /* 3.13+: dict at managed_dict_offset, values behind the object */
+};
+
+/* how dict keys describe their own size */
+enum py_dict_keys {
+	PY_DICT_KEYS_SIZE, /* <= 3.10: dk_size slots, index width by size, entries of 24 bytes */
+	PY_DICT_KEYS_LOG2, /* 3.11+: dk_log2_size, dk_log2_index_bytes, dk_kind (0 general 24 bytes, 1 unicode, 2 split: 16 bytes) */
+};
+
+/* line numbers of a code object */
+enum py_lines {
+	PY_LINES_LNOTAB,   /* <= 3.9 */
+	PY_LINES_LINETABLE, /* 3.10 */
+	PY_LINES_LOCATIONS, /* 3.11+ */
+};
+
+/* where pymalloc keeps its arenas */
+enum py_obmalloc {
+	PY_OBMALLOC_STATIC,   /* <= 3.11: static arenas, maxarenas */
+	PY_OBMALLOC_EMBEDDED, /* 3.12: struct in the interpreter */
+	PY_OBMALLOC_POINTER,  /* 3.13+: pointer in the interpreter */
+};
+
+/* what differs in kind; filled by the minor version's file, never from DWARF */
+struct py_shape {
+	enum py_refcount refcount;
+	enum py_gc gc;
+	enum py_attributes attributes;
+	enum py_dict_keys dict_keys;
+	enum py_lines lines;
+	enum py_obmalloc obmalloc;
+	uint32_t pool_bytes, arena_bytes; /* of pymalloc; arena_bytes is the default, huge pages double it */
+	uint32_t block_alignment;         /* of pymalloc: 16, 8 in old 3.6 and 3.7.0-3 (found out on the live image) */
+	uint8_t str_interned_bits;        /* bit layout of PyASCIIObject.state: where `kind` starts */
+	uint8_t str_kind_shift, str_compact_shift, str_ascii_shift, str_ready_shift; /* 255: no such bit */
+	uint8_t generator_cleared;        /* gi_frame_state from which there is no frame; 255: none */
+	int32_t managed_dict_offset;      /* from the object; 0: no managed dicts */
+	int32_t managed_weakref_offset;   /* from the object; 0: none */
+	bool static_builtin_dicts;        /* 3.12+: dict and subclasses of static types are in the interpreter */
+	bool dicts_always_tracked;        /* 3.14+ */
+	bool gc_head_old_space_bit;       /* mask the low bits of gc_next (always harmless) */
+};
+
+struct py_layout {
+#define PY_MEMBER(member, path) uint32_t member;
+	PY_LAYOUT_FIELDS(PY_MEMBER, PY_MEMBER)
+#undef PY_MEMBER
+	struct py_shape shape;
+};
+
+/* one entry a member, in the order of the members, for everybody who fills, prints or compares layouts */
+struct py_layout_field {
+	const char *name; /* of the member */
+	const char *path; /* CPython's names, alternatives separated by | */
+	uint16_t position; /* offsetof(struct py_layout, member) */
+	bool is_size;
+};
+extern const struct py_layout_field py_layout_fields[];
+extern const size_t py_layout_n_fields;
+
+/* a built-in table: one minor version and build kind, from one interpreter's DWARF */
+struct py_builtin {
+	uint32_t version;  /* PY_VERSION_HEX of the interpreter it was made from */
+	uint8_t minor;     /* of 3.x */
+	bool debug, free_threaded, trace_refs;
+	const char *origin; /* which interpreter, in words */
+	const struct py_layout *layout;
+};
+
+/* The built-in table of 3.minor for this build kind, or NULL. `version` (PY_VERSION_HEX) picks where a minor has several. */
+const struct py_builtin *py_builtin_find(uint32_t version, bool debug, bool free_threaded, bool trace_refs);
+
+/* All of them, for `reftop version` and the tests. */
+const struct py_builtin *py_builtin_all(size_t *n);
+
+/* The shape of this version and build kind; false: unknown version. */
+bool py_shape_find(uint32_t version, bool free_threaded, struct py_shape *shape);
