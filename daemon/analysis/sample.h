@@ -77,10 +77,15 @@ typedef struct sample {
 	GStringChunk *strings;     /* owns all text above; sample_text() puts there */
 } sample_t;
 
-/* An empty sample with one reference; whoever makes it fills the fields and then calls sample_seal(). */
+/*
+ * An empty sample with one reference; whoever makes it fills the fields and then calls sample_seal(). What describes the target and
+ * the snapshot starts as SAMPLE_UNKNOWN and "", the totals at 0. `gc` and `types` are made with g_new() and belong to the sample.
+ */
 sample_t *sample_new(void);
 /* Copy text into the sample, each different one once. */
 const char *sample_text(sample_t *sample, const char *text);
+/* Copy a NULL-terminated vector of arguments to target.cmdline. */
+void sample_cmdline(sample_t *sample, const char *const *cmdline);
 /* Sort the types and compute nothing else; the sample is immutable from here on. */
 void sample_seal(sample_t *sample);
 sample_t *sample_ref(sample_t *sample);

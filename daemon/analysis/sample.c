@@ -1,0 +1,74 @@
+#include "daemon/analysis/sample.h"
+
+#include <string.h>
+
+sample_t *sample_new(void)
+{
+	sample_t *sample = g_new0(sample_t, 1);
+	sample->references = 1;
+	sample->strings = g_string_chunk_new(4096);
+	struct sample_target *target = &sample->target;
+	target->pid = target->start_time_us = target->rss = SAMPLE_UNKNOWN;
+	target->exe = target->python = target->layout = "";
+	target->cmdline = (const char *const *)g_new0(char *, 1);
+	struct sample_snapshot *snapshot = &sample->snapshot;
+	snapshot->mode = snapshot->coverage = "";
+	snapshot->pause_us = snapshot->elapsed_us = snapshot->bytes_copied = SAMPLE_UNKNOWN;
+	return sample;
+}
+
+const char *sample_text(sample_t *sample, const char *text)
+{
+	return g_string_chunk_insert_const(sample->strings, text);
+}
+
+void sample_cmdline(sample_t *sample, const char *const *cmdline)
+{
+	size_t n = g_strv_length((char **)cmdline);
+	const char **copy = g_new0(const char *, n + 1);
+	for (size_t i = 0; i < n; i++)
+		copy[i] = sample_text(sample, cmdline[i]);
+	g_free((gpointer)sample->target.cmdline);
+	sample->target.cmdline = copy;
+}
+
+static int type_compare(const void *a, const void *b)
+{
+	const struct sample_type *x = a, *y = b;
+	if (x->bytes != y->bytes)
+		return x->bytes < y->bytes ? 1 : -1;
+	int order = strcmp(x->module, y->module);
+	if (!order)
+		order = strcmp(x->qualname, y->qualname);
+	return order ? order : (x->address > y->address) - (x->address < y->address);
+}
+
+void sample_seal(sample_t *sample)
+{
+	if (sample->n_types)
+		qsort(sample->types, sample->n_types, sizeof(*sample->types), type_compare);
+}
+
+sample_t *sample_ref(sample_t *sample)
+{
+	g_atomic_int_inc(&sample->references);
+	return sample;
+}
+
+void sample_unref(sample_t *sample)
+{
+	if (!sample || !g_atomic_int_dec_and_test(&sample->references))
+		return;
+	g_free((gpointer)sample->target.cmdline);
+	g_free(sample->gc);
+	g_free(sample->types);
+	g_string_chunk_free(sample->strings);
+	g_free(sample);
+}
+
+char *sample_type_name(const struct sample_type *type)
+{
+	if (!*type->module || !strcmp(type->module, "builtins"))
+		return g_strdup(type->qualname);
+	return g_strconcat(type->module, ".", type->qualname, NULL);
+}
