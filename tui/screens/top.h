@@ -1,0 +1,37 @@
+/*
+ * The live view: the types of a process as a table that moves, with the verdict of what grows under it.
+ *
+ * It sees a source and its samples, nothing else, so it works on a live process and on a recording alike. Samples are taken by a
+ * thread of its own (tui/sampler.h); keys are answered while one is being taken. With `dump_screen` no terminal is touched: the
+ * same frame that curses would show is printed as plain text when the last sample is in.
+ */
+#pragma once
+#include <glib.h>
+
+#include "daemon/source/source.h"
+
+struct top_options {
+	gint64 interval_us;   /* between the starts of two samples; 0 = 1 s */
+	int iterations;       /* end after so many samples; 0 = until quit (with dump_screen: until the source's end) */
+	gboolean dump_screen; /* print the last screen as text to stdout, size from COLUMNS and LINES or 80x24 */
+	gboolean no_color;    /* --no-color; NO_COLOR is looked at here, too */
+	gboolean ascii;       /* no glyph outside ASCII; else decided by the locale */
+
+	const char *notice;   /* a line for the person, shown until the first key: "output goes to /tmp/…"; NULL none */
+	/*
+	 * How the target ended, in words ("exit status 1", "killed by signal 9"), asked once after the source said GONE; NULL: not
+	 * known. The answer is freed with g_free(). The function itself may be NULL.
+	 */
+	char *(*ended)(void *context);
+	void *ended_context;
+
+	const char *save_directory; /* where `s` puts samples; NULL = the current directory */
+	gint64 (*now)(void);        /* µs since the epoch; NULL = g_get_real_time. For tests. */
+};
+
+/*
+ * Run the view until the person quits, the iterations are done or, with dump_screen, the source ends. Takes over the source.
+ * Returns an exit status (manual, "Exit status"): 0 also when the target ended while it was watched. When not even the first
+ * sample could be had, the status of its error, which is then in *error. Needs a terminal on stdin and stdout unless dump_screen.
+ */
+int top_run(source_t *source, const struct top_options *options, GError **error);
