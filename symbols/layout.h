@@ -215,8 +215,60 @@
 	FIELD(mi_page_xthread_free, "mi_page_t.xthread_free|mi_page_s.xthread_free")                                   \
 	FIELD(mi_page_keys, "mi_page_t.keys|mi_page_s.keys")                                                           \
 	FIELD(mi_page_tag, "mi_page_t.heap_tag|mi_page_s.heap_tag")                                                    \
-	/* C types of the standard library with a __sizeof__ of their own; absent without DWARF of the extension */    \
-	FIELD(deque_size_marker, "dequeobject.maxlen")
+	/* states of static types, in the interpreter (3.12+) */                                                       \
+	SIZE(static_type_entry_size, "managed_static_type_state|static_builtin_state")                                 \
+	FIELD(static_type_type, "managed_static_type_state.type|static_builtin_state.type")                            \
+	FIELD(static_type_dict, "managed_static_type_state.tp_dict|static_builtin_state.tp_dict")                      \
+	FIELD(static_type_subclasses, "managed_static_type_state.tp_subclasses|static_builtin_state.tp_subclasses")    \
+	FIELD(static_type_weaklist, "managed_static_type_state.tp_weaklist|static_builtin_state.tp_weaklist")          \
+	/* what their __sizeof__ needs: types in C with one of their own. Their structs are private to a .c file, often of an */ \
+	/* extension module with a file (and DWARF) of its own in lib-dynload */                                       \
+	FIELD(deque_leftindex, "dequeobject.leftindex")                                                                \
+	FIELD(odict_fast_nodes_size, "_odictobject.od_fast_nodes_size|PyODictObject.od_fast_nodes_size")               \
+	FIELD(odict_first, "_odictobject.od_first|PyODictObject.od_first")                                             \
+	SIZE(odict_node_size, "_odictnode|_ODictNode")                                                                 \
+	FIELD(array_allocated, "arrayobject.allocated")                                                                \
+	FIELD(array_descr, "arrayobject.ob_descr")                                                                     \
+	FIELD(array_item, "arrayobject.ob_item")                                                                       \
+	FIELD(array_descr_itemsize, "arraydescr.itemsize")                                                             \
+	FIELD(bytesio_buf, "bytesio.buf")                                                                              \
+	FIELD(buffered_buffer, "buffered.buffer")                                                                      \
+	FIELD(buffered_buffer_size, "buffered.buffer_size")                                                            \
+	FIELD(pickler_memo, "PicklerObject.memo")                                                                      \
+	FIELD(pickler_output, "PicklerObject.output_buffer")                                                           \
+	SIZE(memo_table_size, "PyMemoTable")                                                                           \
+	SIZE(memo_entry_size, "PyMemoEntry")                                                                           \
+	FIELD(memo_table_allocated, "PyMemoTable.mt_allocated")                                                        \
+	FIELD(unpickler_memo, "UnpicklerObject.memo")                                                                  \
+	FIELD(unpickler_memo_size, "UnpicklerObject.memo_size")                                                        \
+	FIELD(unpickler_marks, "UnpicklerObject.marks")                                                                \
+	FIELD(unpickler_marks_size, "UnpicklerObject.marks_size")                                                      \
+	FIELD(unpickler_input_line, "UnpicklerObject.input_line")                                                      \
+	FIELD(unpickler_encoding, "UnpicklerObject.encoding")                                                          \
+	FIELD(unpickler_errors, "UnpicklerObject.errors")                                                              \
+	FIELD(struct_codes, "PyStructObject.s_codes")                                                                  \
+	SIZE(format_code_size, "formatcode|_formatcode")                                                               \
+	FIELD(decimal_flags, "PyDecObject.dec.flags")                                                                  \
+	FIELD(decimal_alloc, "PyDecObject.dec.alloc")                                                                  \
+	FIELD(combinations_r, "combinationsobject.r")                                                                  \
+	FIELD(cwr_r, "cwrobject.r")                                                                                    \
+	FIELD(permutations_pool, "permutationsobject.pool")                                                            \
+	FIELD(permutations_r, "permutationsobject.r")                                                                  \
+	FIELD(product_pools, "productobject.pools")                                                                    \
+	FIELD(element_extra, "ElementObject.extra")                                                                    \
+	SIZE(element_extra_size, "ElementObjectExtra")                                                                 \
+	FIELD(element_children, "ElementObjectExtra.children")                                                         \
+	FIELD(element_inline_children, "ElementObjectExtra._children")                                                 \
+	FIELD(element_allocated, "ElementObjectExtra.allocated")                                                       \
+	SIZE(stgdict_size, "StgDictObject")                                                                            \
+	FIELD(stgdict_format, "StgDictObject.format")                                                                  \
+	FIELD(stgdict_ndim, "StgDictObject.ndim")                                                                      \
+	FIELD(stgdict_length, "StgDictObject.length")                                                                  \
+	FIELD(stgdict_elements, "StgDictObject.ffi_type_pointer.elements")                                             \
+	SIZE(code_extra_size, "_PyCodeObjectExtra")                                                                    \
+	FIELD(code_extra_n, "_PyCodeObjectExtra.ce_size")                                                              \
+	FIELD(co_opcache_size, "PyCodeObject.co_opcache_size")                                                         \
+	SIZE(opcache_entry_size, "_PyOpcache")
 
 /* how a reference count is stored */
 enum py_refcount {
@@ -280,6 +332,8 @@ struct py_shape {
 	int32_t managed_weakref_offset;   /* from the object; 0: none */
 	bool static_builtin_dicts;        /* 3.12+: dict and subclasses of static types are in the interpreter */
 	bool dicts_always_tracked;        /* 3.14+ */
+	bool getsizeof_static_types_prefixed; /* 3.11, 3.12: sys.getsizeof adds a GC head to static types, which have none */
+	bool int_zero_has_digit;          /* sys.getsizeof(0) counts one digit (3.11.? and later; see the minor's file) */
 	bool gc_head_old_space_bit;       /* mask the low bits of gc_next (always harmless) */
 };
 
