@@ -33,9 +33,17 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libreftop.a
 
 units: $(UNITS)
 
--include $(OBJECTS:.o=.d) $(UNITS:=.d)
+# the built-in layout tables, from the interpreters at hand (symbols/layouts/)
+$(BUILD)/layouts: tools/layouts.c $(BUILD)/libreftop.a
+	@mkdir -p $(@D)
+	$(CC) $(STRICT) $(CFLAGS) -I. $(PKG_CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libreftop.a $(PKG_LIBS)
+
+layouts: $(BUILD)/layouts
+	tools/layouts.sh $(BUILD)/layouts
+
+-include $(OBJECTS:.o=.d) $(UNITS:=.d) $(BUILD)/layouts.d
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all clean units
+.PHONY: all clean units layouts

@@ -1,0 +1,73 @@
+/*
+ * CPython 3.13: inline values, the allocator behind a pointer; the first free-threaded builds (PEP 703).
+ *
+ * gc_generation is 4-aligned from 3.13.1-5 on, so the generations move from 24 to 20: gc_generation0 points to them in both.
+ */
+#include "symbols/layouts/layouts.h"
+
+#define SHAPE								\
+	{								\
+		.refcount = PY_REFCOUNT_LOW32,				\
+		.gc = PY_GC_INTERPRETER,				\
+		.attributes = PY_ATTRIBUTES_INLINE,			\
+		.dict_keys = PY_DICT_KEYS_LOG2,				\
+		.lines = PY_LINES_LOCATIONS,				\
+		.obmalloc = PY_OBMALLOC_POINTER,			\
+		.pool_bytes = 16u << 10,				\
+		.arena_bytes = 1u << 20,				\
+		.block_alignment = 16,					\
+		.str_interned_bits = 2,					\
+		.str_kind_shift = 2,					\
+		.str_compact_shift = 5,					\
+		.str_ascii_shift = 6,					\
+		.str_ready_shift = 255,					\
+		.generator_cleared = 4,					\
+		.managed_dict_offset = -24,				\
+		.managed_weakref_offset = -32,				\
+		.static_builtin_dicts = true,				\
+		.int_zero_has_digit = true,				\
+	}
+
+#define SHAPE_FREE_THREADED						\
+	{								\
+		.refcount = PY_REFCOUNT_SPLIT,				\
+		.gc = PY_GC_NONE,					\
+		.attributes = PY_ATTRIBUTES_INLINE,			\
+		.dict_keys = PY_DICT_KEYS_LOG2,				\
+		.lines = PY_LINES_LOCATIONS,				\
+		.obmalloc = PY_OBMALLOC_POINTER,			\
+		.pool_bytes = 16u << 10,				\
+		.arena_bytes = 1u << 20,				\
+		.block_alignment = 16,					\
+		.str_interned_bits = 2,					\
+		.str_kind_shift = 2,					\
+		.str_compact_shift = 5,					\
+		.str_ascii_shift = 6,					\
+		.str_ready_shift = 255,					\
+		.generator_cleared = 4,					\
+		.managed_dict_offset = -8,				\
+		.managed_weakref_offset = -16,				\
+		.static_builtin_dicts = true,				\
+		.int_zero_has_digit = true,				\
+	}
+
+static const struct py_shape shape = SHAPE;
+static const struct py_shape shape_free_threaded = SHAPE_FREE_THREADED;
+
+static const struct py_layout release = {
+	PY_NOTHING
+#include "symbols/layouts/py313_0.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_builtin builtins[] = {
+	{.version = PY_RELEASE(13, 0), .minor = 13, .origin = "3.13.0, release, pyenv", .layout = &release},
+};
+
+const struct py_minor py313 = {
+	.minor = 13,
+	.shape = &shape,
+	.free_threaded = &shape_free_threaded,
+	.builtins = builtins,
+	.n_builtins = G_N_ELEMENTS(builtins),
+};

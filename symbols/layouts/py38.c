@@ -1,0 +1,44 @@
+/*
+ * CPython 3.8: PyGC_Head is two words, low bits of _gc_prev are flags (Include/cpython/objimpl.h).
+ */
+#include "symbols/layouts/layouts.h"
+
+#define SHAPE								\
+	{								\
+		.refcount = PY_REFCOUNT_PLAIN,				\
+		.gc = PY_GC_RUNTIME,					\
+		.attributes = PY_ATTRIBUTES_DICTOFFSET,			\
+		.dict_keys = PY_DICT_KEYS_SIZE,				\
+		.lines = PY_LINES_LNOTAB,				\
+		.obmalloc = PY_OBMALLOC_STATIC,				\
+		.pool_bytes = 4u << 10,					\
+		.arena_bytes = 256u << 10,				\
+		.block_alignment = 16,					\
+		.str_interned_bits = 2,					\
+		.str_kind_shift = 2,					\
+		.str_compact_shift = 5,					\
+		.str_ascii_shift = 6,					\
+		.str_ready_shift = 7,					\
+		.generator_cleared = 255,				\
+		.managed_dict_offset = 0,				\
+		.managed_weakref_offset = 0,				\
+	}
+
+static const struct py_shape shape = SHAPE;
+
+static const struct py_layout release = {
+	PY_NOTHING
+#include "symbols/layouts/py38.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_builtin builtins[] = {
+	{.version = PY_RELEASE(8, 18), .minor = 8, .origin = "3.8.18, release, pyenv", .layout = &release},
+};
+
+const struct py_minor py38 = {
+	.minor = 8,
+	.shape = &shape,
+	.builtins = builtins,
+	.n_builtins = G_N_ELEMENTS(builtins),
+};
