@@ -6,44 +6,122 @@ PREFIX   ?= /usr/local
 PACKAGES := glib-2.0 gthread-2.0 json-glib-1.0 sqlite3 ncursesw libelf libdw
 STRICT   := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             -Wno-unused-parameter -Wimplicit-fallthrough -Werror=incompatible-pointer-types
-PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
-PKG_LIBS   = $(shell pkg-config --libs $(PACKAGES)) -lm
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
+SANITIZE := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 
 FLOORS   := base symbols daemon tui
 SOURCES  := $(shell find $(FLOORS) -name '*.c' | sort)
+ifeq ($(wildcard daemon/source/live.c),)
+SOURCES  := $(filter-out tui/commands/histo.c tui/commands/record.c,$(SOURCES))
+else
+STRICT   += -DHAVE_LIVE
+endif
+HEADERS  := $(shell find $(FLOORS) -name '*.h' | sort)
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY  := $(filter-out $(BUILD)/tui/main.o,$(OBJECTS))
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
+COMPLETIONS := $(BUILD)/reftop.bash $(BUILD)/reftop.zsh $(BUILD)/reftop.fish
 
-all: $(BUILD)/reftop
+# `make V=1` shows the commands
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@echo "  $(1) $(2)")
+
+all: $(BUILD)/reftop ## build the program (the default)
 
 $(BUILD)/reftop: $(OBJECTS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c | packages
 	@mkdir -p $(@D)
-	$(CC) $(STRICT) $(CFLAGS) -I. $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(STRICT) $(CFLAGS) -I. $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libreftop.a: $(LIBRARY)
-	rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libreftop.a
 	@mkdir -p $(@D)
-	$(CC) $(STRICT) $(CFLAGS) -I. $(PKG_CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libreftop.a $(PKG_LIBS)
+	$(call say,UNIT,$@)
+	$(Q)$(CC) $(STRICT) $(CFLAGS) -I. $(PKG_CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libreftop.a $(PKG_LIBS)
 
 units: $(UNITS)
+
+# what to do when a library isn't there, before the compiler tells it in its own words
+packages:
+	@pkg-config --exists $(PACKAGES) || { echo "a library is missing; 'make deps' installs what the build needs" >&2; exit 1; }
+
+deps: ## install what the build and the tests need (Debian)
+	@tools/deps.sh build check
+
+demo: ## start a small leaking Python program and watch it
+	@tools/deps.sh build demo
+	@$(MAKE) --no-print-directory -s all
+	@tools/demo.sh $(BUILD)/reftop
+
+check: ## build and run every test
+	@tools/deps.sh build check
+	@$(MAKE) --no-print-directory check-built
+
+check-built: all units floors manual-check
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/san CFLAGS="$(SANITIZE)" all units
+	prove --exec '' $(UNITS)
+	ASAN_OPTIONS=detect_leaks=1 prove --exec '' $(UNITS:$(BUILD)/%=$(BUILD)/san/%)
+	REFTOP=$(abspath $(BUILD)/reftop) REFTOP_SANITIZED=$(abspath $(BUILD)/san/reftop) python3 -m pytest -q -p no:cacheprovider tests/live
+
+floors: ## check that no floor includes from one above it
+	@awk -f tools/floors.awk $(SOURCES) $(HEADERS)
+
+bench: all units ## run the benchmarks
+	@tools/deps.sh build check
+	@for bench in tests/bench/*.py; do echo "== $$bench"; REFTOP=$(abspath $(BUILD)/reftop) python3 $$bench || exit 1; done
 
 # the built-in layout tables, from the interpreters at hand (symbols/layouts/)
 $(BUILD)/layouts: tools/layouts.c $(BUILD)/libreftop.a
 	@mkdir -p $(@D)
-	$(CC) $(STRICT) $(CFLAGS) -I. $(PKG_CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libreftop.a $(PKG_LIBS)
+	$(Q)$(CC) $(STRICT) $(CFLAGS) -I. $(PKG_CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libreftop.a $(PKG_LIBS)
 
-layouts: $(BUILD)/layouts
+layouts: $(BUILD)/layouts ## make the built-in layout tables again
 	tools/layouts.sh $(BUILD)/layouts
+
+manual: $(BUILD)/reftop ## make docs/manual.md again
+	$(BUILD)/reftop help --format markdown > docs/manual.md
+
+manual-check: $(BUILD)/reftop
+	@$(BUILD)/reftop help --format markdown | cmp -s - docs/manual.md || { echo "docs/manual.md is old: run 'make manual'" >&2; exit 1; }
+
+$(BUILD)/reftop.1: $(BUILD)/reftop
+	$(Q)$(BUILD)/reftop help --format man > $@
+
+$(BUILD)/reftop.bash $(BUILD)/reftop.zsh $(BUILD)/reftop.fish: $(BUILD)/reftop.%: $(BUILD)/reftop
+	$(Q)$(BUILD)/reftop help --format $* > $@
+
+install: all $(BUILD)/reftop.1 $(COMPLETIONS) ## install program, manual page and completions (PREFIX, DESTDIR)
+	install -D -m 755 $(BUILD)/reftop $(DESTDIR)$(PREFIX)/bin/reftop
+	install -D -m 644 $(BUILD)/reftop.1 $(DESTDIR)$(PREFIX)/share/man/man1/reftop.1
+	install -D -m 644 $(BUILD)/reftop.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/reftop
+	install -D -m 644 $(BUILD)/reftop.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_reftop
+	install -D -m 644 $(BUILD)/reftop.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/reftop.fish
+
+FORMATTED = $(shell find $(FLOORS) tools tests -name '*.[ch]')
+
+lint: ## formatting, clang-tidy, cppcheck
+	@tools/deps.sh build lint
+	clang-format --dry-run -Werror $(FORMATTED)
+	cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability --suppressions-list=.cppcheck \
+	         -D__x86_64__ -I. $(SOURCES)
+	clang-tidy --quiet $(SOURCES) -- $(STRICT) -I. $(PKG_CFLAGS)
+
+format: ## format the C files
+	clang-format -i $(FORMATTED)
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d) $(BUILD)/layouts.d
 
-clean:
-	rm -rf $(BUILD)
-
-.PHONY: all clean units layouts
+.PHONY: all units packages deps demo check check-built floors bench layouts manual manual-check install lint format clean help

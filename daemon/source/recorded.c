@@ -1,0 +1,50 @@
+#include "daemon/source/recorded.h"
+
+#include "base/error.h"
+#include "daemon/store/recording.h"
+
+struct recorded {
+	source_t source;
+	recording_t *recording;
+	int64_t last; /* number of the sample given out last; 0: none yet */
+};
+
+static sample_t *recorded_next(source_t *source, GError **error)
+{
+	struct recorded *recorded = (struct recorded *)source;
+	int64_t id = recording_after(recorded->recording, recorded->last);
+	if (!id) {
+		error_set(error, SOURCE_ERROR, REFTOP_ERROR_GONE, NULL, NULL, "the recording is at its end");
+		return NULL;
+	}
+	sample_t *sample = recording_load(recorded->recording, id, error);
+	if (sample)
+		recorded->last = id;
+	return sample;
+}
+
+static gboolean recorded_alive(source_t *source)
+{
+	struct recorded *recorded = (struct recorded *)source;
+	return recording_after(recorded->recording, recorded->last) != 0;
+}
+
+static void recorded_free(source_t *source)
+{
+	struct recorded *recorded = (struct recorded *)source;
+	recording_free(recorded->recording);
+	g_free(recorded);
+}
+
+static const struct source_ops recorded_ops = {"recording", recorded_next, recorded_alive, recorded_free};
+
+source_t *source_recorded_new(const char *path, GError **error)
+{
+	recording_t *recording = recording_open(path, error);
+	if (!recording)
+		return NULL;
+	struct recorded *recorded = g_new0(struct recorded, 1);
+	recorded->source.ops = &recorded_ops;
+	recorded->recording = recording;
+	return &recorded->source;
+}

@@ -1,0 +1,22 @@
+/* What the three files of the recording share: opening (recording.c), writing (recording_write.c), reading
+ * (recording_read.c). */
+#pragma once
+#include <sqlite3.h>
+
+#include "daemon/store/recording.h"
+
+#define RECORDING_STATEMENTS 8
+
+struct recording {
+	sqlite3 *db;
+	char *name;                                     /* the path, escaped */
+	sqlite3_stmt *statements[RECORDING_STATEMENTS]; /* of the writer or of the reader, prepared once */
+	int64_t target;                                 /* writer: row of `target` in use; 0: none yet */
+	GHashTable *types; /* writer: struct type_key -> row of `type`, for the target in use */
+};
+
+gboolean recording_execute(recording_t *recording, const char *sql);
+/* Set *error to "cannot <what> <name>" with SQLite's reason. */
+void recording_error(recording_t *recording, GError **error, const char *what);
+gboolean recording_prepare_writer(recording_t *recording);
+gboolean recording_prepare_reader(recording_t *recording);
