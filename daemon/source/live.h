@@ -6,6 +6,7 @@
 
 struct live_options {
 	gboolean nonblocking; /* --nonblocking */
+	gboolean gc_only;     /* only what the collector tracks: less to read, and what gc.get_objects() returns */
 };
 
 /* Errors as target_open() and heap_open() set them. */

@@ -1,0 +1,36 @@
+#include "daemon/heap/block.h"
+
+#include <glib.h>
+#include <string.h>
+
+#define FORBIDDEN     0xFD
+#define FORBIDDEN_OLD 0xFB
+
+bool block_is_hooked(const uint8_t *block)
+{
+	uint8_t forbidden = block[9];
+	if (forbidden != FORBIDDEN && forbidden != FORBIDDEN_OLD)
+		return false;
+	for (int i = 9; i < BLOCK_HOOK_PREFIX; i++) {
+		if (block[i] != forbidden)
+			return false;
+	}
+	return block[8] == 'o' || block[8] == 'm' || block[8] == 'r';
+}
+
+bool block_unhook(struct block *block)
+{
+	uint64_t exact;
+	if (block->size < BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX || !block_is_hooked(block->bytes))
+		return false;
+	memcpy(&exact, block->bytes, sizeof(exact));
+	exact = GUINT64_FROM_BE(exact);
+	if (exact > block->size - BLOCK_HOOK_PREFIX - BLOCK_HOOK_SUFFIX)
+		return false;
+	if (block->domain == BLOCK_ANY)
+		block->domain = block->bytes[8] == 'o' ? BLOCK_OBJECT : BLOCK_RAW;
+	block->address += BLOCK_HOOK_PREFIX;
+	block->bytes += BLOCK_HOOK_PREFIX;
+	block->size = exact;
+	return true;
+}

@@ -1,0 +1,45 @@
+/* A block of an allocator: what Python got for an object or for anything else. */
+#pragma once
+#include <stdint.h>
+
+/* what the allocator knows of a block's use */
+enum block_domain {
+	BLOCK_ANY,       /* nothing: an object or not */
+	BLOCK_RAW,       /* no object */
+	BLOCK_OBJECT,    /* PyObject_Malloc: an object, or (before 3.13t) anything small */
+	BLOCK_PLAIN,     /* an object without GC, right at the start */
+	BLOCK_GC,        /* a GC object, right at the start */
+	BLOCK_GC_PREFIX, /* a GC object behind 16 bytes for its dict and weak references */
+};
+
+struct block {
+	uint64_t address;     /* of the data: behind a debug hook's prefix if there is one */
+	const uint8_t *bytes; /* our copy of it */
+	uint64_t size;        /* of the data: the size class, or the exact size with debug hooks */
+	enum block_domain domain;
+};
+
+typedef void block_visit(void *context, const struct block *block);
+
+/* bytes and blocks of an allocator; parts of its pages */
+struct block_stats {
+	int64_t used_blocks, used_bytes;
+	int64_t free_bytes;      /* free blocks and headers of pools (pages) in use, and what was never handed out of them */
+	int64_t free_pool_bytes; /* pools (pages, slices) without a used block */
+	int64_t damaged;         /* pools whose header and chain of free blocks don't agree: torn or corrupt; taken as far as it goes */
+};
+
+#define BLOCK_HOOK_PREFIX 16
+#define BLOCK_HOOK_SUFFIX 8
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Whether the 16 bytes at `block` are a debug hook's prefix: size (big-endian), api id 'o', 'm' or 'r', and 7 times FORBIDDENBYTE (CPython
+ * Objects/obmalloc.c, _PyMem_DebugRawAlloc(); 0xFB up to 3.7, 0xFD since).
+ */
+bool block_is_hooked(const uint8_t *block);
+
+/* Step over the hook's prefix. False: it isn't one, or what it says doesn't fit. */
+bool block_unhook(struct block *block);

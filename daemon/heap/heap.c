@@ -1,0 +1,148 @@
+#include "daemon/heap/heap.h"
+
+#include <inttypes.h>
+
+#include "base/error.h"
+#include "daemon/heap/gc.h"
+#include "daemon/heap/type.h"
+
+/* Read one collector state; false when something of it isn't there. */
+static bool collector_read(const heap_t *heap, uint64_t state, struct heap_collector *collector)
+{
+	const struct py_layout *layout = heap->layout;
+	uint32_t enabled = 0, collecting = 0;
+	if (heap_has(layout->gc_enabled) && !memory_u32(heap->memory, state + layout->gc_enabled, &enabled))
+		return false;
+	if (heap_has(layout->gc_collecting) && !memory_u32(heap->memory, state + layout->gc_collecting, &collecting))
+		return false;
+	collector->enabled = enabled != 0;
+	collector->collecting = collecting != 0;
+	if (layout->shape.gc == PY_GC_NONE)
+		return true;
+
+	/* the pointer is right where the offset of the array drifted inside a minor version (3.13.0 and 3.13.5) */
+	uint64_t first = 0;
+	if (heap_has(layout->gc_generation0)) {
+		if (!memory_u64(heap->memory, state + layout->gc_generation0, &first))
+			return false;
+	} else {
+		first = state + layout->gc_generations;
+	}
+	collector->n_generations = HEAP_MAX_GENERATIONS;
+	for (size_t i = 0; i < HEAP_MAX_GENERATIONS; i++) {
+		struct heap_generation *generation = &collector->generations[i];
+		uint32_t count, threshold;
+		uint64_t collections;
+		generation->head = first + i * layout->gc_generation_size;
+		if (!memory_u32(heap->memory, generation->head + layout->gc_generation_count, &count) ||
+		    !memory_u32(heap->memory, generation->head + layout->gc_generation_threshold, &threshold))
+			return false;
+		generation->count = (int32_t)count;
+		generation->threshold = (int32_t)threshold;
+		generation->collections = -1;
+		if (heap_has(layout->gc_stats) && heap_has(layout->gc_stats_entry_size) &&
+		    memory_u64(heap->memory, state + layout->gc_stats + i * layout->gc_stats_entry_size, &collections))
+			generation->collections = (int64_t)collections;
+	}
+	if (heap_has(layout->gc_permanent))
+		collector->permanent = state + layout->gc_permanent;
+	return true;
+}
+
+/* Whether the list around `head` looks like one: its neighbours point back. */
+static bool list_plausible(const heap_t *heap, uint64_t head)
+{
+	uint64_t next, back;
+	if (!memory_u64(heap->memory, head, &next) || !memory_u64(heap->memory, (next & ~3ull) + 8, &back))
+		return false;
+	/* while a collection runs the back links hold reference counts */
+	return heap->collecting || (back & ~3ull) == head;
+}
+
+static bool collectors_read(heap_t *heap, GError **error)
+{
+	const struct py_layout *layout = heap->layout;
+	for (size_t i = 0; i < heap->n_interpreters; i++) {
+		struct heap_interpreter *interpreter = &heap->interpreters[i];
+		uint64_t state = interpreter->address + layout->interp_gc;
+		if (layout->shape.gc == PY_GC_RUNTIME)
+			state = heap->python->runtime + layout->runtime_gc;
+		if (layout->shape.gc == PY_GC_GLOBAL)
+			break;
+		if (!collector_read(heap, state, &interpreter->collector)) {
+			error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, "the collector's state isn't where the layout says", NULL,
+				  "cannot read the heap of CPython %s", heap->python->version_text);
+			return false;
+		}
+		heap->collecting |= interpreter->collector.collecting;
+		if (layout->shape.gc == PY_GC_RUNTIME)
+			break;
+	}
+	for (size_t i = 0; i < heap->n_interpreters; i++) {
+		const struct heap_collector *collector = &heap->interpreters[i].collector;
+		for (size_t j = 0; j < collector->n_generations; j++) {
+			if (list_plausible(heap, collector->generations[j].head))
+				continue;
+			g_autofree char *cause = g_strdup_printf("generation %zu at 0x%" PRIx64 " is no list; is this CPython patched?",
+								 j, collector->generations[j].head);
+			error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, cause,
+				  "install the interpreter's debug symbols, from which the layout is read",
+				  "the layout of CPython %s doesn't fit this process", heap->python->version_text);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* 3.6 has no _PyRuntime: the roots are statics of their own. */
+static uint64_t first_interpreter(const heap_t *heap)
+{
+	uint64_t where = heap->python->interp_head, first = 0;
+	if (heap->python->runtime)
+		where = heap->python->runtime + heap->layout->runtime_interpreters_head;
+	return memory_u64(heap->memory, where, &first) ? first : 0;
+}
+
+static bool interpreters_read(heap_t *heap, GError **error)
+{
+	g_autoptr(GArray) found = g_array_new(FALSE, TRUE, sizeof(struct heap_interpreter));
+	uint64_t address = first_interpreter(heap);
+	while (address && found->len < HEAP_MAX_INTERPRETERS) {
+		struct heap_interpreter interpreter = {.address = address, .id = found->len};
+		uint64_t id;
+		if (heap_has(heap->layout->interp_id) && memory_u64(heap->memory, address + heap->layout->interp_id, &id))
+			interpreter.id = (int64_t)id;
+		g_array_append_val(found, interpreter);
+		if (!memory_u64(heap->memory, address + heap->layout->interp_next, &address))
+			break;
+	}
+	if (!found->len) {
+		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, "the interpreter is starting, or has finished", "try again",
+			  "there is no interpreter state in this CPython %s", heap->python->version_text);
+		return false;
+	}
+	heap->n_interpreters = found->len;
+	heap->interpreters = (struct heap_interpreter *)g_array_free(g_steal_pointer(&found), FALSE);
+	return true;
+}
+
+heap_t *heap_open(const struct memory *memory, const interpreter_t *python, GError **error)
+{
+	g_autoptr(heap_t) heap = g_new0(heap_t, 1);
+	heap->memory = memory;
+	heap->python = python;
+	heap->layout = &python->layout;
+	heap->types = type_table_new();
+	if (!interpreters_read(heap, error) || !collectors_read(heap, error))
+		return NULL;
+	return g_steal_pointer(&heap);
+}
+
+void heap_free(heap_t *heap)
+{
+	if (!heap)
+		return;
+	type_table_free(heap->types);
+	g_free(heap->interpreters);
+	g_free(heap);
+}

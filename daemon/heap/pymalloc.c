@@ -1,0 +1,232 @@
+#include "daemon/heap/pymalloc.h"
+
+#include "daemon/heap/object.h"
+
+/* arena_object */
+#define ARENA_OBJECT_BYTES 48
+#define ARENA_ADDRESS 0
+#define ARENA_POOL_ADDRESS 8
+#define ARENA_TOTAL_POOLS 20
+/* pool_header */
+#define POOL_HEADER_BYTES 48
+#define POOL_COUNT 0
+#define POOL_FREE_BLOCK 8
+#define POOL_ARENA_INDEX 32
+#define POOL_SIZE_CLASS 36
+#define POOL_NEXT_OFFSET 40
+
+#define MAX_ARENAS (1u << 22)
+#define MAX_POOL_BYTES 65536
+#define MAX_BLOCKS (MAX_POOL_BYTES / 8)
+#define SMALLEST_BLOCK 8
+
+static int arena_compare(const void *a, const void *b)
+{
+	const struct arena *x = a, *y = b;
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+/* The arena_object array of one allocator state. */
+static bool arenas_read(const heap_t *heap, uint64_t array, uint32_t n, GArray *found)
+{
+	const struct py_shape *shape = &heap->layout->shape;
+	if (!array || n > MAX_ARENAS)
+		return n == 0 || !array;
+	for (uint32_t i = 0; i < n; i++) {
+		const uint8_t *entry = memory_at(heap->memory, array + (uint64_t)i * ARENA_OBJECT_BYTES, ARENA_OBJECT_BYTES);
+		if (!entry)
+			return false;
+		struct arena arena = {.start = load_u64(entry, ARENA_ADDRESS)};
+		uint32_t pools = load_u32(entry, ARENA_TOTAL_POOLS);
+		if (!arena.start)
+			continue;
+		arena.first_pool = (arena.start + shape->pool_bytes - 1) / shape->pool_bytes * shape->pool_bytes;
+		/* a build with huge pages has larger arenas: go by the number of pools */
+		arena.end = arena.first_pool + (uint64_t)pools * shape->pool_bytes;
+		arena.virgin = load_u64(entry, ARENA_POOL_ADDRESS);
+		if (!pools || pools > (1u << 16) || arena.virgin < arena.first_pool || arena.virgin > arena.end)
+			return false;
+		g_array_append_val(found, arena);
+	}
+	return true;
+}
+
+static bool state_read(const heap_t *heap, uint64_t state, struct pymalloc *pymalloc, GArray *found)
+{
+	const struct py_layout *layout = heap->layout;
+	uint64_t array, raw;
+	uint32_t n;
+	if (!memory_u64(heap->memory, state + layout->obmalloc_arenas, &array) ||
+	    !memory_u32(heap->memory, state + layout->obmalloc_maxarenas, &n))
+		return false;
+	if (heap_has(layout->obmalloc_raw_blocks) && memory_u64(heap->memory, state + layout->obmalloc_raw_blocks, &raw))
+		pymalloc->raw_blocks += (int64_t)raw;
+	return arenas_read(heap, array, n, found);
+}
+
+static bool all_arenas(const heap_t *heap, struct pymalloc *pymalloc, GArray *found)
+{
+	const struct py_layout *layout = heap->layout;
+	uint64_t array;
+	uint32_t n;
+	if (layout->shape.obmalloc == PY_OBMALLOC_STATIC) {
+		if (!heap->python->arenas)
+			return true;
+		return memory_u64(heap->memory, heap->python->arenas, &array) &&
+		       memory_u32(heap->memory, heap->python->maxarenas, &n) && arenas_read(heap, array, n, found);
+	}
+	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL); /* interpreters may share one state */
+	for (size_t i = 0; i < heap->n_interpreters; i++) {
+		uint64_t state = heap->interpreters[i].address + layout->interp_obmalloc;
+		if (!heap_has(layout->interp_obmalloc) || !heap_has(layout->obmalloc_arenas))
+			return true;
+		if (layout->shape.obmalloc == PY_OBMALLOC_POINTER && !memory_u64(heap->memory, state, &state))
+			return false;
+		if (!state || !g_hash_table_add(seen, (gpointer)state))
+			continue;
+		if (!state_read(heap, state, pymalloc, found))
+			return false;
+	}
+	return true;
+}
+
+static void merge_ranges(struct pymalloc *pymalloc)
+{
+	pymalloc->ranges = g_new(struct arena, pymalloc->n_arenas + 1);
+	for (size_t i = 0; i < pymalloc->n_arenas; i++) {
+		const struct arena *arena = &pymalloc->arenas[i];
+		struct arena *last = pymalloc->n_ranges ? &pymalloc->ranges[pymalloc->n_ranges - 1] : NULL;
+		if (last && last->end >= arena->start)
+			last->end = arena->end;
+		else
+			pymalloc->ranges[pymalloc->n_ranges++] = *arena;
+	}
+}
+
+/* All blocks have the hook's marks, or none has: look at the first block of the pools. */
+static bool find_debug_hooks(const heap_t *heap, const struct pymalloc *pymalloc)
+{
+	int with = 0, without = 0;
+	for (size_t i = 0; i < pymalloc->n_arenas && with + without < 64; i++) {
+		const struct arena *arena = &pymalloc->arenas[i];
+		for (uint64_t at = arena->first_pool; at < arena->virgin; at += heap->layout->shape.pool_bytes) {
+			const uint8_t *pool = memory_at(heap->memory, at, POOL_HEADER_BYTES + BLOCK_HOOK_PREFIX);
+			if (!pool || !load_u32(pool, POOL_COUNT))
+				continue;
+			if (block_is_hooked(pool + POOL_HEADER_BYTES))
+				with++;
+			else
+				without++;
+		}
+	}
+	return with > without;
+}
+
+bool pymalloc_open(heap_t *heap, struct pymalloc *pymalloc)
+{
+	memset(pymalloc, 0, sizeof(*pymalloc));
+	if (heap->layout->shape.gc == PY_GC_NONE)
+		return true;
+	g_autoptr(GArray) found = g_array_new(FALSE, FALSE, sizeof(struct arena));
+	if (!all_arenas(heap, pymalloc, found))
+		return false;
+	pymalloc->n_arenas = found->len;
+	pymalloc->arenas = (struct arena *)g_array_free(g_steal_pointer(&found), FALSE);
+	if (pymalloc->n_arenas)
+		qsort(pymalloc->arenas, pymalloc->n_arenas, sizeof(*pymalloc->arenas), arena_compare);
+	merge_ranges(pymalloc);
+	pymalloc->debug_hooks = find_debug_hooks(heap, pymalloc);
+	return true;
+}
+
+void pymalloc_clear(struct pymalloc *pymalloc)
+{
+	g_free(pymalloc->arenas);
+	g_free(pymalloc->ranges);
+	memset(pymalloc, 0, sizeof(*pymalloc));
+}
+
+bool pymalloc_owns(const struct pymalloc *pymalloc, uint64_t address)
+{
+	size_t low = 0, high = pymalloc->n_ranges;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (pymalloc->ranges[middle].start <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && address < pymalloc->ranges[low - 1].end;
+}
+
+/* Mark the free blocks of a pool; returns their number. */
+static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t pool_bytes, uint32_t size, uint32_t carved,
+			  uint8_t *is_free)
+{
+	uint64_t at = load_u64(pool, POOL_FREE_BLOCK);
+	uint32_t n = 0;
+	while (at) {
+		uint64_t offset = at - pool_address;
+		if (offset < POOL_HEADER_BYTES || offset + 8 > pool_bytes)
+			break;
+		uint32_t index = (uint32_t)(offset - POOL_HEADER_BYTES) / size;
+		if (index >= carved || POOL_HEADER_BYTES + (uint64_t)index * size != offset || is_free[index])
+			break;
+		is_free[index] = 1;
+		n++;
+		at = load_u64(pool, offset);
+	}
+	return n;
+}
+
+static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t pool_address, block_visit *visit, void *context,
+		      struct block_stats *stats)
+{
+	const struct py_shape *shape = &heap->layout->shape;
+	uint32_t pool_bytes = shape->pool_bytes;
+	const uint8_t *pool = memory_at(heap->memory, pool_address, pool_bytes);
+	if (!pool) {
+		stats->damaged++;
+		return;
+	}
+	uint32_t count = load_u32(pool, POOL_COUNT);
+	if (!count) {
+		stats->free_pool_bytes += pool_bytes;
+		return;
+	}
+	uint32_t size = (load_u32(pool, POOL_SIZE_CLASS) + 1) * shape->block_alignment;
+	uint32_t next = load_u32(pool, POOL_NEXT_OFFSET);
+	if (size < SMALLEST_BLOCK || size > 512 || next > pool_bytes + size || next < POOL_HEADER_BYTES) {
+		stats->damaged++;
+		return;
+	}
+	uint32_t carved = (MIN(next, pool_bytes) - POOL_HEADER_BYTES) / size;
+	uint8_t is_free[MAX_BLOCKS];
+	memset(is_free, 0, carved);
+	uint32_t n_free = count < carved ? mark_free(pool, pool_address, pool_bytes, size, carved, is_free) : 0;
+	if (carved - n_free != count)
+		stats->damaged++;
+	stats->used_blocks += carved - n_free;
+	stats->used_bytes += (int64_t)(carved - n_free) * size;
+	stats->free_bytes += pool_bytes - (int64_t)(carved - n_free) * size;
+	for (uint32_t i = 0; i < carved; i++) {
+		uint32_t offset = POOL_HEADER_BYTES + i * size;
+		struct block block = {pool_address + offset, pool + offset, size, BLOCK_ANY};
+		if (is_free[i])
+			continue;
+		/* a block without the hook's marks was allocated before they were put in place, or is being allocated now */
+		if (!pymalloc->debug_hooks || block_unhook(&block))
+			visit(context, &block);
+	}
+}
+
+void pymalloc_walk_arena(heap_t *heap, const struct pymalloc *pymalloc, const struct arena *arena, block_visit *visit,
+			 void *context, struct block_stats *stats)
+{
+	uint32_t pool_bytes = heap->layout->shape.pool_bytes;
+	if (!pool_bytes || pool_bytes > MAX_POOL_BYTES)
+		return;
+	for (uint64_t pool = arena->first_pool; pool < arena->virgin; pool += pool_bytes)
+		walk_pool(heap, pymalloc, pool, visit, context, stats);
+	stats->free_pool_bytes += (int64_t)(arena->end - arena->virgin);
+}

@@ -1,0 +1,68 @@
+#include "daemon/heap/str.h"
+
+#include "daemon/heap/object.h"
+#include "daemon/heap/type.h"
+
+#define NO_BIT 255
+#define MAX_LENGTH (1ull << 40)
+
+static bool state_bit(uint32_t state, uint8_t shift, bool when_absent)
+{
+	return shift == NO_BIT ? when_absent : (state >> shift & 1) != 0;
+}
+
+bool str_read(const heap_t *heap, uint64_t address, struct str *str)
+{
+	const struct py_layout *layout = heap->layout;
+	const uint8_t *bytes = address && address % 8 == 0 ? memory_at(heap->memory, address, layout->ascii_size) : NULL;
+	uint64_t flags;
+	if (!bytes || !memory_u64(heap->memory, object_type_address(layout, bytes) + layout->tp_flags, &flags) ||
+	    !(flags & PY_FLAG_UNICODE))
+		return false;
+	uint32_t state = load_u32(bytes, layout->str_state);
+	str->length = load_u64(bytes, layout->str_length);
+	str->kind = state >> layout->shape.str_kind_shift & 7;
+	str->compact = state_bit(state, layout->shape.str_compact_shift, true);
+	str->ascii = state_bit(state, layout->shape.str_ascii_shift, false);
+	str->data = 0;
+	if (str->kind == 3 || str->kind > 4 || str->length > MAX_LENGTH)
+		return false;
+	if (str->compact)
+		str->data = address + (str->ascii ? layout->ascii_size : layout->compact_size);
+	else if (str->kind)
+		memory_u64(heap->memory, address + layout->str_data, &str->data);
+	return true;
+}
+
+bool str_equals(const heap_t *heap, uint64_t address, const char *text)
+{
+	struct str str;
+	size_t length = strlen(text);
+	if (!str_read(heap, address, &str) || !str.ascii || str.length != length || !str.data)
+		return false;
+	const void *data = memory_at(heap->memory, str.data, length);
+	return data && memcmp(data, text, length) == 0;
+}
+
+char *str_text(const heap_t *heap, uint64_t address, uint64_t max)
+{
+	struct str str;
+	if (!str_read(heap, address, &str))
+		return NULL;
+	if (!str.length)
+		return g_strdup("");
+	if (!str.kind || !str.data)
+		return NULL;
+	uint64_t n = MIN(str.length, max);
+	g_autofree uint8_t *units = g_try_malloc(n * str.kind);
+	if (!units || !memory_read(heap->memory, str.data, units, n * str.kind))
+		return NULL;
+	g_autoptr(GString) text = g_string_sized_new(n + 1);
+	for (uint64_t i = 0; i < n; i++) {
+		uint32_t point = 0;
+		memcpy(&point, units + i * str.kind, str.kind);
+		/* lone surrogates and other things no UTF-8 can say */
+		g_string_append_unichar(text, g_unichar_validate(point) && point ? point : 0xfffd);
+	}
+	return g_string_free(g_steal_pointer(&text), FALSE);
+}

@@ -1,0 +1,329 @@
+#include "daemon/heap/type.h"
+
+#include "base/text.h"
+#include "daemon/heap/dict.h"
+#include "daemon/heap/object.h"
+#include "daemon/heap/size.h"
+#include "daemon/heap/str.h"
+
+#define MAX_NAME 1024        /* code points of a name that are kept */
+#define MAX_METATYPES 32     /* type of a type of a type … */
+#define MAX_MRO 4096
+#define MAX_LOADING 256      /* of types met while another is looked at; only a corrupt heap nests deeper */
+#define MISSES 4096          /* remembered addresses that are no types */
+#define MAX_TYPE_BYTES (1u << 30)
+
+struct slot {
+	uint64_t address; /* 0: empty */
+	struct type *type;
+};
+
+/* Open addressing over addresses; types are few and looked up for every object. */
+struct type_table {
+	struct slot *slots;
+	size_t mask;
+	GPtrArray *types;        /* owns struct type, in the order of discovery */
+	GStringChunk *strings;
+	int loading;             /* depth of load_type() */
+	uint64_t misses[MISSES]; /* a cache: the last address seen there that is no type */
+};
+
+static inline size_t hash_address(uint64_t address)
+{
+	return (size_t)((address >> 4) * 0x9e3779b97f4a7c15ull >> 20);
+}
+
+struct type_table *type_table_new(void)
+{
+	struct type_table *table = g_new0(struct type_table, 1);
+	table->mask = 1023;
+	table->slots = g_new0(struct slot, table->mask + 1);
+	table->types = g_ptr_array_new_with_free_func(g_free);
+	table->strings = g_string_chunk_new(4096);
+	return table;
+}
+
+void type_table_free(struct type_table *table)
+{
+	if (!table)
+		return;
+	g_free(table->slots);
+	g_ptr_array_unref(table->types);
+	g_string_chunk_free(table->strings);
+	g_free(table);
+}
+
+static struct slot *table_slot(struct type_table *table, uint64_t address)
+{
+	size_t i = hash_address(address) & table->mask;
+	while (table->slots[i].address && table->slots[i].address != address)
+		i = (i + 1) & table->mask;
+	return &table->slots[i];
+}
+
+static void table_insert(struct type_table *table, struct type *type)
+{
+	type->index = table->types->len;
+	g_ptr_array_add(table->types, type);
+	if (table->types->len * 2 > table->mask) {
+		struct slot *old = table->slots;
+		size_t n = table->mask + 1;
+		table->mask = n * 2 - 1;
+		table->slots = g_new0(struct slot, n * 2);
+		for (size_t i = 0; i < n; i++) {
+			if (old[i].address)
+				*table_slot(table, old[i].address) = old[i];
+		}
+		g_free(old);
+	}
+	*table_slot(table, type->address) = (struct slot){type->address, type};
+}
+
+size_t type_count(const heap_t *heap)
+{
+	return heap->types->types->len;
+}
+
+struct type *type_nth(const heap_t *heap, size_t index)
+{
+	return g_ptr_array_index(heap->types->types, index);
+}
+
+/*
+ * The entry of a static type in an interpreter's table of them: {type, …, tp_dict, tp_subclasses, tp_weaklist}. 3.12 has entries of
+ * 40 bytes with the dict at 16; from 3.13 one more word precedes it (CPython Include/internal/pycore_typeobject.h, managed_static_type_state).
+ */
+static uint64_t static_type_dict(const heap_t *heap, uint64_t table, uint64_t index, uint64_t type)
+{
+	const struct py_layout *layout = heap->layout;
+	uint64_t entry = table + index * layout->static_type_entry_size;
+	uint64_t owner, dict;
+	if (!memory_u64(heap->memory, entry + layout->static_type_type, &owner) || owner != type ||
+	    !memory_u64(heap->memory, entry + layout->static_type_dict, &dict))
+		return 0;
+	return dict;
+}
+
+uint64_t type_dict(heap_t *heap, const struct type *type)
+{
+	const struct py_layout *layout = heap->layout;
+	uint64_t dict = 0, index;
+	if (!memory_u64(heap->memory, type->address + layout->tp_dict, &dict))
+		return 0;
+	if (dict || !(type->flags & PY_FLAG_STATIC_BUILTIN) || !layout->shape.static_builtin_dicts)
+		return dict;
+	/* tp_subclasses holds the index + 1 of the type's state */
+	if (!memory_u64(heap->memory, type->address + layout->tp_subclasses, &index) || !index || index > 10000)
+		return 0;
+	uint64_t interpreter = heap->interpreters[0].address;
+	if (heap_has(layout->interp_static_types))
+		dict = static_type_dict(heap, interpreter + layout->interp_static_types, index - 1, type->address);
+	if (!dict && heap_has(layout->interp_extension_types))
+		dict = static_type_dict(heap, interpreter + layout->interp_extension_types, index - 1, type->address);
+	return dict;
+}
+
+static const char *intern_escaped(struct type_table *table, const char *raw)
+{
+	g_autofree char *escaped = text_escape(raw, strlen(raw));
+	return g_string_chunk_insert_const(table->strings, escaped);
+}
+
+/* type.__module__ and type.__qualname__ (CPython typeobject.c, type_module() and type_qualname()) */
+static void name_type(heap_t *heap, struct type *type)
+{
+	const struct py_layout *layout = heap->layout;
+	char raw[MAX_NAME] = "";
+	uint64_t name = 0;
+	memory_u64(heap->memory, type->address + layout->tp_name, &name);
+	memory_string(heap->memory, name, raw, sizeof(raw));
+	if (!(type->flags & PY_FLAG_HEAPTYPE)) {
+		char *dot = strrchr(raw, '.');
+		if (dot)
+			*dot = '\0';
+		type->module = intern_escaped(heap->types, dot ? raw : "builtins");
+		type->qualname = intern_escaped(heap->types, dot ? dot + 1 : raw);
+		return;
+	}
+	uint64_t qualname = 0;
+	g_autofree char *qualname_text = NULL, *module_text = NULL;
+	if (heap_has(layout->ht_qualname) && memory_u64(heap->memory, type->address + layout->ht_qualname, &qualname))
+		qualname_text = str_text(heap, qualname, MAX_NAME);
+	uint64_t module = dict_get(heap, type_dict(heap, type), "__module__");
+	if (module)
+		module_text = str_text(heap, module, MAX_NAME);
+	type->qualname = intern_escaped(heap->types, qualname_text ? qualname_text : raw);
+	type->module = intern_escaped(heap->types, module_text ? module_text : "");
+}
+
+/* The first class of the MRO that has a __sizeof__ of its own decides, as in an attribute look-up. */
+static void find_size_rule(heap_t *heap, struct type *type)
+{
+	uint64_t mro = 0, length = 0, item, items;
+	type->size = &size_of_object;
+	type->size_offset = type->basicsize;
+	if (!memory_u64(heap->memory, type->address + heap->layout->tp_mro, &mro) || !mro ||
+	    !memory_u64(heap->memory, mro + heap->layout->ob_size, &length))
+		return;
+	items = mro + heap->layout->tuple_ob_item;
+	length = MIN(length, MAX_MRO);
+	/* the roots first: each class then finds its own bases known, and nothing recurses far */
+	for (uint64_t i = length; i-- > 0;) {
+		if (memory_u64(heap->memory, items + 8 * i, &item) && item != type->address)
+			type_get(heap, item);
+	}
+	for (uint64_t i = 0; i < length; i++) {
+		if (!memory_u64(heap->memory, items + 8 * i, &item))
+			return;
+		struct type *class = item == type->address ? type : type_get(heap, item);
+		if (!class)
+			return;
+		if (class != type && class->size && class->size != &size_of_object) {
+			type->size = class->size;
+			type->size_offset = class->size_offset;
+			return;
+		}
+		if (class != type || !dict_get(heap, type_dict(heap, class), "__sizeof__"))
+			continue;
+		const struct size_rule *rule = size_rule_find(class->module, class->qualname);
+		if (!rule)
+			rule = class->base ? &size_unknown : &size_of_object;
+		type->size = rule;
+		return;
+	}
+}
+
+static enum type_kind find_kind(heap_t *heap, const struct type *type)
+{
+	static const struct {
+		uint64_t flag;
+		enum type_kind kind;
+	} by_flag[] = {
+		{PY_FLAG_DICT, TYPE_DICT},       {PY_FLAG_LIST, TYPE_LIST}, {PY_FLAG_TUPLE, TYPE_TUPLE},
+		{PY_FLAG_UNICODE, TYPE_ATOM},    {PY_FLAG_LONG, TYPE_ATOM}, {PY_FLAG_BYTES, TYPE_ATOM},
+		{PY_FLAG_TYPE, TYPE_TYPE},
+	};
+	static const struct {
+		const char *module, *qualname;
+		enum type_kind kind;
+	} by_name[] = {
+		{"builtins", "set", TYPE_SET},     {"builtins", "frozenset", TYPE_SET}, {"builtins", "frozendict", TYPE_DICT},
+		{"builtins", "float", TYPE_ATOM},  {"builtins", "complex", TYPE_ATOM},  {"collections", "deque", TYPE_DEQUE},
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(by_flag); i++) {
+		if (type->flags & by_flag[i].flag)
+			return by_flag[i].kind;
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(by_name); i++) {
+		if (strcmp(type->qualname, by_name[i].qualname) == 0 && strcmp(type->module, by_name[i].module) == 0)
+			return by_name[i].kind;
+	}
+	const struct type *base = type->base ? type_get(heap, type->base) : NULL;
+	return base ? base->kind : TYPE_PLAIN;
+}
+
+static uint32_t prefix_of(const struct py_layout *layout, uint64_t flags)
+{
+	uint32_t prefix = 0;
+	if ((flags & PY_FLAG_HAVE_GC) && layout->shape.gc != PY_GC_NONE)
+		prefix += layout->gc_head_size;
+	uint64_t managed = 0;
+	if (layout->shape.managed_dict_offset)
+		managed |= PY_FLAG_MANAGED_DICT;
+	if (layout->shape.managed_weakref_offset)
+		managed |= PY_FLAG_MANAGED_WEAKREF;
+	if (flags & managed)
+		prefix += 16;
+	return prefix;
+}
+
+static struct type *load_type(heap_t *heap, uint64_t address, int depth);
+
+static struct type *get_type(heap_t *heap, uint64_t address, int depth)
+{
+	struct type_table *table = heap->types;
+	struct slot *slot = table_slot(table, address);
+	if (slot->address)
+		return slot->type;
+	uint64_t *miss = &table->misses[hash_address(address) % MISSES];
+	if (*miss == address || !address)
+		return NULL;
+	if (table->loading > MAX_LOADING)
+		return NULL;
+	table->loading++;
+	struct type *type = load_type(heap, address, depth);
+	table->loading--;
+	if (!type)
+		*miss = address;
+	return type;
+}
+
+struct type *type_get(heap_t *heap, uint64_t address)
+{
+	return get_type(heap, address, 0);
+}
+
+static struct type *load_type(heap_t *heap, uint64_t address, int depth)
+{
+	const struct py_layout *layout = heap->layout;
+	if (depth > MAX_METATYPES || address % 8)
+		return NULL;
+	const uint8_t *bytes = memory_at(heap->memory, address, layout->type_size);
+	if (!bytes)
+		return NULL;
+	uint64_t flags = load_u64(bytes, layout->tp_flags);
+	int64_t basicsize = load_i64(bytes, layout->tp_basicsize);
+	int64_t itemsize = load_i64(bytes, layout->tp_itemsize);
+	uint64_t metatype = load_u64(bytes, layout->ob_type);
+	if (!(flags & PY_FLAG_READY) || basicsize < (int64_t)layout->object_size || basicsize > MAX_TYPE_BYTES || itemsize < 0 ||
+	    itemsize > MAX_TYPE_BYTES)
+		return NULL;
+	char name[MAX_NAME];
+	if (!memory_string(heap->memory, load_u64(bytes, layout->tp_name), name, sizeof(name)) && strlen(name) < MAX_NAME - 1)
+		return NULL;
+	if (metatype == address) {
+		/* `type` itself */
+		if (!(flags & PY_FLAG_TYPE) || strcmp(name, "type") != 0)
+			return NULL;
+	} else {
+		struct type *meta = get_type(heap, metatype, depth + 1);
+		if (!meta || !(meta->flags & PY_FLAG_TYPE))
+			return NULL;
+	}
+
+	struct type *type = g_new0(struct type, 1);
+	type->address = address;
+	type->flags = flags;
+	type->basicsize = (uint32_t)basicsize;
+	type->itemsize = (uint32_t)itemsize;
+	type->base = load_u64(bytes, layout->tp_base);
+	type->prefix = prefix_of(layout, flags);
+	type->kind = TYPE_PLAIN;
+	table_insert(heap->types, type);
+	name_type(heap, type);
+	find_size_rule(heap, type);
+	type->kind = find_kind(heap, type);
+	return type;
+}
+
+bool object_at(heap_t *heap, uint64_t address, struct object *object)
+{
+	if (address % 8)
+		return false;
+	const struct memory_region *region = memory_find(heap->memory, address);
+	if (!region)
+		return false;
+	uint64_t available = region->size - (address - region->start);
+	const uint8_t *bytes = available < heap->layout->object_size
+				       ? NULL
+				       : memory_at(heap->memory, address, heap->layout->object_size);
+	if (!bytes)
+		return false;
+	struct type *type = type_get(heap, object_type_address(heap->layout, bytes));
+	if (!type || available < type->basicsize)
+		return false;
+	if (region->lazy && !memory_at(heap->memory, address, type->basicsize))
+		return false;
+	*object = (struct object){.address = address, .bytes = bytes, .available = available, .type = type};
+	return true;
+}
