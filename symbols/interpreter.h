@@ -45,6 +45,8 @@ struct interpreter_access {
 	void *context;
 	interpreter_read *read;
 	interpreter_open *open;
+	/* an open descriptor of a file by its path in the target's root (separate debug files), or -1 with errno; may be NULL */
+	int (*open_path)(void *context, const char *path);
 };
 
 /*

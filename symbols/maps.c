@@ -296,3 +296,20 @@ int maps_open(pid_t pid, const struct mapping *mapping)
 		errno = number;
 	return fd;
 }
+
+int maps_open_path(pid_t pid, const char *path)
+{
+	struct stat status;
+	if (path[0] != '/') {
+		errno = ENOENT;
+		return -1;
+	}
+	g_autofree char *inside = g_strdup_printf("/proc/%d/root%s", (int)pid, path);
+	int fd = file_open(inside);
+	if (fd >= 0 && (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))) {
+		close(fd);
+		errno = EINVAL;
+		return -1;
+	}
+	return fd;
+}

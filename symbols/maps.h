@@ -42,3 +42,6 @@ const struct mapping *maps_find(const struct maps *maps, uint64_t address);
  * Nothing of it is ever executed.
  */
 int maps_open(pid_t pid, const struct mapping *mapping);
+
+/* The same for a file by its absolute path as process `pid` sees it (/proc/PID/root/<path>). */
+int maps_open_path(pid_t pid, const char *path);

@@ -1,0 +1,204 @@
+/*
+ * interpreter_find() on every CPython at hand: pyenv's, Debian's, and those of other Debian suites under .cache/ (run by chroot).
+ * The interpreter prints its own truth: the version, the build, id(type).
+ */
+#include <fcntl.h>
+#include <glob.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "symbols/interpreter.h"
+#include "symbols/validate.h"
+
+static const char truth[] =
+	"import sys, sysconfig\n"
+	"print(sys.hexversion, int(hasattr(sys, 'gettotalrefcount')), int(bool(sysconfig.get_config_var('Py_GIL_DISABLED'))),\n"
+	"      int(hasattr(sys, 'getobjects') and sys.version_info < (3, 13)), id(type), id(sys.__dict__))\n"
+	"sys.stdout.flush()\n"
+	"sys.stdin.read()\n";
+
+struct child {
+	pid_t pid;
+	int in; /* close to end it */
+	unsigned version, debug, free_threaded, trace_refs;
+	uint64_t type, sysdict;
+};
+
+static bool child_start(struct child *child, const char *root, const char *python)
+{
+	int in[2], out[2];
+	g_assert_cmpint(pipe2(in, O_CLOEXEC), ==, 0);
+	g_assert_cmpint(pipe2(out, O_CLOEXEC), ==, 0);
+	child->pid = fork();
+	if (!child->pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (root && (chroot(root) || chdir("/")))
+			_exit(126);
+		dup2(in[0], 0);
+		dup2(out[1], 1);
+		execl(python, python, "-I", "-S", "-c", truth, NULL);
+		_exit(127);
+	}
+	close(in[0]);
+	close(out[1]);
+	child->in = in[1];
+	FILE *stream = fdopen(out[0], "r");
+	int n = fscanf(stream, "%u %u %u %u %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT, &child->version, &child->debug,
+		       &child->free_threaded, &child->trace_refs, &child->type, &child->sysdict);
+	fclose(stream);
+	return n == 6;
+}
+
+static void child_end(struct child *child)
+{
+	close(child->in);
+	g_assert_cmpint(waitpid(child->pid, NULL, 0), ==, child->pid);
+}
+
+static bool child_read(void *context, uint64_t address, void *out, uint64_t size)
+{
+	struct iovec to = {out, size}, from = {(void *)(uintptr_t)address, size};
+	const struct child *child = context;
+	return process_vm_readv(child->pid, &to, 1, &from, 1, 0) == (ssize_t)size;
+}
+
+static int child_open(void *context, const struct mapping *mapping)
+{
+	return maps_open(((const struct child *)context)->pid, mapping);
+}
+
+static int child_open_path(void *context, const char *path)
+{
+	return maps_open_path(((const struct child *)context)->pid, path);
+}
+
+static const char *origin_name(enum layout_origin origin)
+{
+	return origin == LAYOUT_DWARF ? "dwarf" : origin == LAYOUT_DEBUG_OFFSETS ? "debug offsets" : "builtin";
+}
+
+static void check_interpreter(struct child *child, const char *name)
+{
+	struct interpreter_access access = {child, child_read, child_open, child_open_path};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(maps_t) maps = maps_read(child->pid, &error);
+	g_assert_no_error(error);
+	gint64 before = g_get_monotonic_time();
+	g_autoptr(interpreter_t) found = interpreter_find(maps, &access, &error);
+	gint64 took = g_get_monotonic_time() - before;
+	if (child->version >> 16 < 0x306) {
+		g_assert_error(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN);
+		g_assert_true(g_str_has_prefix(error->message, "CPython 2.7.18 is not supported"));
+		return;
+	}
+	g_assert_no_error(error);
+	g_test_message("%s: CPython %s%s%s%s, %s, %s, bias %#lx, runtime %#lx, arenas %#lx %#lx, %ld us", name, found->version_text,
+		       found->debug ? " debug" : "", found->free_threaded ? " free-threaded" : "",
+		       found->trace_refs ? " trace refs" : "", origin_name(found->origin), found->path, found->bias,
+		       found->runtime, found->arenas, found->maxarenas, (long)took);
+	g_assert_cmphex(found->version, ==, child->version);
+	g_assert_cmpuint(found->debug, ==, child->debug);
+	g_assert_cmpuint(found->free_threaded, ==, child->free_threaded);
+	g_assert_cmpuint(found->trace_refs, ==, child->trace_refs);
+	g_assert_cmphex(found->type_type, ==, child->type);
+	g_assert_true(access_is_a(&access, &found->layout, child->sysdict, "dict"));
+	uint64_t arenas, interp, sysdict;
+	if (found->layout.shape.obmalloc == PY_OBMALLOC_STATIC) {
+		g_assert_true(found->arenas && access_u64(&access, found->arenas, &arenas) && arenas);
+		uint32_t maxarenas;
+		g_assert_true(found->maxarenas && access_u32(&access, found->maxarenas, &maxarenas));
+		g_assert_cmpuint(maxarenas, >=, 16);
+		g_assert_cmpuint(maxarenas & (maxarenas - 1), ==, 0);
+	}
+	if (found->layout.shape.gc == PY_GC_GLOBAL)
+		g_assert_true(access_u64(&access, found->interp_head, &interp));
+	else
+		g_assert_true(access_u64(&access, found->runtime + found->layout.runtime_interpreters_head, &interp));
+	g_assert_true(access_u64(&access, interp + found->layout.interp_sysdict, &sysdict));
+	g_assert_cmphex(sysdict, ==, child->sysdict);
+	char minor[16];
+	g_snprintf(minor, sizeof(minor), "%u.%u", child->version >> 24, child->version >> 16 & 0xff);
+	g_assert_cmpstr(interpreter_guess(maps), ==, minor);
+}
+
+struct place {
+	char *root; /* NULL: ours */
+	char *python;
+};
+
+static void test_interpreter(const void *data)
+{
+	const struct place *place = data;
+	struct child child;
+	if (place->root && geteuid()) {
+		g_test_skip("only root can chroot");
+		return;
+	}
+	if (!child_start(&child, place->root, place->python)) {
+		child_end(&child);
+		g_test_skip("this interpreter doesn't start here");
+		return;
+	}
+	check_interpreter(&child, place->python);
+	child_end(&child);
+}
+
+static void add(const char *root, const char *pattern)
+{
+	g_autofree char *full = g_strconcat(root ? root : "", pattern, NULL);
+	glob_t found;
+	if (glob(full, GLOB_TILDE, NULL, &found))
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		struct place *place = g_new0(struct place, 1);
+		if (g_str_has_suffix(found.gl_pathv[i], "-config") || g_str_has_suffix(found.gl_pathv[i], "m") ||
+		    (root && g_str_has_suffix(found.gl_pathv[i], "-dbg"))) {
+			g_free(place);
+			continue;
+		}
+		place->root = g_strdup(root);
+		place->python = g_strdup(found.gl_pathv[i] + (root ? strlen(root) : 0));
+		g_autofree char *name = g_strdup_printf("/symbols/interpreter%s", found.gl_pathv[i]);
+		g_test_add_data_func(name, place, test_interpreter);
+	}
+	globfree(&found);
+}
+
+static void test_not_python(void)
+{
+	struct child child = {.pid = getpid()};
+	struct interpreter_access access = {&child, child_read, child_open, child_open_path};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(maps_t) maps = maps_read(getpid(), NULL);
+	g_assert_null(interpreter_find(maps, &access, &error));
+	g_assert_error(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN);
+	g_assert_true(g_str_has_prefix(error->message, "not a Python process"));
+	g_assert_null(interpreter_guess(maps));
+	g_autoptr(maps_t) none = maps_parse("", 0, NULL);
+	g_clear_error(&error);
+	g_assert_null(interpreter_find(none, &access, &error));
+	g_assert_error(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/symbols/interpreter/not python", test_not_python);
+	add(NULL, "~/.pyenv/versions/*/bin/python[23].?");
+	add(NULL, "~/.pyenv/versions/*/bin/python3.??");
+	add(NULL, "/usr/bin/python3.[0-9]*");
+	glob_t roots;
+	g_autofree char *cache = g_build_filename(g_get_current_dir(), ".cache/rootfs-*", NULL);
+	if (!glob(cache, 0, NULL, &roots))
+		for (size_t i = 0; i < roots.gl_pathc; i++)
+			if (!g_str_has_suffix(roots.gl_pathv[i], ".apt"))
+				add(roots.gl_pathv[i], "/usr/bin/python3.[0-9]*");
+	return g_test_run();
+}
