@@ -17,6 +17,11 @@ SOURCES  := $(filter-out tui/commands/histo.c tui/commands/record.c,$(SOURCES))
 else
 STRICT   += -DHAVE_LIVE
 endif
+ifeq ($(wildcard tui/screens/top.c),)
+SOURCES  := $(filter-out tui/commands/top.c,$(SOURCES))
+else
+STRICT   += -DHAVE_TOP
+endif
 HEADERS  := $(shell find $(FLOORS) -name '*.h' | sort)
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY  := $(filter-out $(BUILD)/tui/main.o,$(OBJECTS))

@@ -13,8 +13,8 @@ static int run_nothing(const struct options *options, GError **error)
 static const struct command plain = {
 	.name = "plain",
 	.synopsis = "-p PID",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_LIMIT, OPTION_JSON, OPTION_CSV,
-					    OPTION_QUIET, OPTION_END},
+	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_LIMIT, OPTION_JSON,
+					    OPTION_CSV, OPTION_QUIET, OPTION_END},
 	.max_arguments = 1,
 	.run = run_nothing,
 };
@@ -27,12 +27,12 @@ static const struct command starter = {
 	.run = run_nothing,
 };
 
-#define PARSE(command, options, error, ...)                                                                                    \
-	({                                                                                                                     \
-		char *words[] = {"command", __VA_ARGS__, NULL};                                                                \
-		char **argv = g_memdup2(words, sizeof(words));                                                                 \
-		g_ptr_array_add(kept, argv);                                                                                   \
-		command_parse(command, (int)G_N_ELEMENTS(words) - 1, argv, options, error);                                    \
+#define PARSE(command, options, error, ...)                                                                            \
+	({                                                                                                             \
+		char *words[] = {"command", __VA_ARGS__, NULL};                                                        \
+		char **argv = g_memdup2(words, sizeof(words));                                                         \
+		g_ptr_array_add(kept, argv);                                                                           \
+		command_parse(command, (int)G_N_ELEMENTS(words) - 1, argv, options, error);                            \
 	})
 
 static GPtrArray *kept; /* options point into argv */
@@ -69,17 +69,17 @@ static void test_program(void)
 	g_assert_cmpint(options.pid, ==, 0);
 }
 
-#define REFUSED(command, what, ...)                                                                                            \
-	G_STMT_START                                                                                                           \
-	{                                                                                                                      \
-		struct options options;                                                                                        \
-		g_autoptr(GError) error = NULL;                                                                                \
-		g_assert_false(PARSE(command, &options, &error, __VA_ARGS__));                                                 \
-		g_assert_error(error, FACE_ERROR, REFTOP_ERROR_USAGE);                                                         \
-		g_assert_nonnull(strstr(error->message, what));                                                                \
-		g_auto(GStrv) lines = g_strsplit(error->message, "\n", -1);                                                    \
-		g_assert_cmpuint(g_strv_length(lines), <=, 3);                                                                 \
-	}                                                                                                                      \
+#define REFUSED(command, what, ...)                                                                                    \
+	G_STMT_START                                                                                                   \
+	{                                                                                                              \
+		struct options options;                                                                                \
+		g_autoptr(GError) error = NULL;                                                                        \
+		g_assert_false(PARSE(command, &options, &error, __VA_ARGS__));                                         \
+		g_assert_error(error, FACE_ERROR, REFTOP_ERROR_USAGE);                                                 \
+		g_assert_nonnull(strstr(error->message, what));                                                        \
+		g_auto(GStrv) lines = g_strsplit(error->message, "\n", -1);                                            \
+		g_assert_cmpuint(g_strv_length(lines), <=, 3);                                                         \
+	}                                                                                                              \
 	G_STMT_END
 
 static void test_bad(void)
@@ -152,7 +152,8 @@ static void test_tables(void)
 	for (int id = 1; id < OPTION_COUNT; id++)
 		for (int other = id + 1; other < OPTION_COUNT; other++) {
 			g_assert_cmpstr(option_entries[id].name, !=, option_entries[other].name);
-			g_assert_false(option_entries[id].letter && option_entries[id].letter == option_entries[other].letter);
+			g_assert_false(option_entries[id].letter &&
+				       option_entries[id].letter == option_entries[other].letter);
 		}
 	g_assert_null(manual_topic("nothing"));
 	g_assert_null(command_find("nothing"));

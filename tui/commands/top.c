@@ -1,0 +1,117 @@
+/* `reftop top`, which is also `reftop PID` and `reftop -- PROGRAM`: the live view (tui/screens/top.h). */
+#include <unistd.h>
+
+#include "base/error.h"
+#include "daemon/source/live.h"
+#include "tui/commands/commands.h"
+#include "tui/program.h"
+#include "tui/screens/top.h"
+
+#define START_US (20 * G_USEC_PER_SEC) /* a program may be a script that starts the interpreter in the end */
+#define RETRY_US 20000
+
+/* Whether an interpreter may still come up after this error: what isn't one yet is UNKNOWN, half of one may fail in
+ * other ways. */
+static gboolean may_start(const GError *error)
+{
+	return error->code == REFTOP_ERROR_UNKNOWN || error->code == REFTOP_ERROR_FAILED ||
+	       error->code == REFTOP_ERROR_GONE;
+}
+
+/* Open the program once its interpreter is up. Nothing is ever run in it to learn that. */
+static source_t *wait_for_interpreter(program_t *program, const struct live_options *live, GError **error)
+{
+	gint64 end = g_get_monotonic_time() + START_US;
+	for (;;) {
+		g_autoptr(GError) problem = NULL;
+		source_t *source = source_live_new(program_pid(program), live, &problem);
+		if (source)
+			return source;
+		g_autofree char *ended = program_ended(program);
+		if (ended) {
+			g_autofree char *fix = g_strdup_printf("its output is in %s", program_log(program));
+			error_set(error, FACE_ERROR, REFTOP_ERROR_GONE, ended, fix,
+				  "%s ended before it could be watched", program_name(program));
+			return NULL;
+		}
+		if (!may_start(problem) || g_get_monotonic_time() > end) {
+			g_propagate_error(error, g_steal_pointer(&problem));
+			return NULL;
+		}
+		g_usleep(RETRY_US);
+	}
+}
+
+static char *ended(void *context)
+{
+	return program_ended(context);
+}
+
+static void say_end(program_t *program)
+{
+	g_autofree char *how = program_ended(program);
+	if (how)
+		g_printerr("reftop: %s ended: %s\n", program_name(program), how);
+	else
+		g_printerr("reftop: %s goes on as process %d\n", program_name(program), (int)program_pid(program));
+	g_printerr("  output: %s\n", program_log(program));
+}
+
+static int watch(const struct options *options, pid_t pid, program_t *program, GError **error)
+{
+	struct live_options live = {.nonblocking = options->nonblocking};
+	source_t *source = program ? wait_for_interpreter(program, &live, error) : source_live_new(pid, &live, error);
+	if (!source)
+		return REFTOP_ERROR_FAILED;
+	g_autofree char *notice = program ? g_strdup_printf("output goes to %s", program_log(program)) : NULL;
+	const struct top_options top = {
+		.interval_us = options->interval_us,
+		.iterations = (int)options->iterations,
+		.dump_screen = options->dump_screen,
+		.no_color = options->no_color,
+		.notice = notice,
+		.ended = program ? ended : NULL,
+		.ended_context = program,
+	};
+	return top_run(source, &top, error);
+}
+
+static int top_main(const struct options *options, GError **error)
+{
+	gint64 pid = 0;
+	if (options->program && (options->pid || options->n_arguments)) {
+		usage_error(error, &command_top, NULL, "either a process or a program, not both");
+		return REFTOP_ERROR_USAGE;
+	}
+	if (!options->program && !options_target(&command_top, options, &pid, error))
+		return REFTOP_ERROR_USAGE;
+	if (!options->dump_screen && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))) {
+		usage_error(error, &command_top, "standard input or output is no terminal",
+			    "the live view needs a terminal");
+		return REFTOP_ERROR_USAGE;
+	}
+	g_autoptr(program_t) program = NULL;
+	if (options->program && !(program = program_start(options->program, error)))
+		return REFTOP_ERROR_FAILED;
+	int status = watch(options, (pid_t)pid, program, error);
+	if (program)
+		say_end(program);
+	return status;
+}
+
+const struct command command_top = {
+	.name = "top",
+	.synopsis = "-p PID | -- PROGRAM ...",
+	.summary = "the live view: types, counts, bytes, reference counts, and how they grow",
+	.details = "`reftop PID` and `reftop -- PROGRAM ...` are the same. A program that is started so has no input, "
+		   "and its output goes to a "
+		   "file that is named; its exit status is told at the end. It is not killed: it goes on when the view "
+		   "is left. With "
+		   "--dump-screen no terminal is needed: after --iterations samples the screen is written as text, in "
+		   "the size that COLUMNS "
+		   "and LINES say.",
+	.options = (const enum option_id[]){OPTION_PID, OPTION_INTERVAL, OPTION_ITERATIONS, OPTION_DUMP_SCREEN,
+					    OPTION_NONBLOCKING, OPTION_END},
+	.max_arguments = 1,
+	.run = top_main,
+};
