@@ -72,6 +72,8 @@ typedef struct target target_t;
  * Errors: GONE, DENIED (cause and narrowest remedy), UNKNOWN, FAILED.
  */
 target_t *target_open(pid_t pid, GError **error);
+/* The same without looking for an interpreter: target_interpreter() is NULL. For tests, and for processes that aren't Python. */
+target_t *target_open_any(pid_t pid, GError **error);
 void target_free(target_t *target);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(target_t, target_free)
 

@@ -1,0 +1,326 @@
+#include "daemon/target/copy.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define CHUNK      (4ull << 20) /* what a thread takes at a time; a multiple of a huge page */
+#define PIECE      (1ull << 20) /* bytes a call: larger ones aren't faster, smaller ones are slower */
+#define PIECE_RUNS 256          /* runs a call, at most IOV_MAX */
+#define LOST_LIMIT 64           /* unreadable pages in a row after which the rest of a chunk isn't tried */
+
+static bool starts_with(const char *text, const char *prefix)
+{
+	return !strncmp(text, prefix, strlen(prefix));
+}
+
+static enum plan_kind classify(const struct mapping *mapping, enum snapshot_extent extent)
+{
+	const char *path = mapping->path;
+	if (!mapping->readable)
+		return PLAN_NOTHING;
+	if (path[0] == '[') {
+		/* [vvar] and [vdso] are the kernel's, and what else there may be one day is not a heap */
+		if (!strcmp(path, "[heap]") || starts_with(path, "[anon:"))
+			return PLAN_ANONYMOUS;
+		return starts_with(path, "[stack") && extent == SNAPSHOT_ALL ? PLAN_ANONYMOUS : PLAN_NOTHING;
+	}
+	if (!path[0])
+		return mapping->shared || mapping->inode ? PLAN_NOTHING : PLAN_ANONYMOUS;
+	if (path[0] != '/')
+		return PLAN_NOTHING; /* anon_inode:…, socket:… */
+	if (mapping->shared)
+		return mapping->writable || starts_with(path, "/dev/") ? PLAN_NOTHING : PLAN_LAZY;
+	/* private mappings of these two are anonymous memory */
+	if (!strcmp(path, "/dev/zero") || starts_with(path, "/anon_hugepage"))
+		return PLAN_ANONYMOUS;
+	if (starts_with(path, "/dev/") && !starts_with(path, "/dev/shm/"))
+		return PLAN_NOTHING; /* device memory: reading it may do something */
+	return PLAN_FILE;
+}
+
+static void plan_mapping(struct plan *plan, uint32_t i, struct lazy_files *files, enum snapshot_extent extent)
+{
+	const struct mapping *mapping = &plan->maps->mappings[i];
+	struct plan_mapping *planned = &plan->mappings[i];
+	planned->kind = classify(mapping, extent);
+	if (planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY) {
+		planned->file = lazy_files_open(files, plan->pid, mapping);
+		if (planned->file->device || (planned->file->fd < 0 && planned->kind == PLAN_LAZY))
+			planned->kind = PLAN_NOTHING;
+		else if (planned->file->fd < 0)
+			planned->kind = PLAN_RESIDENT;
+	}
+	if (planned->kind == PLAN_NOTHING)
+		return;
+	planned->window = pool_window(plan->pool, mapping->start, mapping->end);
+	if (!planned->window)
+		planned->kind = PLAN_NOTHING;
+}
+
+static int chunk_compare(const void *key, const void *element)
+{
+	const struct chunk *x = key, *y = element;
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+static void plan_chunks(struct plan *plan, const struct plan *before)
+{
+	GArray *chunks = g_array_new(FALSE, FALSE, sizeof(struct chunk));
+	for (uint32_t i = 0; i < plan->maps->n; i++) {
+		const struct mapping *mapping = &plan->maps->mappings[i];
+		if (plan->mappings[i].kind == PLAN_NOTHING || plan->mappings[i].kind == PLAN_LAZY)
+			continue;
+		for (uint64_t at = mapping->start; at < mapping->end;) {
+			uint64_t end = MIN((at / CHUNK + 1) * CHUNK, mapping->end);
+			struct chunk chunk = { .start = at, .end = end, .mapping = i }, *old = NULL;
+			if (before && before->n_chunks)
+				old = bsearch(&chunk, before->chunks, before->n_chunks, sizeof(chunk), chunk_compare);
+			if (old && old->end == end && old->prepared) {
+				chunk.prepared = true;
+				chunk.shared = old->shared;
+				memcpy(chunk.samples, old->samples, sizeof(chunk.samples));
+			}
+			g_array_append_val(chunks, chunk);
+			at = end;
+		}
+	}
+	plan->n_chunks = chunks->len;
+	plan->chunks = (struct chunk *)(void *)g_array_free(chunks, FALSE);
+}
+
+struct plan *plan_new(pid_t pid, int mem, const struct presence *presence, struct pool *pool, struct lazy_files *files,
+		      struct maps *maps, enum snapshot_extent extent, const struct plan *before)
+{
+	struct plan *plan = g_new0(struct plan, 1);
+	*plan = (struct plan){ .pid = pid, .mem = mem, .presence = presence, .pool = pool, .maps = maps };
+	plan->mappings = g_new0(struct plan_mapping, maps->n);
+	pool_begin(pool);
+	for (uint32_t i = 0; i < maps->n; i++)
+		plan_mapping(plan, i, files, extent);
+	plan_chunks(plan, before);
+	return plan;
+}
+
+void plan_free(struct plan *plan)
+{
+	if (!plan)
+		return;
+	maps_free(plan->maps);
+	g_free(plan->mappings);
+	g_free(plan->chunks);
+	g_free(plan);
+}
+
+static struct chunk *work_next(struct work *work)
+{
+	if (atomic_load_explicit(&work->stop, memory_order_relaxed))
+		return NULL;
+	size_t i = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed);
+	return i < work->plan->n_chunks ? &work->plan->chunks[i] : NULL;
+}
+
+static bool chunk_scan(const struct plan *plan, const struct chunk *chunk, GArray *runs, struct presence_sum *sum)
+{
+	/* a writable page of a file mapping that was never written to is the file's: only the others are the process's own */
+	enum presence_filter filter =
+		plan->mappings[chunk->mapping].kind == PLAN_FILE ? PRESENCE_ANONYMOUS : PRESENCE_CONTENT;
+	g_array_set_size(runs, 0);
+	return presence_scan(plan->presence, chunk->start, chunk->end, filter, runs, sum);
+}
+
+static void chunk_look(const struct plan *plan, struct chunk *chunk, const GArray *runs)
+{
+	const struct presence_run *run = (const struct presence_run *)(const void *)runs->data;
+	chunk->prepared = true;
+	chunk->shared = presence_shared(plan->presence, run, runs->len);
+	chunk->samples[0] = chunk->samples[1] = 0;
+	if (!chunk->shared && runs->len) {
+		const struct presence_run *middle = &run[runs->len / 2];
+		chunk->samples[0] = run[0].start;
+		chunk->samples[1] = middle->start + (middle->end - middle->start) / plan->presence->page / 2 * plan->presence->page;
+	}
+}
+
+void plan_prepare(struct work *work)
+{
+	struct plan *plan = work->plan;
+	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	struct chunk *chunk;
+	while ((chunk = work_next(work))) {
+		struct presence_sum sum = { 0 };
+		if (!chunk_scan(plan, chunk, runs, &sum)) {
+			work->stop = true;
+			return;
+		}
+		chunk_look(plan, chunk, runs);
+		pool_populate(plan->pool, plan->mappings[chunk->mapping].window,
+			      (const struct presence_run *)(const void *)runs->data, runs->len);
+		__atomic_fetch_add(&plan->bytes, sum.content, __ATOMIC_RELAXED);
+	}
+}
+
+void copy_result_init(struct copy_result *result)
+{
+	memset(result, 0, sizeof(*result));
+	result->copied = g_array_sized_new(FALSE, FALSE, sizeof(struct presence_run), 4096);
+	result->lost = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+}
+
+void copy_result_clear(struct copy_result *result)
+{
+	g_array_unref(result->copied);
+	g_array_unref(result->lost);
+}
+
+/* Append, or lengthen the last run; but runs don't cross the border of the chunk, which may be that of a mapping. */
+static void run_append(GArray *runs, const struct chunk *chunk, uint64_t start, uint64_t end)
+{
+	struct presence_run *last = runs->len ? &g_array_index(runs, struct presence_run, runs->len - 1) : NULL;
+	if (last && last->end == start && last->start >= chunk->start) {
+		last->end = end;
+		return;
+	}
+	struct presence_run run = { start, end };
+	g_array_append_val(runs, run);
+}
+
+/* where a chunk is read from, and to */
+struct copier {
+	const struct plan *plan;
+	const struct chunk *chunk;
+	uint8_t *bytes; /* what mirrors chunk->start */
+	struct copy_result *result;
+};
+
+/* the next piece of the runs: filled into `pieces`, at most PIECE bytes; moves *at and *i forward. Returns how many. */
+static int runs_piece(const GArray *runs, guint *i, uint64_t *at, struct iovec pieces[PIECE_RUNS], uint64_t *size)
+{
+	int n = 0;
+	*size = 0;
+	while (*i < runs->len && n < PIECE_RUNS && *size < PIECE) {
+		const struct presence_run *run = &g_array_index(runs, struct presence_run, *i);
+		uint64_t from = MAX(*at, run->start), to = MIN(run->end, from + (PIECE - *size));
+		pieces[n++] = (struct iovec){ (void *)(uintptr_t)from, to - from };
+		*size += to - from;
+		*at = to;
+		if (to == run->end)
+			(*i)++;
+	}
+	return n;
+}
+
+/* Read the pieces; returns bytes read in order before the first failure, with errno set if that is less than all. */
+static uint64_t pieces_read(const struct copier *copier, const struct iovec *pieces, int n)
+{
+	const struct chunk *chunk = copier->chunk;
+	if (!chunk->shared) {
+		struct iovec local[PIECE_RUNS];
+		for (int i = 0; i < n; i++)
+			local[i] = (struct iovec){ copier->bytes + ((uintptr_t)pieces[i].iov_base - chunk->start),
+						   pieces[i].iov_len };
+		ssize_t got = process_vm_readv(copier->plan->pid, local, (unsigned long)n, pieces, (unsigned long)n, 0);
+		if (got >= 0)
+			errno = EFAULT;
+		return got < 0 ? 0 : (uint64_t)got;
+	}
+	uint64_t done = 0;
+	for (int i = 0; i < n; i++) {
+		uint64_t from = (uintptr_t)pieces[i].iov_base, size = pieces[i].iov_len, have = 0;
+		while (have < size) {
+			ssize_t got = pread(copier->plan->mem, copier->bytes + (from + have - chunk->start), size - have,
+					    (off_t)(from + have));
+			if (got < 0 && errno == EINTR)
+				continue;
+			if (got <= 0) {
+				errno = got ? errno : ESRCH; /* 0: that address space is gone */
+				return done + have;
+			}
+			have += (uint64_t)got;
+		}
+		done += size;
+	}
+	return done;
+}
+
+/* Note the first `got` bytes of the pieces as copied; the address behind them to *stopped. */
+static void pieces_note(const struct copier *copier, const struct iovec *pieces, int n, uint64_t got, uint64_t *stopped)
+{
+	copier->result->bytes += got;
+	for (int i = 0; i < n; i++) {
+		uint64_t from = (uintptr_t)pieces[i].iov_base, part = MIN(got, pieces[i].iov_len);
+		if (part)
+			run_append(copier->result->copied, copier->chunk, from, from + part);
+		*stopped = from + part;
+		if (part < pieces[i].iov_len)
+			return;
+		got -= part;
+	}
+}
+
+/* Copy the runs of a chunk. False: the process is gone. */
+static bool chunk_read(const struct copier *copier, const GArray *runs)
+{
+	struct iovec pieces[PIECE_RUNS];
+	uint64_t page = copier->plan->presence->page, at = 0, size;
+	guint i = 0, lost = 0;
+	int n;
+	while ((n = runs_piece(runs, &i, &at, pieces, &size))) {
+		uint64_t got = pieces_read(copier, pieces, n), stopped = 0;
+		int number = errno;
+		/* a page is there as a whole or not at all */
+		got = got == size ? size : got / page * page;
+		pieces_note(copier, pieces, n, got, &stopped);
+		if (got == size) {
+			lost = 0;
+			continue;
+		}
+		if (number == ESRCH || number == EPERM) {
+			copier->result->failure = number;
+			return false;
+		}
+		/* the page at `stopped` can't be read: go on behind it */
+		lost = got ? 1 : lost + 1;
+		copier->result->missing += page;
+		run_append(copier->result->lost, copier->chunk, stopped, stopped + page);
+		at = stopped + page;
+		for (i = 0; i < runs->len && g_array_index(runs, struct presence_run, i).end <= at;)
+			i++;
+		while (lost >= LOST_LIMIT && i < runs->len) {
+			const struct presence_run *run = &g_array_index(runs, struct presence_run, i++);
+			run_append(copier->result->lost, copier->chunk, MAX(at, run->start), run->end);
+			copier->result->missing += run->end - MAX(at, run->start);
+		}
+	}
+	return true;
+}
+
+void plan_copy(struct work *work, struct copy_result *result)
+{
+	struct plan *plan = work->plan;
+	g_autoptr(GArray) runs = g_array_sized_new(FALSE, FALSE, sizeof(struct presence_run), CHUNK / 4096 / 2 + 1);
+	struct chunk *chunk;
+	while ((chunk = work_next(work))) {
+		struct presence_sum sum = { 0 };
+		if (!chunk_scan(plan, chunk, runs, &sum)) {
+			result->failure = ESRCH;
+			work->stop = true;
+			return;
+		}
+		chunk->resident = sum.resident;
+		if (!chunk->prepared)
+			chunk_look(plan, chunk, runs);
+		for (int i = 0; i < 2 && !chunk->shared; i++) {
+			/* did it fork since that was looked at? */
+			struct presence_run page = { chunk->samples[i], chunk->samples[i] + plan->presence->page };
+			chunk->shared = page.start && presence_shared(plan->presence, &page, 1);
+		}
+		const struct window *window = plan->mappings[chunk->mapping].window;
+		struct copier copier = { plan, chunk, window->bytes + (chunk->start - window->start), result };
+		if (!chunk_read(&copier, runs)) {
+			work->stop = true;
+			return;
+		}
+	}
+}

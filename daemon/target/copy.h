@@ -1,0 +1,90 @@
+/*
+ * What to copy of a process, and copying it.
+ *
+ * A plan says for every mapping whether its pages are copied, come from its file, or are left out, and cuts the copying into
+ * chunks that several threads take one after the other. It is made before the target is stopped; the copy scans each chunk for
+ * present pages again, because that costs little (3 ms a GB) and what was true before the stop needn't be any more.
+ *
+ * Exclusively mapped pages are read with process_vm_readv, 1 MB a call. Pages that another process shares copy-on-write go through
+ * /proc/PID/mem: process_vm_readv would take them apart and so cost the machine the memory the fork saved.
+ */
+#pragma once
+#include <glib.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/target/lazy.h"
+#include "daemon/target/pool.h"
+#include "daemon/target/presence.h"
+#include "daemon/target/snapshot.h"
+#include "symbols/maps.h"
+
+enum plan_kind {
+	PLAN_NOTHING,   /* unreadable, a device, the kernel's, shared, or not wanted */
+	PLAN_ANONYMOUS, /* present pages are copied, others are zeros */
+	PLAN_FILE,      /* pages written to are copied, others come from the file when somebody looks */
+	PLAN_RESIDENT,  /* a file that can't be opened: present pages are copied, others are unknown */
+	PLAN_LAZY,      /* a read-only shared file: all comes from the file */
+};
+
+struct plan_mapping {
+	enum plan_kind kind;
+	struct window *window; /* where its bytes land; NULL for PLAN_NOTHING */
+	struct lazy_file *file; /* for PLAN_FILE and PLAN_LAZY */
+	uint64_t resident;      /* PLAN_ANONYMOUS, after the copy: bytes in RAM */
+};
+
+struct chunk {
+	uint64_t start, end;
+	uint32_t mapping;
+	bool prepared;
+	bool shared;          /* has pages that another process shares: read through /proc/PID/mem */
+	uint64_t samples[2];  /* pages that were exclusive when that was looked at; 0: none */
+	uint64_t resident;
+};
+
+struct plan {
+	pid_t pid;
+	int mem; /* /proc/PID/mem */
+	const struct presence *presence;
+	struct pool *pool;
+	struct maps *maps;
+	struct plan_mapping *mappings; /* maps->n */
+	struct chunk *chunks;          /* ascending */
+	size_t n_chunks;
+	uint64_t bytes; /* present when prepared: what there is to copy */
+};
+
+/* what one thread copied */
+struct copy_result {
+	GArray *copied;  /* of struct presence_run, unsorted */
+	GArray *lost;    /* present, but not readable */
+	uint64_t bytes, missing;
+	int failure;     /* ESRCH: the process is gone; 0 */
+};
+
+/*
+ * Plan the copy of what `maps` (which it takes) lists. `files` opens what is needed; `before` (or NULL) is an earlier plan whose
+ * preparations still count where a chunk is the same.
+ */
+struct plan *plan_new(pid_t pid, int mem, const struct presence *presence, struct pool *pool, struct lazy_files *files,
+		      struct maps *maps, enum snapshot_extent extent, const struct plan *before);
+/* Leaves the maps alone if plan->maps was set to NULL. */
+void plan_free(struct plan *plan);
+
+/* a run through all chunks, shared by the threads that take part */
+struct work {
+	struct plan *plan;
+	_Atomic size_t next;
+	_Atomic bool stop; /* set by whoever finds that going on is no use */
+};
+
+/* Look at present pages and give their destination memory; the target may run. Each thread that takes part calls it once. */
+void plan_prepare(struct work *work);
+/* Copy. Each thread that takes part calls it once, with a result of its own. */
+void plan_copy(struct work *work, struct copy_result *result);
+
+void copy_result_init(struct copy_result *result);
+void copy_result_clear(struct copy_result *result);

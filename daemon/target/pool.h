@@ -1,0 +1,55 @@
+/*
+ * Where copies land: windows of our own memory that mirror parts of the target's address space, byte for byte at a constant
+ * distance. Only what was copied, or read, has pages behind it; the rest reads as zeros and costs nothing.
+ *
+ * Fresh pages are what makes a copy slow (471 ms a GB instead of 103), so a pool is kept from one snapshot to the next, and populated
+ * before the target is stopped: with huge pages where the target's memory is dense.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/target/presence.h"
+
+struct window {
+	uint64_t start, end; /* of the target's addresses it mirrors */
+	uint8_t *bytes;      /* what mirrors `start`; at the same place in a huge page */
+	GArray *dirty;       /* struct presence_run: what may hold other bytes than zeros */
+	bool *huge;          /* for each huge page from `start` on: asked for one */
+	bool used;           /* by the snapshot being made */
+	void *map;
+	uint64_t map_size;
+};
+
+struct pool {
+	GPtrArray *windows; /* of struct window */
+	GMutex lock;         /* two threads populate */
+	uint64_t huge_limit; /* rows of huge pages that may still be asked for */
+};
+
+struct pool *pool_new(void);
+void pool_free(struct pool *pool);
+
+/*
+ * The window that mirrors all of [start, end), made if there is none; NULL when there is no room (address space, overcommit
+ * limits). Marks it used.
+ */
+struct window *pool_window(struct pool *pool, uint64_t start, uint64_t end);
+
+/* Give the pages behind `runs` (all inside the window, sorted) memory, so that the copy doesn't meet page faults. */
+void pool_populate(struct pool *pool, struct window *window, const struct presence_run *runs, size_t n);
+
+/*
+ * The snapshot is made: what `window` holds besides `runs` (sorted, disjoint) from earlier ones must not be seen: make it zeros.
+ * `runs` are its dirty ones from now on.
+ */
+void pool_settle(struct window *window, const struct presence_run *runs, size_t n);
+
+/* Bytes at `runs` of the window are no zeros any more; in any order, and again is fine. */
+void pool_dirty(struct window *window, const struct presence_run *runs, size_t n);
+
+/* Start a new snapshot: no window is used. */
+void pool_begin(struct pool *pool);
+/* Drop the windows that the snapshot doesn't use. */
+void pool_trim(struct pool *pool);

@@ -1,0 +1,182 @@
+#include "daemon/target/presence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* <linux/fs.h> of 6.7 and later; older headers build this program too */
+#define SCAN_FILE    (1u << 2) /* PAGE_IS_FILE, and so on */
+#define SCAN_PRESENT (1u << 3)
+#define SCAN_SWAPPED (1u << 4)
+#define SCAN_PFNZERO (1u << 5)
+
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+struct scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#define SCAN_IOCTL  _IOWR('f', 16, struct scan_arg)
+#define SCAN_VECTOR 256
+
+/* bits of /proc/PID/pagemap */
+#define PM_EXCLUSIVE (1ull << 56)
+#define PM_GUARD     (1ull << 58)
+#define PM_FILE      (1ull << 61)
+#define PM_SWAPPED   (1ull << 62)
+#define PM_PRESENT   (1ull << 63)
+#define PM_BLOCK     1024 /* entries read at once */
+
+bool presence_open(struct presence *presence, pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	presence->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (presence->fd < 0)
+		return false;
+	presence->page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct scan_region none;
+	struct scan_arg arg = { .size = sizeof(arg), .vec = (uintptr_t)&none, .vec_len = 1,
+				.category_mask = SCAN_PFNZERO, .return_mask = SCAN_PRESENT };
+	presence->scan = ioctl(presence->fd, SCAN_IOCTL, &arg) >= 0;
+	return true;
+}
+
+void presence_close(struct presence *presence)
+{
+	if (presence->fd >= 0)
+		close(presence->fd);
+	presence->fd = -1;
+}
+
+bool presence_alive(const struct presence *presence)
+{
+	uint64_t entry;
+	return pread(presence->fd, &entry, sizeof(entry), 0) == sizeof(entry);
+}
+
+static void run_add(GArray *runs, uint64_t start, uint64_t end)
+{
+	if (!runs)
+		return;
+	struct presence_run *last = runs->len ? &g_array_index(runs, struct presence_run, runs->len - 1) : NULL;
+	if (last && last->end == start) {
+		last->end = end;
+		return;
+	}
+	struct presence_run run = { start, end };
+	g_array_append_val(runs, run);
+}
+
+static bool scan_ioctl(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
+		       GArray *runs, struct presence_sum *sum)
+{
+	struct scan_region vector[SCAN_VECTOR];
+	struct scan_arg arg = { .size = sizeof(arg), .end = end, .vec = (uintptr_t)vector, .vec_len = SCAN_VECTOR };
+	/* a category in `inverted` and in `mask` must be absent */
+	arg.category_inverted = arg.category_mask = SCAN_PFNZERO;
+	arg.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED;
+	arg.return_mask = SCAN_PRESENT;
+	if (filter == PRESENCE_RESIDENT) {
+		arg.category_mask |= SCAN_PRESENT;
+		arg.category_anyof_mask = 0;
+	} else if (filter == PRESENCE_ANONYMOUS) {
+		arg.category_inverted |= SCAN_FILE;
+		arg.category_mask |= SCAN_FILE;
+	}
+	while (start < end) {
+		arg.start = start;
+		int n = ioctl(presence->fd, SCAN_IOCTL, &arg);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return false;
+		for (int i = 0; i < n; i++) {
+			if (vector[i].start < start || vector[i].end > end || vector[i].start >= vector[i].end)
+				continue;
+			run_add(runs, vector[i].start, vector[i].end);
+			uint64_t bytes = vector[i].end - vector[i].start;
+			sum->content += bytes;
+			sum->resident += vector[i].categories & SCAN_PRESENT ? bytes : 0;
+		}
+		if (arg.walk_end <= start)
+			break; /* no progress: nothing more there */
+		start = arg.walk_end;
+	}
+	return true;
+}
+
+static bool entry_passes(uint64_t entry, enum presence_filter filter)
+{
+	if (entry & PM_GUARD)
+		return false;
+	switch (filter) {
+	case PRESENCE_RESIDENT:
+		return entry & PM_PRESENT;
+	case PRESENCE_CONTENT:
+		return entry & (PM_PRESENT | PM_SWAPPED);
+	case PRESENCE_ANONYMOUS:
+		return (entry & (PM_PRESENT | PM_SWAPPED)) && !(entry & PM_FILE);
+	}
+	return false;
+}
+
+static bool scan_pagemap(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
+			 GArray *runs, struct presence_sum *sum)
+{
+	uint64_t entries[PM_BLOCK];
+	while (start < end) {
+		uint64_t want = MIN((end - start) / presence->page, PM_BLOCK);
+		ssize_t got = pread(presence->fd, entries, want * sizeof(*entries),
+				    (off_t)(start / presence->page * sizeof(*entries)));
+		if (got < (ssize_t)sizeof(*entries)) {
+			errno = got < 0 ? errno : ESRCH;
+			return false;
+		}
+		uint64_t n = (uint64_t)got / sizeof(*entries);
+		for (uint64_t i = 0; i < n; i++, start += presence->page) {
+			if (!entry_passes(entries[i], filter))
+				continue;
+			run_add(runs, start, start + presence->page);
+			sum->content += presence->page;
+			sum->resident += entries[i] & PM_PRESENT ? presence->page : 0;
+		}
+	}
+	return true;
+}
+
+bool presence_scan(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
+		   GArray *runs, struct presence_sum *sum)
+{
+	if (presence->scan)
+		return scan_ioctl(presence, start, end, filter, runs, sum);
+	return scan_pagemap(presence, start, end, filter, runs, sum);
+}
+
+bool presence_shared(const struct presence *presence, const struct presence_run *runs, size_t n)
+{
+	uint64_t entries[PM_BLOCK], from = 0, to = 0; /* `entries` are of the addresses [from, to) */
+	for (size_t i = 0; i < n; i++) {
+		for (uint64_t at = runs[i].start; at < runs[i].end; at += presence->page) {
+			if (at >= to) {
+				uint64_t want = MIN((runs[n - 1].end - at) / presence->page, PM_BLOCK);
+				ssize_t got = pread(presence->fd, entries, want * sizeof(*entries),
+						    (off_t)(at / presence->page * sizeof(*entries)));
+				if (got < (ssize_t)sizeof(*entries))
+					return true;
+				from = at;
+				to = at + (uint64_t)got / sizeof(*entries) * presence->page;
+			}
+			uint64_t entry = entries[(at - from) / presence->page];
+			if ((entry & (PM_PRESENT | PM_FILE | PM_EXCLUSIVE)) == PM_PRESENT)
+				return true;
+		}
+	}
+	return false;
+}

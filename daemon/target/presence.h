@@ -1,0 +1,55 @@
+/*
+ * Which pages of a process exist, so that a page the target never touched is never read: reading it would make the kernel
+ * allocate page tables, and memory, in the target (for its own pages: Documentation/admin-guide/mm/pagemap.rst).
+ *
+ * ioctl(PAGEMAP_SCAN) where the kernel has it (6.7), else the 8 bytes a page of /proc/PID/pagemap. Neither changes anything
+ * in the target. The descriptor stays bound to the address space it was opened on: after an exec there is nothing in it.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* a run of pages [start, end) that hold something */
+struct presence_run {
+	uint64_t start, end;
+};
+
+enum presence_filter {
+	PRESENCE_RESIDENT,  /* in RAM, the shared zero page apart: what Rss counts */
+	PRESENCE_CONTENT,   /* in RAM or swapped out, the zero page apart */
+	PRESENCE_ANONYMOUS, /* as CONTENT, without pages of a file's page cache: of a private file mapping, those written to */
+};
+
+struct presence {
+	int fd;        /* of /proc/PID/pagemap */
+	bool scan;     /* the kernel has PAGEMAP_SCAN */
+	uint64_t page; /* bytes of a page */
+};
+
+/* Open it for process `pid`. False with errno. */
+bool presence_open(struct presence *presence, pid_t pid);
+void presence_close(struct presence *presence);
+
+/* Whether the address space it was opened on still exists: false after the process ended or exec'ed. */
+bool presence_alive(const struct presence *presence);
+
+/* bytes that a scan found */
+struct presence_sum {
+	uint64_t content;  /* of all runs */
+	uint64_t resident; /* of these in RAM, not swapped out */
+};
+
+/*
+ * Append the runs of [start, end) that pass the filter to `runs` (of struct presence_run, NULL: only count), ascending, adjacent
+ * ones merged, and add to `sum`. False when the address space is gone (errno ESRCH) or the kernel refuses.
+ */
+bool presence_scan(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
+		   GArray *runs, struct presence_sum *sum);
+
+/*
+ * Whether any anonymous page of the `n` runs (ascending) is mapped by other processes too: copy-on-write after a fork, or merged by
+ * KSM. True when it can't be told: the careful answer.
+ */
+bool presence_shared(const struct presence *presence, const struct presence_run *runs, size_t n);

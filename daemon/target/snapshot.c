@@ -1,0 +1,607 @@
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "daemon/target/quiet.h"
+#include "daemon/target/snapshot.h"
+#include "daemon/target/target.h"
+
+#define TWO_THREADS  (8ull << 20)  /* bytes that make a second copying thread worth waking */
+#define QUIET_SKIP   16            /* at most so many snapshots aren't tried quietly after failures */
+#define RESCUE_MS    50            /* a freeze that takes longer may need freeze_rescue() */
+
+/* a snapshot in the making */
+struct taking {
+	target_t *target;
+	enum snapshot_extent extent;
+	struct snapshot *snapshot;
+	struct snapshot_private *own;
+	char *maps_text; /* what the plan was made from */
+	size_t maps_size;
+	GArray *look;    /* of struct quiet_thread */
+	struct copy_result results[2];
+	int64_t pause_ns;
+};
+
+static int64_t now_us(clockid_t clock)
+{
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
+static bool two_threads(const struct plan *plan)
+{
+	return plan->bytes >= TWO_THREADS && sysconf(_SC_NPROCESSORS_ONLN) > 1;
+}
+
+/* ---- the plan ---- */
+
+/* Make the plan, or make it anew where the maps changed since; preparations that still hold are kept. */
+static bool plan_update(struct taking *taking, GError **error)
+{
+	target_t *target = taking->target;
+	struct snapshot_private *own = taking->own;
+	size_t size = 0;
+	char *text = target_maps_text(target, &size);
+	if (!text || !size) {
+		g_free(text);
+		target_gone(target, error);
+		return false;
+	}
+	if (taking->maps_text && size == taking->maps_size && !memcmp(text, taking->maps_text, size)) {
+		g_free(text);
+		return true;
+	}
+	g_free(taking->maps_text);
+	taking->maps_text = text;
+	taking->maps_size = size;
+	struct maps *maps = maps_parse(text, size, error);
+	if (!maps)
+		return false;
+	struct plan *before = own->plan;
+	own->plan = plan_new(target->pid, target->mem, &target->presence, own->pool, &own->files, maps, taking->extent, before);
+	if (before)
+		own->plan->bytes = before->bytes;
+	plan_free(before);
+	return true;
+}
+
+static void *prepare_main(void *data)
+{
+	plan_prepare(data);
+	return NULL;
+}
+
+static bool prepare(struct taking *taking, GError **error)
+{
+	struct work work = { .plan = taking->own->plan };
+	GThread *helper = work.plan->n_chunks > 4 && sysconf(_SC_NPROCESSORS_ONLN) > 1 ?
+				  g_thread_new("prepare", prepare_main, &work) : NULL;
+	plan_prepare(&work);
+	if (helper)
+		g_thread_join(helper);
+	if (work.stop) {
+		target_gone(taking->target, error);
+		return false;
+	}
+	return true;
+}
+
+/* ---- copying ---- */
+
+static void results_init(struct taking *taking)
+{
+	for (int i = 0; i < 2; i++)
+		copy_result_init(&taking->results[i]);
+}
+
+/* A copy that doesn't count leaves its bytes behind. */
+static void results_discard(struct taking *taking)
+{
+	const struct plan *plan = taking->own->plan;
+	for (int i = 0; i < 2; i++) {
+		GArray *copied = taking->results[i].copied;
+		for (guint k = 0; k < copied->len; k++) {
+			const struct presence_run *run = &g_array_index(copied, struct presence_run, k);
+			const struct mapping *mapping = maps_find(plan->maps, run->start);
+			pool_dirty(plan->mappings[mapping - plan->maps->mappings].window, run, 1);
+		}
+	}
+	for (int i = 0; i < 2; i++) {
+		copy_result_clear(&taking->results[i]);
+		copy_result_init(&taking->results[i]);
+	}
+}
+
+static void results_clear(struct taking *taking)
+{
+	for (int i = 0; i < 2; i++)
+		copy_result_clear(&taking->results[i]);
+}
+
+struct helper {
+	struct work *work;
+	struct copy_result *result;
+};
+
+static void *helper_main(void *data)
+{
+	struct helper *helper = data;
+	plan_copy(helper->work, helper->result);
+	return NULL;
+}
+
+/* Copy with no stop. */
+static bool copy_running(struct taking *taking, GError **error)
+{
+	struct work work = { .plan = taking->own->plan };
+	struct helper helper = { &work, &taking->results[1] };
+	GThread *second = two_threads(work.plan) ? g_thread_new("copy", helper_main, &helper) : NULL;
+	plan_copy(&work, &taking->results[0]);
+	if (second)
+		g_thread_join(second);
+	if (taking->results[0].failure || taking->results[1].failure) {
+		target_gone(taking->target, error);
+		return false;
+	}
+	return true;
+}
+
+enum stop_phase { STOP_FREEZING, STOP_COPYING, STOP_ENDED };
+
+/* a copy of the stopped target: made by a thread of its own (freeze.h says why), helped by the one that asked for it */
+struct stop {
+	struct taking *taking;
+	struct freeze freeze;
+	struct work work;
+	bool help; /* two threads copy */
+	bool good;
+	GError *error;
+	GMutex lock; /* guards what follows */
+	GCond changed;
+	enum stop_phase phase;
+	bool helped; /* the helper is done */
+};
+
+static void stop_phase(struct stop *stop, enum stop_phase phase)
+{
+	g_mutex_lock(&stop->lock);
+	stop->phase = phase;
+	g_cond_broadcast(&stop->changed);
+	g_mutex_unlock(&stop->lock);
+}
+
+static bool stop_copy(struct stop *stop)
+{
+	struct taking *taking = stop->taking;
+	if (taking->extent == SNAPSHOT_ALL)
+		freeze_registers(&stop->freeze);
+	if (!presence_alive(&taking->target->presence)) {
+		target_gone(taking->target, &stop->error);
+		return false;
+	}
+	if (!plan_update(taking, &stop->error))
+		return false;
+	stop->work.plan = taking->own->plan;
+	taking->snapshot->time_us = now_us(CLOCK_REALTIME);
+	if (stop->help)
+		stop_phase(stop, STOP_COPYING);
+	plan_copy(&stop->work, &taking->results[0]);
+	if (stop->help) {
+		g_mutex_lock(&stop->lock);
+		while (!stop->helped)
+			g_cond_wait(&stop->changed, &stop->lock);
+		g_mutex_unlock(&stop->lock);
+	}
+	return !taking->results[0].failure && !taking->results[1].failure;
+}
+
+static void *stop_main(void *data)
+{
+	struct stop *stop = data;
+	/* where it is permitted nobody delays us while the target waits; both end with this thread */
+	sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 });
+	prctl(PR_SET_TIMERSLACK, 1ul, 0, 0, 0);
+	if (freeze_start(&stop->freeze, &stop->error)) {
+		stop->good = stop_copy(stop);
+		stop->taking->pause_ns = freeze_end(&stop->freeze);
+	}
+	stop_phase(stop, STOP_ENDED);
+	return NULL;
+}
+
+/* What the asking thread does meanwhile: see to it that the freeze doesn't hang, then copy too. */
+static void stop_help(struct stop *stop)
+{
+	g_mutex_lock(&stop->lock);
+	while (stop->phase == STOP_FREEZING) {
+		gint64 until = g_get_monotonic_time() + RESCUE_MS * G_TIME_SPAN_MILLISECOND;
+		if (!g_cond_wait_until(&stop->changed, &stop->lock, until) && stop->phase == STOP_FREEZING)
+			freeze_rescue(&stop->freeze);
+	}
+	bool copy = stop->phase == STOP_COPYING;
+	g_mutex_unlock(&stop->lock);
+	if (!copy)
+		return;
+	plan_copy(&stop->work, &stop->taking->results[1]);
+	g_mutex_lock(&stop->lock);
+	stop->helped = true;
+	g_cond_broadcast(&stop->changed);
+	g_mutex_unlock(&stop->lock);
+}
+
+static void threads_frozen(struct taking *taking, const struct freeze *freeze);
+
+static bool copy_stopped(struct taking *taking, GError **error)
+{
+	struct stop stop = { .taking = taking, .help = two_threads(taking->own->plan) };
+	freeze_init(&stop.freeze, taking->target->pid);
+	g_mutex_init(&stop.lock);
+	g_cond_init(&stop.changed);
+	/* the tracer must not be the one that runs somebody's signal handler */
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_t tracer;
+	int number = pthread_create(&tracer, NULL, stop_main, &stop);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (number) {
+		error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, g_strerror(number), NULL, "cannot start a thread");
+	} else {
+		stop_help(&stop);
+		pthread_join(tracer, NULL);
+	}
+	if (stop.good)
+		threads_frozen(taking, &stop.freeze);
+	else if (stop.error)
+		g_propagate_error(error, stop.error);
+	else if (!number)
+		target_gone(taking->target, error);
+	freeze_clear(&stop.freeze);
+	g_mutex_clear(&stop.lock);
+	g_cond_clear(&stop.changed);
+	return stop.good;
+}
+
+/* ---- threads ---- */
+
+static void threads_looked(struct taking *taking)
+{
+	struct snapshot *snapshot = taking->snapshot;
+	g_free(snapshot->threads);
+	snapshot->n_threads = taking->look->len;
+	snapshot->threads = g_new0(struct snapshot_thread, snapshot->n_threads);
+	for (guint i = 0; i < taking->look->len; i++) {
+		const struct quiet_thread *look = &g_array_index(taking->look, struct quiet_thread, i);
+		struct snapshot_thread *thread = &snapshot->threads[i];
+		thread->tid = look->tid;
+		thread->state = look->state;
+		memcpy(thread->name, look->name, sizeof(thread->name));
+	}
+}
+
+/* Those that were stopped, with their registers; what was known about them before stays. */
+static void threads_frozen(struct taking *taking, const struct freeze *freeze)
+{
+	struct snapshot *snapshot = taking->snapshot;
+	struct snapshot_thread *threads = g_new0(struct snapshot_thread, freeze->threads->len);
+	size_t n = 0;
+	for (guint i = 0; i < freeze->threads->len; i++) {
+		const struct frozen_thread *frozen = &g_array_index(freeze->threads, struct frozen_thread, i);
+		if (frozen->gone)
+			continue;
+		struct snapshot_thread *thread = &threads[n++];
+		thread->tid = frozen->tid;
+		thread->state = 'R'; /* started since we looked */
+		for (size_t k = 0; k < snapshot->n_threads; k++) {
+			if (snapshot->threads[k].tid == frozen->tid)
+				*thread = snapshot->threads[k];
+		}
+		thread->has_registers = frozen->has_registers;
+		memcpy(thread->registers, frozen->registers, sizeof(thread->registers));
+	}
+	g_free(snapshot->threads);
+	snapshot->threads = threads;
+	snapshot->n_threads = n;
+}
+
+/* ---- how it is taken ---- */
+
+static bool look(struct taking *taking, bool counters, GError **error)
+{
+	g_clear_pointer(&taking->look, g_array_unref);
+	taking->look = quiet_look(taking->target->pid, counters);
+	if (taking->look)
+		return true;
+	target_gone(taking->target, error);
+	return false;
+}
+
+/*
+ * Copy while the target runs, and see whether it did. *valid: it didn't, this is a consistent snapshot.
+ * False: the target is gone.
+ */
+static bool take_quietly(struct taking *taking, bool *valid, GError **error)
+{
+	target_t *target = taking->target;
+	*valid = false;
+	if (!look(taking, true, error))
+		return false;
+	if (!quiet_asleep(taking->look))
+		return true; /* it is busy: not worth a try, and not the try's fault */
+	if (!plan_update(taking, error))
+		return false;
+	taking->snapshot->time_us = now_us(CLOCK_REALTIME);
+	if (!copy_running(taking, error))
+		return false;
+	g_autoptr(GArray) after = quiet_look(target->pid, true);
+	*valid = after && quiet_same(taking->look, after) && presence_alive(&target->presence);
+	if (*valid) {
+		target->quiet_misses = 0;
+	} else {
+		target->quiet_misses++;
+		target->quiet_skip = MIN(1u << MIN(target->quiet_misses, 8), QUIET_SKIP) - 1;
+		results_discard(taking);
+	}
+	return true;
+}
+
+static bool take(struct taking *taking, const struct snapshot_options *options, GError **error)
+{
+	struct snapshot *snapshot = taking->snapshot;
+	target_t *target = taking->target;
+	if (options->nonblocking) {
+		snapshot->mode = SNAPSHOT_NONBLOCKING;
+		snapshot->time_us = now_us(CLOCK_REALTIME);
+		if (!look(taking, false, error))
+			return false;
+		threads_looked(taking);
+		return copy_running(taking, error);
+	}
+	/* registers are only had by a stop */
+	if (taking->extent == SNAPSHOT_HEAP && !target->quiet_skip) {
+		bool valid;
+		if (!take_quietly(taking, &valid, error))
+			return false;
+		if (valid) {
+			snapshot->mode = SNAPSHOT_QUIET;
+			snapshot->consistent = true;
+			threads_looked(taking);
+			return true;
+		}
+	} else if (target->quiet_skip) {
+		target->quiet_skip--;
+	}
+	if (!taking->look && !look(taking, false, error))
+		return false;
+	threads_looked(taking);
+	snapshot->mode = SNAPSHOT_STOP;
+	snapshot->consistent = true;
+	return copy_stopped(taking, error);
+}
+
+/* ---- the picture ---- */
+
+static int run_compare(const void *a, const void *b)
+{
+	const struct presence_run *x = a, *y = b;
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+static struct presence_run *run_at(GArray *runs, guint i)
+{
+	return i < runs->len ? &g_array_index(runs, struct presence_run, i) : NULL;
+}
+
+static void runs_gather(struct taking *taking)
+{
+	struct snapshot_private *own = taking->own;
+	own->copied = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	own->lost = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	for (int i = 0; i < 2; i++) {
+		struct copy_result *result = &taking->results[i];
+		g_array_append_vals(own->copied, result->copied->data, result->copied->len);
+		g_array_append_vals(own->lost, result->lost->data, result->lost->len);
+		taking->snapshot->bytes_copied += result->bytes;
+		taking->snapshot->bytes_missing += result->missing;
+	}
+	g_array_sort(own->copied, run_compare);
+	g_array_sort(own->lost, run_compare);
+}
+
+/* Zeros where the windows hold what earlier snapshots left there. */
+static void windows_settle(struct snapshot_private *own)
+{
+	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	for (guint w = 0; w < own->pool->windows->len; w++) {
+		struct window *window = own->pool->windows->pdata[w];
+		if (!window->used)
+			continue;
+		/* what belongs into a window is decided by the mapping: windows may overlap */
+		g_array_set_size(runs, 0);
+		guint k = 0;
+		for (size_t i = 0; i < own->plan->maps->n; i++) {
+			const struct mapping *mapping = &own->plan->maps->mappings[i];
+			const struct presence_run *run;
+			while ((run = run_at(own->copied, k)) && run->start < mapping->end) {
+				if (own->plan->mappings[i].window == window)
+					g_array_append_vals(runs, run, 1);
+				k++;
+			}
+		}
+		pool_settle(window, (const struct presence_run *)(const void *)runs->data, runs->len);
+	}
+	pool_trim(own->pool);
+}
+
+static void region_add(GArray *regions, const struct plan *plan, uint32_t i, uint64_t start, uint64_t end)
+{
+	const struct plan_mapping *planned = &plan->mappings[i];
+	struct memory_region region = {
+		.start = start,
+		.size = end - start,
+		.bytes = planned->window->bytes + (start - planned->window->start),
+		.mapping = i,
+		.lazy = planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY,
+	};
+	if (start < end)
+		g_array_append_val(regions, region);
+}
+
+static bool snapshot_load(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size)
+{
+	struct snapshot_private *own = memory->context;
+	struct lazy *lazy = region->mapping < own->plan->maps->n ? own->lazies[region->mapping] : NULL;
+	return lazy && lazy_load(lazy, region->start + offset, size);
+}
+
+/* one region a mapping, less what couldn't be read */
+static void regions_make(struct taking *taking)
+{
+	struct snapshot_private *own = taking->own;
+	const struct plan *plan = own->plan;
+	GArray *regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+	guint c = 0, l = 0;
+	for (uint32_t i = 0; i < plan->maps->n; i++) {
+		const struct mapping *mapping = &plan->maps->mappings[i];
+		const struct plan_mapping *planned = &plan->mappings[i];
+		const struct presence_run *run;
+		if (planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY)
+			own->lazies[i] = lazy_new(mapping, planned->file->fd,
+						  planned->window->bytes + (mapping->start - planned->window->start));
+		for (; (run = run_at(own->copied, c)) && run->start < mapping->end; c++) {
+			taking->snapshot->residence[i].copied += run->end - run->start;
+			if (own->lazies[i])
+				lazy_mark(own->lazies[i], run->start, run->end);
+			if (planned->kind == PLAN_RESIDENT)
+				region_add(regions, plan, i, run->start, run->end);
+		}
+		uint64_t at = mapping->start;
+		for (; (run = run_at(own->lost, l)) && run->start < mapping->end; l++) {
+			if (planned->kind != PLAN_RESIDENT)
+				region_add(regions, plan, i, at, run->start);
+			at = run->end;
+		}
+		if (planned->kind != PLAN_NOTHING && planned->kind != PLAN_RESIDENT)
+			region_add(regions, plan, i, at, mapping->end);
+	}
+	size_t n = regions->len;
+	memory_init(&taking->snapshot->memory, (struct memory_region *)(void *)g_array_free(regions, FALSE), n);
+	taking->snapshot->memory.load = snapshot_load;
+	taking->snapshot->memory.context = own;
+}
+
+/* resident bytes of what wasn't scanned for the copy, and of the process */
+static void residence_fill(struct taking *taking)
+{
+	struct snapshot *snapshot = taking->snapshot;
+	const struct plan *plan = taking->own->plan;
+	for (size_t k = 0; k < plan->n_chunks; k++)
+		snapshot->residence[plan->chunks[k].mapping].resident += plan->chunks[k].resident;
+	for (size_t i = 0; i < plan->maps->n; i++) {
+		const struct mapping *mapping = &plan->maps->mappings[i];
+		if (plan->mappings[i].kind == PLAN_ANONYMOUS || plan->mappings[i].kind == PLAN_RESIDENT ||
+		    !strncmp(mapping->path, "[v", 2))
+			continue; /* [vvar] and [vdso] don't count as resident */
+		struct presence_sum sum = { 0 };
+		presence_scan(plan->presence, mapping->start, mapping->end, PRESENCE_RESIDENT, NULL, &sum);
+		snapshot->residence[i].resident = sum.resident;
+	}
+	struct process process;
+	if (process_read(taking->target->pid, &process))
+		snapshot->rss = process.rss;
+}
+
+static void finish(struct taking *taking)
+{
+	struct snapshot *snapshot = taking->snapshot;
+	struct snapshot_private *own = taking->own;
+	runs_gather(taking);
+	windows_settle(own);
+	snapshot->maps = own->plan->maps;
+	snapshot->residence = g_new0(struct snapshot_residence, snapshot->maps->n);
+	own->lazies = g_new0(struct lazy *, snapshot->maps->n);
+	regions_make(taking);
+	residence_fill(taking);
+}
+
+snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *options, GError **error)
+{
+	int64_t begun = now_us(CLOCK_MONOTONIC);
+	if (!target_alive(target)) {
+		target_gone(target, error);
+		return NULL;
+	}
+	g_autoptr(snapshot_t) snapshot = g_new0(struct snapshot, 1);
+	struct snapshot_private *own = g_new0(struct snapshot_private, 1);
+	struct taking taking = { .target = target, .extent = options->extent, .snapshot = snapshot, .own = own };
+	snapshot->private = own;
+	own->target = target;
+	lazy_files_init(&own->files);
+	g_mutex_lock(&target->lock);
+	own->pool = g_steal_pointer(&target->idle);
+	g_mutex_unlock(&target->lock);
+	if (!own->pool)
+		own->pool = pool_new();
+
+	results_init(&taking);
+	bool good = plan_update(&taking, error) && prepare(&taking, error) && take(&taking, options, error);
+	if (good) {
+		finish(&taking);
+		snapshot->pause_us = snapshot->mode == SNAPSHOT_STOP ? (taking.pause_ns + 999) / 1000 : 0;
+		snapshot->elapsed_us = now_us(CLOCK_MONOTONIC) - begun;
+	}
+	results_clear(&taking);
+	g_free(taking.maps_text);
+	g_clear_pointer(&taking.look, g_array_unref);
+	return good ? g_steal_pointer(&snapshot) : NULL;
+}
+
+/* What the lazy regions read from files stays in the windows, and must be known to be there. */
+static void windows_note(struct snapshot_private *own)
+{
+	for (size_t i = 0; i < own->plan->maps->n; i++) {
+		if (own->lazies[i])
+			lazy_runs(own->lazies[i], own->plan->mappings[i].window->dirty);
+	}
+}
+
+void snapshot_free(snapshot_t *snapshot)
+{
+	if (!snapshot)
+		return;
+	struct snapshot_private *own = snapshot->private;
+	if (own) {
+		target_t *target = own->target;
+		/* a snapshot that failed leaves windows in an unknown state */
+		if (own->lazies) {
+			windows_note(own);
+			g_mutex_lock(&target->lock);
+			if (!target->idle)
+				target->idle = g_steal_pointer(&own->pool);
+			g_mutex_unlock(&target->lock);
+		}
+		pool_free(own->pool);
+		for (size_t i = 0; own->lazies && i < own->plan->maps->n; i++)
+			lazy_free(own->lazies[i]);
+		g_free(own->lazies);
+		lazy_files_clear(&own->files);
+		if (own->copied)
+			g_array_unref(own->copied);
+		if (own->lost)
+			g_array_unref(own->lost);
+		plan_free(own->plan); /* with the maps */
+		g_free(own);
+	}
+	g_free(snapshot->memory.regions);
+	g_free(snapshot->residence);
+	g_free(snapshot->threads);
+	g_free(snapshot);
+}

@@ -1,0 +1,45 @@
+/* What a target_t is made of: for the files of this folder only. */
+#pragma once
+#include <glib.h>
+
+#include "daemon/target/copy.h"
+#include "daemon/target/freeze.h"
+#include "daemon/target/pool.h"
+#include "daemon/target/presence.h"
+#include "daemon/target/process.h"
+#include "daemon/target/snapshot.h"
+
+struct target {
+	pid_t pid;
+	int pidfd;             /* -1 where the kernel has none (before 5.3) */
+	int mem;               /* /proc/PID/mem, pagemap and maps: bound to the address space they were opened on */
+	int maps;
+	struct presence presence;
+	struct process process; /* as it was when opened */
+	int64_t start_time;
+	char *exe;
+	char **cmdline;
+	interpreter_t *interpreter; /* NULL: none was looked for */
+	void (*interpreter_free)(interpreter_t *interpreter);
+	GMutex lock;
+	struct pool *idle;     /* of a freed snapshot, for the next; guarded by the lock */
+	unsigned quiet_skip;   /* snapshots to take without trying it quietly first */
+	unsigned quiet_misses; /* tries in a row that didn't work */
+};
+
+/* storage of a snapshot */
+struct snapshot_private {
+	struct target *target;
+	struct pool *pool;
+	struct plan *plan;   /* as copied */
+	struct lazy_files files;
+	struct lazy **lazies; /* maps->n; NULL where a mapping isn't read from a file */
+	GArray *copied;       /* of struct presence_run, sorted */
+	GArray *lost;
+};
+
+/* The text of the maps file, read again. NULL: the address space is gone. */
+char *target_maps_text(struct target *target, size_t *size);
+
+/* Set *error to GONE with what happened to the target: it ended, or exec'ed. */
+void target_gone(struct target *target, GError **error);
