@@ -1,7 +1,11 @@
 /* Opening a Python process: reading it for interpreter_find(), a few bytes here and there, while it runs. */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -91,6 +95,28 @@ static int reader_open(void *context, const struct mapping *mapping)
 	return maps_open(reader->target->pid, mapping);
 }
 
+/* A file by the path the target would use; links are followed inside its root, never into ours. */
+static int reader_open_path(void *context, const char *path)
+{
+	const struct reader *reader = context;
+	char root[64];
+	snprintf(root, sizeof(root), "/proc/%d/root", reader->target->pid);
+	int directory = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0)
+		return -1;
+	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, .resolve = RESOLVE_IN_ROOT };
+	int fd = (int)syscall(SYS_openat2, directory, path, &how, sizeof(how)), number = errno;
+	close(directory);
+	struct stat status;
+	if (fd >= 0 && (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))) {
+		close(fd);
+		fd = -1;
+		number = EACCES;
+	}
+	errno = number;
+	return fd;
+}
+
 target_t *target_open(pid_t pid, GError **error)
 {
 	g_autoptr(target_t) target = target_open_any(pid, error);
@@ -100,7 +126,7 @@ target_t *target_open(pid_t pid, GError **error)
 	if (!maps)
 		return NULL;
 	struct reader reader = { target, maps };
-	struct interpreter_access access = { &reader, reader_read, reader_open };
+	struct interpreter_access access = { &reader, reader_read, reader_open, reader_open_path };
 	target->interpreter_free = interpreter_free;
 	target->interpreter = interpreter_find(maps, &access, error);
 	if (!target->interpreter) {
