@@ -270,11 +270,14 @@ static bool member_find(Dwarf_Die *type, const char *name, size_t length, uint64
 	return false;
 }
 
-/* "path.to.field" inside a structure -> its offset */
+/* "path.to.field" inside a structure -> its offset; "path.to.field@end" -> where the field ends */
 static bool path_resolve(Dwarf_Die *structure, const char *path, size_t length, uint64_t *offset)
 {
+	static const char end_mark[] = "@end";
+	const size_t mark = sizeof(end_mark) - 1;
+	bool want_end = length > mark && !strncmp(path + length - mark, end_mark, mark);
 	Dwarf_Die type = *structure;
-	const char *end = path + length;
+	const char *end = path + length - (want_end ? mark : 0);
 	uint64_t budget = MEMBERS_MAX;
 	*offset = 0;
 	while (path < end) {
@@ -288,6 +291,11 @@ static bool path_resolve(Dwarf_Die *structure, const char *path, size_t length, 
 			if (!member_type(&member, &next) || !type_peel(&next))
 				return false;
 			type = next;
+		} else if (want_end) {
+			Dwarf_Word size;
+			if (!member_type(&member, &next) || dwarf_aggregate_size(&next, &size))
+				return false;
+			*offset += size;
 		}
 	}
 	return true;

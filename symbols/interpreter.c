@@ -22,6 +22,7 @@ enum symbol {
 	SYMBOL_TYPE_TYPE,
 	SYMBOL_ARENAS,
 	SYMBOL_MAXARENAS,
+	SYMBOL_METHOD_CACHE,
 	SYMBOL_REF_TOTAL,
 	SYMBOL_NEGATIVE_REFCOUNT,
 	SYMBOL_TRACE_REFS,
@@ -38,6 +39,7 @@ static const struct elf_symbol symbol_names[SYMBOLS] = {
 	[SYMBOL_TYPE_TYPE] = {.name = "PyType_Type"},
 	[SYMBOL_ARENAS] = {.name = "arenas"},
 	[SYMBOL_MAXARENAS] = {.name = "maxarenas"},
+	[SYMBOL_METHOD_CACHE] = {.name = "method_cache"},
 	[SYMBOL_REF_TOTAL] = {.name = "_Py_RefTotal"},
 	[SYMBOL_NEGATIVE_REFCOUNT] = {.name = "_Py_NegativeRefcount"},
 	[SYMBOL_TRACE_REFS] = {.name = "_Py_AddToAllObjects"},
@@ -221,6 +223,7 @@ static void arenas_find(struct attempt *attempt)
 	struct interpreter *found = attempt->found;
 	if (found->layout.shape.obmalloc != PY_OBMALLOC_STATIC)
 		return;
+	found->method_cache = symbol_address(attempt, SYMBOL_METHOD_CACHE);
 	found->arenas = symbol_address(attempt, SYMBOL_ARENAS);
 	found->maxarenas = symbol_address(attempt, SYMBOL_MAXARENAS);
 	if (!found->arenas || !found->maxarenas)

@@ -36,6 +36,7 @@ typedef struct interpreter {
 	uint64_t gc_generation0; /* 3.6: the pointer _PyGC_generation0 */
 	uint64_t interp_head;   /* 3.6: the pointer interp_head */
 	uint64_t arenas, maxarenas; /* <= 3.11: the statics of obmalloc.c; found by scan where stripped */
+	uint64_t method_cache;  /* <= 3.9: the static of typeobject.c; 0 also where stripped */
 	uint64_t type_type;     /* PyType_Type */
 	struct py_layout layout;
 } interpreter_t;

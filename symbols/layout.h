@@ -19,6 +19,7 @@
 
 /*
  * FIELD(member, "Struct.path.to.field|alternative")   the offset of a field from the start of Struct
+ *                                                     with "@end" behind a path: the offset behind the field
  * SIZE(member, "Struct")                              sizeof
  * Names are CPython's. Alternatives (other names of the same thing in other versions) are tried left to right.
  */
@@ -62,6 +63,32 @@
 	FIELD(interp_static_types, "PyInterpreterState.types.builtins.initialized|PyInterpreterState.types.builtins")	\
 	FIELD(interp_extension_types, "PyInterpreterState.types.for_extensions.initialized")				\
 	FIELD(interp_unique_ids, "PyInterpreterState.unique_ids.table")							\
+	/* of the interpreter: what it holds without owning a reference: caches, free lists. `_end`: where they end */	\
+	FIELD(interp_type_cache,											\
+	      "PyInterpreterState.types.type_cache.hashtable|PyInterpreterState.type_cache.hashtable")			\
+	FIELD(interp_type_cache_end,											\
+	      "PyInterpreterState.types.type_cache.hashtable@end|PyInterpreterState.type_cache.hashtable@end")		\
+	FIELD(interp_func_version_cache, "PyInterpreterState.func_state.func_version_cache")				\
+	FIELD(interp_func_version_cache_end, "PyInterpreterState.func_state.func_version_cache@end")			\
+	FIELD(interp_type_version_cache, "PyInterpreterState.types.type_version_cache")					\
+	FIELD(interp_type_version_cache_end, "PyInterpreterState.types.type_version_cache@end")				\
+	FIELD(interp_callable_cache, "PyInterpreterState.callable_cache")						\
+	FIELD(interp_callable_cache_end, "PyInterpreterState.callable_cache@end")					\
+	FIELD(interp_freelists, "PyInterpreterState.object_state.freelists")						\
+	FIELD(interp_freelists_end, "PyInterpreterState.object_state.freelists@end")					\
+	FIELD(interp_tuple_free, "PyInterpreterState.tuple.free_list")							\
+	FIELD(interp_tuple_free_end, "PyInterpreterState.tuple.free_list@end")						\
+	FIELD(interp_list_free, "PyInterpreterState.list.free_list")							\
+	FIELD(interp_list_free_end, "PyInterpreterState.list.free_list@end")						\
+	FIELD(interp_dict_free, "PyInterpreterState.dict_state.free_list")						\
+	FIELD(interp_dict_free_end, "PyInterpreterState.dict_state.free_list@end")					\
+	FIELD(interp_dict_keys_free, "PyInterpreterState.dict_state.keys_free_list")					\
+	FIELD(interp_dict_keys_free_end, "PyInterpreterState.dict_state.keys_free_list@end")				\
+	FIELD(interp_agen_value_free, "PyInterpreterState.async_gen.value_freelist")					\
+	FIELD(interp_agen_value_free_end, "PyInterpreterState.async_gen.value_freelist@end")				\
+	FIELD(interp_agen_asend_free, "PyInterpreterState.async_gen.asend_freelist")					\
+	FIELD(interp_agen_asend_free_end, "PyInterpreterState.async_gen.asend_freelist@end")				\
+	FIELD(interp_interned, "PyInterpreterState.cached_objects.interned_strings")					\
 	/* collector */													\
 	SIZE(gc_size, "_gc_runtime_state")										\
 	FIELD(gc_enabled, "_gc_runtime_state.enabled")									\
@@ -494,6 +521,13 @@ enum py_dict_keys {
 	PY_DICT_KEYS_LOG2, /* 3.11+: dk_log2_size, dk_log2_index_bytes, dk_kind (0 general 24 bytes, 1 unicode, 2 split: 16 bytes) */
 };
 
+/* how a slot of an interpreter frame says that it owns no reference (3.11+) */
+enum py_stack_refs {
+	PY_STACK_PLAIN,    /* it always owns one, unless NULL */
+	PY_STACK_TAGGED,   /* 3.14+: bit 0 set: borrowed, immortal or NULL; 3 in the low bits: a small int */
+	PY_STACK_DEFERRED, /* 3.13t: bit 0 set: deferred */
+};
+
 /* line numbers of a code object */
 enum py_lines {
 	PY_LINES_LNOTAB,   /* <= 3.9 */
@@ -527,6 +561,9 @@ struct py_shape {
 	bool dicts_always_tracked;        /* 3.14+ */
 	bool getsizeof_static_types_prefixed; /* 3.11, 3.12: sys.getsizeof adds a GC head to static types, which have none */
 	bool int_zero_has_digit;          /* sys.getsizeof(0) counts one digit (3.11.? and later; see the minor's file) */
+	enum py_stack_refs stack_refs;
+	bool static_base_owned;           /* <= 3.10: a static type owns its tp_base where CPython filled in `object` */
+	bool heap_types_counted;          /* 3.8+: every instance of a heap type owns its type; earlier only those of Python classes */
 	bool gc_head_old_space_bit;       /* mask the low bits of gc_next (always harmless) */
 };
 

@@ -27,6 +27,7 @@
 		.managed_weakref_offset = 0,				\
 		.getsizeof_static_types_prefixed = true,		\
 		.int_zero_has_digit = true,				\
+		.heap_types_counted = true,				\
 	}
 
 static const struct py_shape shape = SHAPE;

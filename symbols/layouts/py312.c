@@ -26,6 +26,7 @@
 		.static_builtin_dicts = true,				\
 		.getsizeof_static_types_prefixed = true,		\
 		.int_zero_has_digit = true,				\
+		.heap_types_counted = true,				\
 	}
 
 static const struct py_shape shape = SHAPE;

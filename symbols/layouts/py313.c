@@ -26,6 +26,7 @@
 		.managed_weakref_offset = -32,				\
 		.static_builtin_dicts = true,				\
 		.int_zero_has_digit = true,				\
+		.heap_types_counted = true,				\
 	}
 
 #define SHAPE_FREE_THREADED						\
@@ -49,6 +50,8 @@
 		.managed_weakref_offset = -16,				\
 		.static_builtin_dicts = true,				\
 		.int_zero_has_digit = true,				\
+		.stack_refs = PY_STACK_DEFERRED,			\
+		.heap_types_counted = true,				\
 	}
 
 static const struct py_shape shape = SHAPE;

@@ -28,6 +28,8 @@
 		.dicts_always_tracked = true,				\
 		.int_zero_has_digit = true,				\
 		.gc_head_old_space_bit = true,				\
+		.stack_refs = PY_STACK_TAGGED,				\
+		.heap_types_counted = true,				\
 	}
 
 #define SHAPE_FREE_THREADED						\
@@ -52,6 +54,8 @@
 		.static_builtin_dicts = true,				\
 		.dicts_always_tracked = true,				\
 		.int_zero_has_digit = true,				\
+		.stack_refs = PY_STACK_TAGGED,				\
+		.heap_types_counted = true,				\
 	}
 
 static const struct py_shape shape = SHAPE;

@@ -25,6 +25,8 @@
 		.static_builtin_dicts = true,				\
 		.dicts_always_tracked = true,				\
 		.int_zero_has_digit = true,				\
+		.stack_refs = PY_STACK_TAGGED,				\
+		.heap_types_counted = true,				\
 	}
 
 #define SHAPE_FREE_THREADED						\
@@ -49,6 +51,8 @@
 		.static_builtin_dicts = true,				\
 		.dicts_always_tracked = true,				\
 		.int_zero_has_digit = true,				\
+		.stack_refs = PY_STACK_TAGGED,				\
+		.heap_types_counted = true,				\
 	}
 
 static const struct py_shape shape = SHAPE;

@@ -24,6 +24,7 @@
 		.generator_cleared = 255,				\
 		.managed_dict_offset = 0,				\
 		.managed_weakref_offset = 0,				\
+		.static_base_owned = true,				\
 	}
 
 static const struct py_shape shape = SHAPE;

@@ -22,6 +22,8 @@
 		.generator_cleared = 255,				\
 		.managed_dict_offset = 0,				\
 		.managed_weakref_offset = 0,				\
+		.static_base_owned = true,				\
+		.heap_types_counted = true,				\
 	}
 
 static const struct py_shape shape = SHAPE;
