@@ -199,13 +199,42 @@ recording_t *recording_append_to(const char *path, const sample_t *sample, GErro
 	gboolean ready = kind == FILE_RECORDING || create_schema(recording);
 	if (ready && !check_target(recording, sample, error))
 		return NULL;
-	/* NORMAL: a crash of the machine may lose the last samples, never the file */
-	if (!ready || !recording_execute(recording, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;") ||
+	/*
+	 * NORMAL: a crash of the machine may lose the last samples, never the file. A checkpoint after every sample
+	 * keeps the WAL as small as one sample, so that a full disk holds the recording once and not twice, and can be
+	 * read.
+	 */
+	if (!ready ||
+	    !recording_execute(recording, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
+					  "PRAGMA wal_autocheckpoint = 1;") ||
 	    !recording_prepare_writer(recording)) {
 		recording_error(recording, error, "write to");
 		return NULL;
 	}
 	return g_steal_pointer(&recording);
+}
+
+/*
+ * A WAL database needs its -shm file, also for reading. Where we may not make one and there is no WAL, the file is all
+ * there is and can be read as it stands.
+ */
+static gboolean open_reader(recording_t *recording, const char *path)
+{
+	static const char probe[] = "SELECT count(*) FROM sample";
+	if (open_database(recording, path, SQLITE_OPEN_READONLY) && query_number(recording, probe) != SAMPLE_UNKNOWN)
+		return TRUE;
+	int code = sqlite3_errcode(recording->db) & 0xff;
+	g_autofree char *absolute = g_canonicalize_filename(path, NULL);
+	g_autofree char *wal = g_strconcat(absolute, "-wal", NULL);
+	struct stat status;
+	if ((code != SQLITE_CANTOPEN && code != SQLITE_READONLY) || (!stat(wal, &status) && status.st_size))
+		return FALSE;
+	sqlite3_close(recording->db);
+	recording->db = NULL;
+	g_autofree char *escaped = g_uri_escape_string(absolute, "/", FALSE);
+	g_autofree char *uri = g_strdup_printf("file://%s?immutable=1", escaped);
+	return open_database(recording, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI) &&
+	       query_number(recording, probe) != SAMPLE_UNKNOWN;
 }
 
 recording_t *recording_open(const char *path, GError **error)
@@ -214,24 +243,7 @@ recording_t *recording_open(const char *path, GError **error)
 	enum file_kind kind;
 	if (!check_file(recording, path, FALSE, &kind, error))
 		return NULL;
-	gboolean opened = open_database(recording, path, SQLITE_OPEN_READONLY) &&
-			  query_number(recording, "SELECT count(*) FROM sample") != SAMPLE_UNKNOWN;
-	if (!opened) {
-		/* a WAL database needs its -shm file; where we may not make one nobody writes either, so that the file
-		 * is what it is */
-		g_autofree char *absolute = g_canonicalize_filename(path, NULL);
-		g_autofree char *escaped = g_uri_escape_string(absolute, "/", FALSE);
-		g_autofree char *uri = g_strdup_printf("file://%s?immutable=1", escaped);
-		gboolean read_only = sqlite3_errcode(recording->db) == SQLITE_CANTOPEN ||
-				     sqlite3_errcode(recording->db) == SQLITE_READONLY;
-		if (read_only) {
-			sqlite3_close(recording->db);
-			recording->db = NULL;
-			opened = open_database(recording, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI) &&
-				 query_number(recording, "SELECT count(*) FROM sample") != SAMPLE_UNKNOWN;
-		}
-	}
-	if (!opened || !recording_prepare_reader(recording)) {
+	if (!open_reader(recording, path) || !recording_prepare_reader(recording)) {
 		recording_error(recording, error, "open");
 		return NULL;
 	}
