@@ -459,6 +459,10 @@
 	FIELD(stgdict_ndim, "StgDictObject.ndim")									\
 	FIELD(stgdict_length, "StgDictObject.length")									\
 	FIELD(stgdict_elements, "StgDictObject.ffi_type_pointer.elements")						\
+	FIELD(stginfo_format, "StgInfo.format")                                                                        \
+	FIELD(stginfo_length, "StgInfo.length")                                                                        \
+	FIELD(stginfo_ndim, "StgInfo.ndim")                                                                            \
+	FIELD(stginfo_elements, "StgInfo.ffi_type_pointer.elements")                                                   \
 	SIZE(code_extra_size, "_PyCodeObjectExtra")									\
 	FIELD(code_extra_n, "_PyCodeObjectExtra.ce_size")								\
 	FIELD(co_opcache_size, "PyCodeObject.co_opcache_size")								\
@@ -557,6 +561,7 @@ struct py_shape {
 	uint8_t generator_cleared;        /* gi_frame_state from which there is no frame; 255: none */
 	int32_t managed_dict_offset;      /* from the object; 0: no managed dicts */
 	int32_t managed_weakref_offset;   /* from the object; 0: none */
+	int64_t frozen_refcount;          /* 3.11: what objects frozen into the interpreter's image start at; 0: no such thing */
 	bool static_builtin_dicts;        /* 3.12+: dict and subclasses of static types are in the interpreter */
 	bool dicts_always_tracked;        /* 3.14+ */
 	bool getsizeof_static_types_prefixed; /* 3.11, 3.12: sys.getsizeof adds a GC head to static types, which have none */

@@ -15,6 +15,7 @@ enum option_id {
 	OPTION_INTERVAL,
 	OPTION_DURATION,
 	OPTION_NONBLOCKING,
+	OPTION_GC,
 	OPTION_JSON,
 	OPTION_CSV,
 	OPTION_SORT,
@@ -38,7 +39,7 @@ struct options {
 	gint64 limit, iterations;        /* 0: none given */
 	const char *sort;                /* NULL: none given */
 	const char *format;
-	gboolean nonblocking, json, csv, strict, dump_screen, quiet, verbose, no_color, help;
+	gboolean nonblocking, gc, json, csv, strict, dump_screen, quiet, verbose, no_color, help;
 	char **arguments; /* that are no options, before "--"; n_arguments of them */
 	int n_arguments;
 	char **program; /* what follows "--", NULL-terminated; NULL: there was no "--" */

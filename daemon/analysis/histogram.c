@@ -13,7 +13,22 @@ struct counter {
 	struct row *rows;
 	size_t n_rows;
 	int64_t unreadable;
+	int64_t *region_bytes; /* of objects outside the allocator, by region of the memory */
 };
+
+/* Bytes of an object that lie together at its address: what it keeps elsewhere isn't part of it. */
+static int64_t inline_bytes(const struct object *object, int64_t bytes)
+{
+	const struct type *type = object->type;
+	return type->kind == TYPE_ATOM || type->itemsize ? bytes : type->prefix + (int64_t)type->basicsize;
+}
+
+static void count_outside(struct counter *counter, const struct object *object, int64_t bytes)
+{
+	const struct memory_region *region = memory_find(counter->heap->memory, object->address);
+	if (region)
+		counter->region_bytes[region - counter->heap->memory->regions] += inline_bytes(object, bytes);
+}
 
 static struct row *row_of(struct counter *counter, const struct type *type)
 {
@@ -33,6 +48,8 @@ static void count_object(void *context, const struct object *object)
 	/* sized first: sizing may find new types, and the rows may move */
 	if (!object_getsizeof(counter->heap, object, &bytes))
 		counter->unreadable++;
+	if (object->outside)
+		count_outside(counter, object, bytes);
 	struct row *row = row_of(counter, object->type);
 	struct refcount refcount = object_refcount(counter->heap->layout, object->bytes);
 	row->count++;
@@ -98,17 +115,28 @@ static void fill_gc(const heap_t *heap, const struct census *census, sample_t *s
 	}
 }
 
-bool histogram_take(heap_t *heap, enum census_coverage coverage, sample_t *sample, GError **error)
+bool histogram_take(heap_t *heap, enum census_coverage coverage, sample_t *sample, struct histogram_memory *memory,
+		    GError **error)
 {
 	struct counter counter = {.heap = heap};
-	struct census census;
-	bool ok = census_take(heap, coverage, count_object, &counter, &census, error);
-	if (ok) {
-		fill_types(&counter, sample);
-		fill_gc(heap, &census, sample);
-		sample->totals.unreadable = counter.unreadable + census.unreadable;
-		census_clear(&census);
+	counter.region_bytes = g_new0(int64_t, heap->memory->n_regions + 1);
+	if (!census_take(heap, coverage, count_object, &counter, &memory->census, error)) {
+		g_free(counter.rows);
+		g_free(counter.region_bytes);
+		return false;
 	}
+	memory->region_bytes = counter.region_bytes;
+	fill_types(&counter, sample);
+	fill_gc(heap, &memory->census, sample);
+	sample->totals.unreadable = counter.unreadable + memory->census.unreadable;
+	if (memory->census.allocator && memory->census.raw_blocks >= 0)
+		sample->totals.allocated_blocks = memory->census.used_blocks + memory->census.raw_blocks;
 	g_free(counter.rows);
-	return ok;
+	return true;
+}
+
+void histogram_memory_clear(struct histogram_memory *memory)
+{
+	census_clear(&memory->census);
+	g_clear_pointer(&memory->region_bytes, g_free);
 }

@@ -2,6 +2,17 @@
 
 #include <string.h>
 
+const struct sample_memory_part sample_memory_parts[SAMPLE_MEMORY_PARTS] = {
+	{"objects", "objects", offsetof(struct sample_memory, objects)},
+	{"blocks", "other blocks", offsetof(struct sample_memory, blocks)},
+	{"free_blocks", "free blocks", offsetof(struct sample_memory, free_blocks)},
+	{"free_pools", "free pools", offsetof(struct sample_memory, free_pools)},
+	{"malloc_heap", "malloc heap", offsetof(struct sample_memory, malloc_heap)},
+	{"anonymous", "anonymous", offsetof(struct sample_memory, anonymous)},
+	{"file", "files", offsetof(struct sample_memory, file)},
+	{"other", "other", offsetof(struct sample_memory, other)},
+};
+
 sample_t *sample_new(void)
 {
 	sample_t *sample = g_new0(sample_t, 1);
@@ -14,6 +25,7 @@ sample_t *sample_new(void)
 	struct sample_snapshot *snapshot = &sample->snapshot;
 	snapshot->mode = snapshot->coverage = "";
 	snapshot->pause_us = snapshot->elapsed_us = snapshot->bytes_copied = SAMPLE_UNKNOWN;
+	sample->totals.allocated_blocks = SAMPLE_UNKNOWN;
 	return sample;
 }
 

@@ -45,12 +45,40 @@ struct sample_gc {
 	int64_t permanent; /* objects in the permanent generation (gc.freeze) */
 };
 
+/* where the resident memory is, bytes; the parts add up to target.rss (daemon/analysis/memory_parts.h) */
+struct sample_memory {
+	int64_t objects;     /* live objects */
+	int64_t blocks;      /* allocator blocks that are no objects: dict keys, list arrays, instance values */
+	int64_t free_blocks; /* free blocks in pools in use */
+	int64_t free_pools;  /* pools and arenas the allocator keeps for later */
+	int64_t malloc_heap; /* the C heap: what malloc has from the kernel, in use or not */
+	int64_t anonymous;   /* other anonymous mappings: thread stacks, large buffers */
+	int64_t file;        /* of files: programs, libraries, their data */
+	int64_t other;       /* the rest */
+};
+
+/* the parts in the order a person reads them: the key in JSON, a word for a screen, where it is in struct sample_memory */
+struct sample_memory_part {
+	const char *key, *label;
+	size_t offset;
+};
+#define SAMPLE_MEMORY_PARTS 8
+extern const struct sample_memory_part sample_memory_parts[SAMPLE_MEMORY_PARTS];
+
+static inline int64_t *sample_memory_at(struct sample_memory *memory, size_t part)
+{
+	return (int64_t *)((char *)memory + sample_memory_parts[part].offset);
+}
+
 struct sample_totals {
 	int64_t objects, gc_objects;
 	int64_t bytes;      /* as sys.getsizeof */
 	int64_t refs;       /* of the objects that are not immortal */
 	int64_t immortal;   /* objects */
 	int64_t unreadable; /* objects seen but not readable */
+	int64_t allocated_blocks; /* what sys.getallocatedblocks() says; SAMPLE_UNKNOWN without a known allocator */
+	bool has_memory;
+	struct sample_memory memory; /* when has_memory */
 };
 
 /* one row of the table: the live objects of exactly this type */

@@ -18,10 +18,12 @@ void allocator_clear(struct allocator *allocator)
 	mimalloc_clear(&allocator->mimalloc);
 }
 
-void allocator_walk(heap_t *heap, const struct allocator *allocator, block_visit *visit, void *context, struct block_stats *stats)
+void allocator_walk(heap_t *heap, const struct allocator *allocator, block_visit *visit, void *context,
+		    struct block_stats *stats)
 {
 	for (size_t i = 0; i < allocator->pymalloc.n_arenas; i++)
 		pymalloc_walk_arena(heap, &allocator->pymalloc, &allocator->pymalloc.arenas[i], visit, context, stats);
 	for (size_t i = 0; i < allocator->mimalloc.n_segments; i++)
-		mimalloc_walk_segment(heap, &allocator->mimalloc, &allocator->mimalloc.segments[i], visit, context, stats);
+		mimalloc_walk_segment(heap, &allocator->mimalloc, &allocator->mimalloc.segments[i], visit, context,
+				      stats);
 }

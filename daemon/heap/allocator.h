@@ -25,4 +25,5 @@ static inline bool allocator_owns(const struct allocator *allocator, uint64_t ad
 }
 
 /* Visit every used block in address order. */
-void allocator_walk(heap_t *heap, const struct allocator *allocator, block_visit *visit, void *context, struct block_stats *stats);
+void allocator_walk(heap_t *heap, const struct allocator *allocator, block_visit *visit, void *context,
+		    struct block_stats *stats);

@@ -24,9 +24,10 @@ typedef void block_visit(void *context, const struct block *block);
 /* bytes and blocks of an allocator; parts of its pages */
 struct block_stats {
 	int64_t used_blocks, used_bytes;
-	int64_t free_bytes;      /* free blocks and headers of pools (pages) in use, and what was never handed out of them */
+	int64_t free_bytes; /* free blocks and headers of pools (pages) in use, and what was never handed out of them */
 	int64_t free_pool_bytes; /* pools (pages, slices) without a used block */
-	int64_t damaged;         /* pools whose header and chain of free blocks don't agree: torn or corrupt; taken as far as it goes */
+	int64_t damaged; /* pools whose header and chain of free blocks don't agree: torn or corrupt; taken as far as it
+			    goes */
 };
 
 #define BLOCK_HOOK_PREFIX 16
@@ -36,8 +37,8 @@ struct block_stats {
 #include <stddef.h>
 
 /*
- * Whether the 16 bytes at `block` are a debug hook's prefix: size (big-endian), api id 'o', 'm' or 'r', and 7 times FORBIDDENBYTE (CPython
- * Objects/obmalloc.c, _PyMem_DebugRawAlloc(); 0xFB up to 3.7, 0xFD since).
+ * Whether the 16 bytes at `block` are a debug hook's prefix: size (big-endian), api id 'o', 'm' or 'r', and 7 times
+ * FORBIDDENBYTE (CPython Objects/obmalloc.c, _PyMem_DebugRawAlloc(); 0xFB up to 3.7, 0xFD since).
  */
 bool block_is_hooked(const uint8_t *block);
 

@@ -7,7 +7,7 @@
 #include "daemon/heap/referents.h"
 #include "daemon/heap/type.h"
 
-#define LINK_MASK (~3ull)
+#define LINK_MASK    (~3ull)
 #define MAX_REFCOUNT (1ll << 31)
 
 /* ob_gc_bits of free-threaded builds: CPython Include/internal/pycore_gc.h */
@@ -20,13 +20,14 @@ struct taker {
 	void *context;
 	struct census *census;
 	struct allocator allocator;
-	struct addresses seen;    /* objects outside the blocks */
-	struct addresses frozen;  /* objects of the permanent generation */
-	int64_t tracked;          /* visited ones in the collector's lists, the permanent generation included */
-	GArray *pending;          /* uint64_t: those still to be looked at */
-	uint32_t prefixes[4];     /* bytes that may precede an object in its block */
+	struct addresses seen;   /* objects outside the blocks */
+	struct addresses frozen; /* objects of the permanent generation */
+	int64_t tracked;         /* visited ones in the collector's lists, the permanent generation included */
+	GArray *pending;         /* uint64_t: those still to be looked at */
+	uint32_t prefixes[4];    /* bytes that may precede an object in its block */
 	size_t n_prefixes;
-	const struct type *last;  /* of the previous block: neighbours are often alike */
+	uint32_t overhead;       /* of a debug hook around a block's data */
+	const struct type *last; /* of the previous block: neighbours are often alike */
 };
 
 static void emit(struct taker *taker, const struct object *object);
@@ -39,6 +40,8 @@ static bool refcount_sane(const heap_t *heap, const uint8_t *object)
 	uint64_t word = load_u64(object, layout->ob_refcnt);
 	switch (layout->shape.refcount) {
 	case PY_REFCOUNT_PLAIN:
+		if (refcount.immortal)
+			return true;
 		break;
 	case PY_REFCOUNT_LOW32:
 		/* all 64 bits count: a pointer whose low half looks immortal is none */
@@ -90,7 +93,7 @@ static bool object_in_block(struct taker *taker, const struct block *block, stru
 	if (object->available < type->basicsize || !refcount_sane(heap, object->bytes))
 		return false;
 	bool fits = taker->allocator.debug_hooks ? block->size >= type->prefix + type->basicsize
-						: size_fits(heap, type, block->size);
+						 : size_fits(heap, type, block->size);
 	if (!(type->flags & PY_FLAG_HAVE_GC))
 		return fits || !(type->flags & PY_FLAG_UNICODE);
 	if (heap->layout->shape.gc == PY_GC_NONE) {
@@ -118,7 +121,8 @@ static void visit_block(void *context, const struct block *block)
 		uint32_t prefix = taker->prefixes[i];
 		if (block->size < prefix + layout->object_size)
 			continue;
-		struct object object = {.address = block->address + prefix, .bytes = block->bytes + prefix,
+		struct object object = {.address = block->address + prefix,
+					.bytes = block->bytes + prefix,
 					.available = block->size - prefix};
 		uint64_t address = object_type_address(layout, object.bytes);
 		if (taker->last && address == taker->last->address)
@@ -128,6 +132,7 @@ static void visit_block(void *context, const struct block *block)
 		if (!object.type || object.type->prefix != prefix || !object_in_block(taker, block, &object))
 			continue;
 		taker->last = object.type;
+		taker->census->object_bytes += (int64_t)(block->size + taker->overhead);
 		emit(taker, &object);
 		return;
 	}
@@ -178,8 +183,10 @@ static void visit_pending(struct taker *taker)
 				   !(load_u64(object.bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE);
 		if (object.type->flags & PY_FLAG_HAVE_GC && !static_type && layout->shape.gc != PY_GC_NONE) {
 			const uint8_t *links = memory_at(heap->memory, address - layout->gc_head_size, 16);
-			object.tracked = links && load_u64(links, 0) && linked(heap, address - layout->gc_head_size, links);
+			object.tracked =
+				links && load_u64(links, 0) && linked(heap, address - layout->gc_head_size, links);
 		}
+		object.outside = true;
 		taker->census->outside++;
 		emit(taker, &object);
 	}
@@ -198,7 +205,8 @@ static void consider_lists(struct taker *taker)
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		const struct heap_collector *collector = &heap->interpreters[i].collector;
 		for (size_t j = 0; j <= collector->n_generations; j++) {
-			uint64_t head = j < collector->n_generations ? collector->generations[j].head : collector->permanent;
+			uint64_t head =
+				j < collector->n_generations ? collector->generations[j].head : collector->permanent;
 			uint64_t first;
 			if (head && memory_u64(heap->memory, head, &first) && (first & LINK_MASK) != head)
 				consider(taker, (first & LINK_MASK) + heap->layout->gc_head_size);
@@ -246,6 +254,19 @@ static void count_lists(struct taker *taker)
 	gc_count_lists(heap, heads, n, taker->tracked - (int64_t)taker->frozen.n, taker->census->lists);
 }
 
+static void find_ranges(struct taker *taker)
+{
+	const struct allocator *allocator = &taker->allocator;
+	struct census *census = taker->census;
+	census->ranges = g_new(struct address_range, allocator->pymalloc.n_ranges + allocator->mimalloc.n_segments + 1);
+	for (size_t i = 0; i < allocator->pymalloc.n_ranges; i++)
+		census->ranges[census->n_ranges++] =
+			(struct address_range){allocator->pymalloc.ranges[i].start, allocator->pymalloc.ranges[i].end};
+	for (size_t i = 0; i < allocator->mimalloc.n_segments; i++)
+		census->ranges[census->n_ranges++] = (struct address_range){allocator->mimalloc.segments[i].start,
+									    allocator->mimalloc.segments[i].end};
+}
+
 static void take_all(struct taker *taker)
 {
 	find_frozen(taker);
@@ -263,6 +284,7 @@ static void take_all(struct taker *taker)
 	consider_lists(taker);
 	consider_type_objects(taker);
 	count_lists(taker);
+	find_ranges(taker);
 	taker->census->used_blocks = stats.used_blocks;
 	taker->census->used_bytes = stats.used_bytes;
 	taker->census->free_bytes = stats.free_bytes;
@@ -286,7 +308,8 @@ static void take_lists(struct taker *taker)
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		const struct heap_collector *collector = &heap->interpreters[i].collector;
 		for (size_t j = 0; j < collector->n_generations; j++) {
-			struct gc_walk walk = gc_walk_list(heap, collector->generations[j].head, taker->visit, taker->context);
+			struct gc_walk walk =
+				gc_walk_list(heap, collector->generations[j].head, taker->visit, taker->context);
 			taker->census->lists[i * HEAP_MAX_GENERATIONS + j] = walk.objects;
 			taker->census->unreadable += walk.unreadable;
 		}
@@ -315,11 +338,13 @@ bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visi
 		return true;
 	}
 	if (!allocator_open(heap, &taker.allocator)) {
-		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, "the state of its allocator isn't where the layout says", NULL,
+		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN,
+			  "the state of its allocator isn't where the layout says", NULL,
 			  "cannot read the heap of CPython %s", heap->python->version_text);
 		census_clear(census);
 		return false;
 	}
+	taker.overhead = taker.allocator.debug_hooks ? BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX : 0;
 	addresses_init(&taker.seen);
 	addresses_init(&taker.frozen);
 	taker.pending = g_array_new(FALSE, FALSE, sizeof(uint64_t));
@@ -335,4 +360,5 @@ void census_clear(struct census *census)
 {
 	g_clear_pointer(&census->lists, g_free);
 	g_clear_pointer(&census->permanent, g_free);
+	g_clear_pointer(&census->ranges, g_free);
 }

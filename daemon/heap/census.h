@@ -1,10 +1,10 @@
 /*
  * Every object of the process, each once.
  *
- * Where pymalloc or mimalloc is used, its blocks are scanned in address order: that finds objects the collector doesn't track and
- * objects nobody refers to any more. Objects outside the allocator (larger than 512 bytes, or static in the interpreter's image) are
- * found by the collector's links and by following references; they may miss a large untracked object (a long str) that nothing but C
- * code knows.
+ * Where pymalloc or mimalloc is used, its blocks are scanned in address order: that finds objects the collector doesn't
+ * track and objects nobody refers to any more. Objects outside the allocator (larger than 512 bytes, or static in the
+ * interpreter's image) are found by the collector's links and by following references; they may miss a large untracked
+ * object (a long str) that nothing but C code knows.
  */
 #pragma once
 #include <stdbool.h>
@@ -21,21 +21,26 @@ enum census_coverage {
 typedef void census_visit(void *context, const struct object *object);
 
 struct census {
-	int64_t unreadable; /* objects that are there but can't be read or made sense of */
-	int64_t outside;    /* objects found outside the allocator's blocks */
+	int64_t unreadable;              /* objects that are there but can't be read or made sense of */
+	int64_t outside;                 /* objects found outside the allocator's blocks */
 	int64_t used_blocks, used_bytes; /* allocator blocks in use, all domains */
+	int64_t object_bytes;            /* of these, those that hold an object */
 	int64_t free_bytes, free_pool_bytes;
-	int64_t raw_blocks;     /* PyMem_RawMalloc's, where the interpreter counts them */
-	int64_t damaged;        /* pools that don't agree with themselves */
-	bool allocator;         /* an allocator was found; false: lists and references only */
+	int64_t raw_blocks; /* PyMem_RawMalloc's, where the interpreter counts them */
+	int64_t damaged;    /* pools that don't agree with themselves */
+	struct address_range {
+		uint64_t start, end;
+	} * ranges; /* the allocator's memory, ascending */
+	size_t n_ranges;
+	bool allocator; /* an allocator was found; false: lists and references only */
 	/* objects of each list of interpreter i, generation g: lists[i * HEAP_MAX_GENERATIONS + g]; -1 not measured */
 	int64_t *lists;
-	int64_t *permanent;     /* of each interpreter; -1: there is none */
+	int64_t *permanent; /* of each interpreter; -1: there is none */
 };
 
 /*
- * Visit every object; object.tracked says whether gc.get_objects() would list it. False: the allocator's state makes no sense (*error,
- * HEAP_ERROR UNKNOWN). Clear the result with census_clear().
+ * Visit every object; object.tracked says whether gc.get_objects() would list it. False: the allocator's state makes no
+ * sense (*error, HEAP_ERROR UNKNOWN). Clear the result with census_clear().
  */
 bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visit, void *context, struct census *census,
 		 GError **error);

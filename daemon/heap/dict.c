@@ -3,8 +3,8 @@
 #include "daemon/heap/object.h"
 #include "daemon/heap/str.h"
 
-#define MAX_SLOTS (1ull << 40)
-#define KIND_SPLIT 2
+#define MAX_SLOTS    (1ull << 40)
+#define KIND_SPLIT   2
 #define KIND_GENERAL 0
 
 bool dict_keys_read(const heap_t *heap, uint64_t address, struct dict_keys *keys)
@@ -21,7 +21,10 @@ bool dict_keys_read(const heap_t *heap, uint64_t address, struct dict_keys *keys
 	keys->entry_size = 24;
 	if (layout->shape.dict_keys == PY_DICT_KEYS_SIZE) {
 		keys->slots = load_u64(bytes, layout->dk_size);
-		uint64_t width = keys->slots <= 0xff ? 1 : keys->slots <= 0xffff ? 2 : keys->slots <= 0xffffffff ? 4 : 8;
+		uint64_t width = keys->slots <= 0xff         ? 1
+				 : keys->slots <= 0xffff     ? 2
+				 : keys->slots <= 0xffffffff ? 4
+							     : 8;
 		keys->index_bytes = width * keys->slots;
 	} else {
 		uint8_t log2_size = bytes[layout->dk_log2_size], log2_index = bytes[layout->dk_log2_index_bytes];

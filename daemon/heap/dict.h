@@ -11,16 +11,16 @@
 /* a keys object: where its entries are */
 struct dict_keys {
 	uint64_t address;
-	int64_t refcount;     /* dk_refcnt */
-	uint64_t slots;       /* dk_size: hash slots */
-	uint64_t usable;      /* dk_usable: entries that still fit */
-	uint64_t n_entries;   /* dk_nentries: entries in use or deleted */
-	uint64_t index_bytes; /* size of the index table */
-	uint64_t entries;     /* address of the first entry */
-	uint32_t entry_size;  /* 24: hash, key, value; 16: key, value */
+	int64_t refcount;                  /* dk_refcnt */
+	uint64_t slots;                    /* dk_size: hash slots */
+	uint64_t usable;                   /* dk_usable: entries that still fit */
+	uint64_t n_entries;                /* dk_nentries: entries in use or deleted */
+	uint64_t index_bytes;              /* size of the index table */
+	uint64_t entries;                  /* address of the first entry */
+	uint32_t entry_size;               /* 24: hash, key, value; 16: key, value */
 	uint32_t key_offset, value_offset; /* inside an entry */
-	bool split;           /* the values are elsewhere */
-	uint64_t bytes;       /* of the whole object, as _PyDict_KeysSize() says */
+	bool split;                        /* the values are elsewhere */
+	uint64_t bytes;                    /* of the whole object, as _PyDict_KeysSize() says */
 };
 
 bool dict_keys_read(const heap_t *heap, uint64_t address, struct dict_keys *keys);
@@ -34,7 +34,7 @@ struct dict_item {
 struct dict_iter {
 	const heap_t *heap;
 	struct dict_keys keys;
-	uint64_t values;        /* address of the first value of a split table; 0: combined */
+	uint64_t values; /* address of the first value of a split table; 0: combined */
 	uint64_t position;
 };
 

@@ -3,8 +3,8 @@
 #include "daemon/heap/type.h"
 
 /*
- * The low bits of a link are the collector's (3.8+: NEXT_MASK_UNREACHABLE; 3.14.0-4: the old space); earlier versions have plain pointers
- * of 16-byte aligned heads, so masking harms none.
+ * The low bits of a link are the collector's (3.8+: NEXT_MASK_UNREACHABLE; 3.14.0-4: the old space); earlier versions
+ * have plain pointers of 16-byte aligned heads, so masking harms none.
  */
 #define LINK_MASK (~3ull)
 
@@ -48,8 +48,8 @@ static bool links_read(const heap_t *heap, uint64_t head, uint64_t *next, uint64
 }
 
 /*
- * Backwards from the list's end to `last`, the last object the forward walk came to: what lies between was cut off by a link that
- * was being made or undone when the target stopped.
+ * Backwards from the list's end to `last`, the last object the forward walk came to: what lies between was cut off by a
+ * link that was being made or undone when the target stopped.
  */
 static void walk_back(struct walker *walker, uint64_t list, uint64_t last)
 {

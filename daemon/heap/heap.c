@@ -70,7 +70,8 @@ static bool collectors_read(heap_t *heap, GError **error)
 		if (layout->shape.gc == PY_GC_GLOBAL)
 			break;
 		if (!collector_read(heap, state, &interpreter->collector)) {
-			error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, "the collector's state isn't where the layout says", NULL,
+			error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN,
+				  "the collector's state isn't where the layout says", NULL,
 				  "cannot read the heap of CPython %s", heap->python->version_text);
 			return false;
 		}
@@ -83,8 +84,9 @@ static bool collectors_read(heap_t *heap, GError **error)
 		for (size_t j = 0; j < collector->n_generations; j++) {
 			if (list_plausible(heap, collector->generations[j].head))
 				continue;
-			g_autofree char *cause = g_strdup_printf("generation %zu at 0x%" PRIx64 " is no list; is this CPython patched?",
-								 j, collector->generations[j].head);
+			g_autofree char *cause =
+				g_strdup_printf("generation %zu at 0x%" PRIx64 " is no list; is this CPython patched?",
+						j, collector->generations[j].head);
 			error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, cause,
 				  "install the interpreter's debug symbols, from which the layout is read",
 				  "the layout of CPython %s doesn't fit this process", heap->python->version_text);
@@ -110,15 +112,16 @@ static bool interpreters_read(heap_t *heap, GError **error)
 	while (address && found->len < HEAP_MAX_INTERPRETERS) {
 		struct heap_interpreter interpreter = {.address = address, .id = found->len};
 		uint64_t id;
-		if (heap_has(heap->layout->interp_id) && memory_u64(heap->memory, address + heap->layout->interp_id, &id))
+		if (heap_has(heap->layout->interp_id) &&
+		    memory_u64(heap->memory, address + heap->layout->interp_id, &id))
 			interpreter.id = (int64_t)id;
 		g_array_append_val(found, interpreter);
 		if (!memory_u64(heap->memory, address + heap->layout->interp_next, &address))
 			break;
 	}
 	if (!found->len) {
-		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, "the interpreter is starting, or has finished", "try again",
-			  "there is no interpreter state in this CPython %s", heap->python->version_text);
+		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, "the interpreter is starting, or has finished",
+			  "try again", "there is no interpreter state in this CPython %s", heap->python->version_text);
 		return false;
 	}
 	heap->n_interpreters = found->len;

@@ -1,8 +1,10 @@
 /*
- * The memory of a process as CPython's heap: its interpreters, its types, its objects. Pure: reads the picture, nothing else.
+ * The memory of a process as CPython's heap: its interpreters, its types, its objects. Pure: reads the picture, nothing
+ * else.
  *
- * A heap is opened over a memory that outlives it, and is used by one thread unless a function says otherwise. Everything it
- * reads is foreign: lists are bounded, pointers are checked, and what can't be read is counted and not guessed.
+ * A heap is opened over a memory that outlives it, and is used by one thread unless a function says otherwise.
+ * Everything it reads is foreign: lists are bounded, pointers are checked, and what can't be read is counted and not
+ * guessed.
  */
 #pragma once
 #include <glib.h>
@@ -12,15 +14,15 @@
 #include "base/memory.h"
 #include "symbols/interpreter.h"
 
-#define HEAP_MAX_GENERATIONS 3
+#define HEAP_MAX_GENERATIONS  3
 #define HEAP_MAX_INTERPRETERS 4096
-#define HEAP_MAX_THREADS 1000000
+#define HEAP_MAX_THREADS      1000000
 
 /* one list of the collector: a circular list around `head` (CPython Modules/gcmodule.c, Python/gc.c) */
 struct heap_generation {
-	uint64_t head;      /* address of the PyGC_Head in the gc_generation */
-	int64_t count;      /* gc.get_count() */
-	int64_t threshold;  /* gc.get_threshold() */
+	uint64_t head;       /* address of the PyGC_Head in the gc_generation */
+	int64_t count;       /* gc.get_count() */
+	int64_t threshold;   /* gc.get_threshold() */
 	int64_t collections; /* gc.get_stats(), -1: this version doesn't keep it here */
 };
 
@@ -34,7 +36,8 @@ struct heap_collector {
 struct heap_interpreter {
 	uint64_t address; /* of the PyInterpreterState */
 	int64_t id;
-	struct heap_collector collector; /* up to 3.8 one for the process: the first interpreter has it, the others have none */
+	struct heap_collector
+		collector; /* up to 3.8 one for the process: the first interpreter has it, the others have none */
 };
 
 struct type_table;
@@ -50,8 +53,8 @@ typedef struct heap {
 } heap_t;
 
 /*
- * Open the heap and check that the layout fits it. Errors, all of HEAP_ERROR: UNKNOWN when what the layout says and what lies
- * there don't agree (the cause names the place). `memory` and `python` must outlive the heap.
+ * Open the heap and check that the layout fits it. Errors, all of HEAP_ERROR: UNKNOWN when what the layout says and
+ * what lies there don't agree (the cause names the place). `memory` and `python` must outlive the heap.
  */
 heap_t *heap_open(const struct memory *memory, const interpreter_t *python, GError **error);
 void heap_free(heap_t *heap);

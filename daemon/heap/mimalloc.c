@@ -2,12 +2,12 @@
 
 #include "daemon/heap/object.h"
 
-#define SEGMENT_BYTES (32ull << 20)
-#define SLICE_BYTES 65536ull
-#define MAX_SLICES 512 /* of an ordinary segment; a huge one has fewer entries than it is long */
+#define SEGMENT_BYTES   (32ull << 20)
+#define SLICE_BYTES     65536ull
+#define MAX_SLICES      512 /* of an ordinary segment; a huge one has fewer entries than it is long */
 #define MAX_INFO_SLICES 16
-#define HUGE_BLOCK 0x80000000u /* xblock_size of a block that takes the whole page (2.1.2) */
-#define LEGACY_TAG_BYTE 8      /* 2.1.2: bits 3 to 6 of the flags */
+#define HUGE_BLOCK      0x80000000u /* xblock_size of a block that takes the whole page (2.1.2) */
+#define LEGACY_TAG_BYTE 8           /* 2.1.2: bits 3 to 6 of the flags */
 
 /* heap tags: CPython Include/internal/pycore_mimalloc.h, _Py_MIMALLOC_HEAP_* */
 static const enum block_domain domains[] = {BLOCK_RAW, BLOCK_PLAIN, BLOCK_GC, BLOCK_GC_PREFIX};
@@ -15,7 +15,7 @@ static const enum block_domain domains[] = {BLOCK_RAW, BLOCK_PLAIN, BLOCK_GC, BL
 struct page {
 	uint64_t address; /* of the mi_page_t */
 	const uint8_t *bytes;
-	uint64_t start;   /* of the first block */
+	uint64_t start; /* of the first block */
 	uint64_t block_size;
 	uint32_t capacity, used, tag, slice_count;
 };
@@ -30,7 +30,8 @@ static bool segment_at(const heap_t *heap, uint64_t address, struct mimalloc_seg
 	    !memory_u64(heap->memory, address + layout->mi_segment_used, &used) ||
 	    !memory_u32(heap->memory, address + layout->mi_segment_kind, &kind))
 		return false;
-	if (!entries || entries > MAX_SLICES || kind > 1 || !info || info > MAX_INFO_SLICES || used > entries || info >= entries + 1)
+	if (!entries || entries > MAX_SLICES || kind > 1 || !info || info > MAX_INFO_SLICES || used > entries ||
+	    info >= entries + 1)
 		return false;
 	*segment = (struct mimalloc_segment){address, address + SEGMENT_BYTES, (uint32_t)entries, (uint32_t)info};
 	return true;
@@ -40,7 +41,8 @@ static bool segment_at(const heap_t *heap, uint64_t address, struct mimalloc_seg
 static bool page_at(const heap_t *heap, const struct mimalloc_segment *segment, uint32_t slice, struct page *page)
 {
 	const struct py_layout *layout = heap->layout;
-	*page = (struct page){.address = segment->start + layout->mi_segment_slices + (uint64_t)slice * layout->mi_page_size};
+	*page = (struct page){.address = segment->start + layout->mi_segment_slices +
+					 (uint64_t)slice * layout->mi_page_size};
 	page->bytes = memory_at(heap->memory, page->address, layout->mi_page_size);
 	if (!page->bytes)
 		return false;
@@ -126,8 +128,8 @@ static void visit_blocks(heap_t *heap, const struct mimalloc *mimalloc, const st
 	}
 }
 
-static void walk_page(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, block_visit *visit, void *context,
-		      struct block_stats *stats)
+static void walk_page(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, block_visit *visit,
+		      void *context, struct block_stats *stats)
 {
 	const struct py_layout *layout = heap->layout;
 	int64_t page_bytes = page->slice_count * (int64_t)SLICE_BYTES;

@@ -1,9 +1,11 @@
 /*
- * mimalloc as CPython carries it (Objects/mimalloc/, from 3.13): the allocator of free-threaded builds, and of builds with a GIL
- * under PYTHONMALLOC=mimalloc. Two versions are met, 2.1.2 and 2.5.2; the layout tells them apart by its fields.
+ * mimalloc as CPython carries it (Objects/mimalloc/, from 3.13): the allocator of free-threaded builds, and of builds
+ * with a GIL under PYTHONMALLOC=mimalloc. Two versions are met, 2.1.2 and 2.5.2; the layout tells them apart by its
+ * fields.
  *
- * Segments are 32 MiB aligned; nothing needs to point to them, they are recognised (also those abandoned by threads that ended). A
- * segment is cut into slices of 64 KiB, runs of which are pages; a page holds blocks of one size, and lists of the free ones.
+ * Segments are 32 MiB aligned; nothing needs to point to them, they are recognised (also those abandoned by threads
+ * that ended). A segment is cut into slices of 64 KiB, runs of which are pages; a page holds blocks of one size, and
+ * lists of the free ones.
  */
 #pragma once
 #include <stdbool.h>
@@ -16,7 +18,7 @@ struct mimalloc {
 	struct mimalloc_segment {
 		uint64_t start, end; /* addresses */
 		uint32_t slices, info_slices;
-	} *segments; /* sorted by start */
+	} * segments; /* sorted by start */
 	size_t n_segments;
 	bool debug_hooks; /* as in struct pymalloc */
 };

@@ -16,7 +16,8 @@ struct object {
 	const uint8_t *bytes; /* the same place in our copy */
 	uint64_t available;   /* readable bytes from there on */
 	struct type *type;
-	bool tracked;         /* in the lists of the collector */
+	bool tracked; /* in the lists of the collector */
+	bool outside; /* not in a block of the allocator: larger than 512 bytes, or static */
 };
 
 static inline uint64_t load_u64(const uint8_t *bytes, uint64_t offset)
@@ -44,16 +45,22 @@ struct refcount {
 	bool immortal;
 };
 
-/* What ob_ref_shared holds for a deferred object: CPython Include/internal/pycore_gc.h, _Py_REF_DEFERRED (3.14+ free-threaded). */
-#define PY_REF_DEFERRED (INT64_MAX / 8)
+/* What ob_ref_shared holds for a deferred object: CPython Include/internal/pycore_gc.h, _Py_REF_DEFERRED (3.14+
+ * free-threaded). */
+#define PY_REF_DEFERRED    (INT64_MAX / 8)
 #define PY_GC_BIT_DEFERRED 64
 
 static inline struct refcount object_refcount(const struct py_layout *layout, const uint8_t *object)
 {
 	uint64_t word;
 	switch (layout->shape.refcount) {
-	case PY_REFCOUNT_PLAIN:
-		return (struct refcount){.count = load_i64(object, layout->ob_refcnt)};
+	case PY_REFCOUNT_PLAIN: {
+		int64_t count = load_i64(object, layout->ob_refcnt), frozen = layout->shape.frozen_refcount;
+		/* references come and go around the number they started with */
+		return (struct refcount){.count = count,
+					 .immortal = frozen && count > frozen - frozen / 10 &&
+						     count < frozen + frozen / 10};
+	}
 	case PY_REFCOUNT_LOW32:
 		word = load_u64(object, layout->ob_refcnt);
 		return (struct refcount){.count = (int64_t)word, .immortal = (int32_t)(uint32_t)word < 0};
@@ -77,7 +84,7 @@ static inline uint64_t object_type_address(const struct py_layout *layout, const
 }
 
 /*
- * Fill *object with the object at `address`; false when there is none that makes sense: not readable, or its type is no type.
- * `tracked` is false until somebody knows better.
+ * Fill *object with the object at `address`; false when there is none that makes sense: not readable, or its type is no
+ * type. `tracked` is false until somebody knows better.
  */
 bool object_at(heap_t *heap, uint64_t address, struct object *object);

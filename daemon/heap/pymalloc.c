@@ -4,20 +4,20 @@
 
 /* arena_object */
 #define ARENA_OBJECT_BYTES 48
-#define ARENA_ADDRESS 0
+#define ARENA_ADDRESS      0
 #define ARENA_POOL_ADDRESS 8
-#define ARENA_TOTAL_POOLS 20
+#define ARENA_TOTAL_POOLS  20
 /* pool_header */
 #define POOL_HEADER_BYTES 48
-#define POOL_COUNT 0
-#define POOL_FREE_BLOCK 8
-#define POOL_ARENA_INDEX 32
-#define POOL_SIZE_CLASS 36
-#define POOL_NEXT_OFFSET 40
+#define POOL_COUNT        0
+#define POOL_FREE_BLOCK   8
+#define POOL_ARENA_INDEX  32
+#define POOL_SIZE_CLASS   36
+#define POOL_NEXT_OFFSET  40
 
-#define MAX_ARENAS (1u << 22)
+#define MAX_ARENAS     (1u << 22)
 #define MAX_POOL_BYTES 65536
-#define MAX_BLOCKS (MAX_POOL_BYTES / 8)
+#define MAX_BLOCKS     (MAX_POOL_BYTES / 8)
 #define SMALLEST_BLOCK 8
 
 static int arena_compare(const void *a, const void *b)
@@ -33,7 +33,8 @@ static bool arenas_read(const heap_t *heap, uint64_t array, uint32_t n, GArray *
 	if (!array || n > MAX_ARENAS)
 		return n == 0 || !array;
 	for (uint32_t i = 0; i < n; i++) {
-		const uint8_t *entry = memory_at(heap->memory, array + (uint64_t)i * ARENA_OBJECT_BYTES, ARENA_OBJECT_BYTES);
+		const uint8_t *entry =
+			memory_at(heap->memory, array + (uint64_t)i * ARENA_OBJECT_BYTES, ARENA_OBJECT_BYTES);
 		if (!entry)
 			return false;
 		struct arena arena = {.start = load_u64(entry, ARENA_ADDRESS)};
@@ -59,7 +60,8 @@ static bool state_read(const heap_t *heap, uint64_t state, struct pymalloc *pyma
 	if (!memory_u64(heap->memory, state + layout->obmalloc_arenas, &array) ||
 	    !memory_u32(heap->memory, state + layout->obmalloc_maxarenas, &n))
 		return false;
-	if (heap_has(layout->obmalloc_raw_blocks) && memory_u64(heap->memory, state + layout->obmalloc_raw_blocks, &raw))
+	if (heap_has(layout->obmalloc_raw_blocks) &&
+	    memory_u64(heap->memory, state + layout->obmalloc_raw_blocks, &raw))
 		pymalloc->raw_blocks += (int64_t)raw;
 	return arenas_read(heap, array, n, found);
 }
@@ -160,8 +162,8 @@ bool pymalloc_owns(const struct pymalloc *pymalloc, uint64_t address)
 }
 
 /* Mark the free blocks of a pool; returns their number. */
-static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t pool_bytes, uint32_t size, uint32_t carved,
-			  uint8_t *is_free)
+static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t pool_bytes, uint32_t size,
+			  uint32_t carved, uint8_t *is_free)
 {
 	uint64_t at = load_u64(pool, POOL_FREE_BLOCK);
 	uint32_t n = 0;
@@ -179,8 +181,8 @@ static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t p
 	return n;
 }
 
-static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t pool_address, block_visit *visit, void *context,
-		      struct block_stats *stats)
+static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t pool_address, block_visit *visit,
+		      void *context, struct block_stats *stats)
 {
 	const struct py_shape *shape = &heap->layout->shape;
 	uint32_t pool_bytes = shape->pool_bytes;
@@ -214,7 +216,8 @@ static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t po
 		struct block block = {pool_address + offset, pool + offset, size, BLOCK_ANY};
 		if (is_free[i])
 			continue;
-		/* a block without the hook's marks was allocated before they were put in place, or is being allocated now */
+		/* a block without the hook's marks was allocated before they were put in place, or is being allocated
+		 * now */
 		if (!pymalloc->debug_hooks || block_unhook(&block))
 			visit(context, &block);
 	}

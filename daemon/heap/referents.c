@@ -4,10 +4,11 @@
 #include "daemon/heap/type.h"
 
 #define DEQUE_BLOCK_ITEMS 64
-#define MAX_ITEMS (1ull << 40)
+#define MAX_ITEMS         (1ull << 40)
 
 /* `n` words in the target at `address`, piecewise: an array may be larger than a region's contiguous part */
-static void visit_words(const heap_t *heap, uint64_t address, uint64_t n, uint64_t stride, referent_visit *visit, void *context)
+static void visit_words(const heap_t *heap, uint64_t address, uint64_t n, uint64_t stride, referent_visit *visit,
+			void *context)
 {
 	if (!n || n > MAX_ITEMS)
 		return;
@@ -40,8 +41,8 @@ static void visit_dict(heap_t *heap, const struct object *object, referent_visit
 		return;
 	visit_words(heap, keys.entries + keys.key_offset, keys.n_entries, keys.entry_size, visit, context);
 	if (values)
-		visit_words(heap, values + (heap_has(layout->dict_values_values) ? layout->dict_values_values : 0), keys.n_entries, 8,
-			    visit, context);
+		visit_words(heap, values + (heap_has(layout->dict_values_values) ? layout->dict_values_values : 0),
+			    keys.n_entries, 8, visit, context);
 	else
 		visit_words(heap, keys.entries + keys.value_offset, keys.n_entries, keys.entry_size, visit, context);
 }
@@ -54,7 +55,8 @@ static void visit_set(heap_t *heap, const struct object *object, referent_visit 
 		visit_words(heap, table + layout->set_entry_key, mask + 1, layout->set_entry_size, visit, context);
 }
 
-/* blocks of {left, data[64], right} (CPython Modules/_collectionsmodule.c); every word of them, the links harm nobody */
+/* blocks of {left, data[64], right} (CPython Modules/_collectionsmodule.c); every word of them, the links harm nobody
+ */
 static void visit_deque(heap_t *heap, const struct object *object, referent_visit *visit, void *context)
 {
 	uint64_t block = load_u64(object->bytes, heap->layout->object_size + 8);
@@ -113,8 +115,8 @@ void object_referents(heap_t *heap, const struct object *object, referent_visit 
 		visit_dict(heap, object, visit, context);
 		break;
 	case TYPE_LIST:
-		visit_words(heap, load_u64(object->bytes, layout->list_ob_item), load_u64(object->bytes, layout->ob_size), 8, visit,
-			    context);
+		visit_words(heap, load_u64(object->bytes, layout->list_ob_item),
+			    load_u64(object->bytes, layout->ob_size), 8, visit, context);
 		break;
 	case TYPE_SET:
 		visit_set(heap, object, visit, context);
@@ -124,7 +126,8 @@ void object_referents(heap_t *heap, const struct object *object, referent_visit 
 		break;
 	case TYPE_TYPE:
 		/* a static type is shorter than its metatype's instances are */
-		end = load_u64(object->bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE ? type->basicsize : layout->type_size;
+		end = load_u64(object->bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE ? type->basicsize
+										   : layout->type_size;
 		break;
 	case TYPE_TUPLE:
 	case TYPE_PLAIN:

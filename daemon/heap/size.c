@@ -3,10 +3,10 @@
 #include "daemon/heap/dict.h"
 #include "daemon/heap/str.h"
 
-#define MAX_SIZE (1ull << 46)
+#define MAX_SIZE          (1ull << 46)
 #define DEQUE_BLOCK_ITEMS 64 /* CPython Modules/_collectionsmodule.c, BLOCKLEN */
 #define DEQUE_BLOCK_BYTES (8 * (DEQUE_BLOCK_ITEMS + 2))
-#define FFI_POINTER 8
+#define FFI_POINTER       8
 
 /* Read a field of the object itself; false when the layout has no such field or the object is shorter. */
 static bool own_u64(const struct object *object, uint32_t offset, uint64_t *value)
@@ -49,7 +49,8 @@ static bool measure_object(heap_t *heap, const struct object *object, int64_t *b
 static bool measure_int(heap_t *heap, const struct object *object, int64_t *bytes)
 {
 	const struct py_layout *layout = heap->layout;
-	uint64_t digits = heap_has(layout->long_tag) ? load_u64(object->bytes, layout->long_tag) >> 3 : ob_size(heap, object);
+	uint64_t digits =
+		heap_has(layout->long_tag) ? load_u64(object->bytes, layout->long_tag) >> 3 : ob_size(heap, object);
 	if (!digits && layout->shape.int_zero_has_digit)
 		digits = 1;
 	return digits < MAX_SIZE / 4 && sane(layout->long_digit + 4 * digits, bytes);
@@ -85,7 +86,7 @@ static bool dict_sizeof(heap_t *heap, const struct object *object, int64_t *byte
 	uint64_t size = object->type->basicsize;
 	if (values)
 		size += 8 * (heap->layout->shape.dict_keys == PY_DICT_KEYS_SIZE ? dict_usable_fraction(keys.slots)
-										 : keys.n_entries + keys.usable);
+										: keys.n_entries + keys.usable);
 	/* a shared table is accounted with the type */
 	if (keys.refcount == 1 && !(values && heap->layout->shape.dict_keys == PY_DICT_KEYS_LOG2))
 		size += keys.bytes;
@@ -98,8 +99,8 @@ static bool measure_odict(heap_t *heap, const struct object *object, int64_t *by
 	const struct py_layout *layout = heap->layout;
 	uint64_t nodes, first, used;
 	if (!dict_sizeof(heap, object, bytes) || !own_u64(object, layout->odict_fast_nodes_size, &nodes) ||
-	    !own_u64(object, layout->odict_first, &first) || !own_u64(object, layout->ma_used, &used) || nodes > MAX_SIZE / 8 ||
-	    used > MAX_SIZE / 64)
+	    !own_u64(object, layout->odict_first, &first) || !own_u64(object, layout->ma_used, &used) ||
+	    nodes > MAX_SIZE / 8 || used > MAX_SIZE / 64)
 		return false;
 	*bytes += (int64_t)(8 * nodes + (first ? layout->odict_node_size * used : 0));
 	return true;
@@ -177,7 +178,8 @@ static bool measure_code(heap_t *heap, const struct object *object, int64_t *byt
 		/* _PyObject_VAR_SIZE rounds up to a pointer */
 		size = (size + ob_size(heap, object) * object->type->itemsize + 7) & ~7ull;
 	uint64_t cells = 0, cell_names, cell_count, opcache = 0;
-	if (own_u64(object, layout->co_cell2arg, &cells) && cells && own_u64(object, layout->co_cellvars, &cell_names)) {
+	if (own_u64(object, layout->co_cell2arg, &cells) && cells &&
+	    own_u64(object, layout->co_cellvars, &cell_names)) {
 		if (!tuple_length(heap, cell_names, &cell_count))
 			return false;
 		size += 8 * cell_count;
@@ -269,8 +271,8 @@ static bool measure_array(heap_t *heap, const struct object *object, int64_t *by
 {
 	uint64_t allocated, descr;
 	uint32_t itemsize;
-	return own_u64(object, heap->layout->array_allocated, &allocated) && own_u64(object, heap->layout->array_descr, &descr) &&
-	       heap_has(heap->layout->array_descr_itemsize) &&
+	return own_u64(object, heap->layout->array_allocated, &allocated) &&
+	       own_u64(object, heap->layout->array_descr, &descr) && heap_has(heap->layout->array_descr_itemsize) &&
 	       memory_u32(heap->memory, descr + heap->layout->array_descr_itemsize, &itemsize) && itemsize <= 16 &&
 	       sized(object, allocated, itemsize, bytes);
 }
@@ -322,7 +324,8 @@ static bool measure_pickler(heap_t *heap, const struct object *object, int64_t *
 	    !sized(object, 0, 0, bytes))
 		return false;
 	if (memo) {
-		if (!memory_u64(heap->memory, memo + layout->memo_table_allocated, &allocated) || allocated > MAX_SIZE / 64)
+		if (!memory_u64(heap->memory, memo + layout->memo_table_allocated, &allocated) ||
+		    allocated > MAX_SIZE / 64)
 			return false;
 		*bytes += (int64_t)(layout->memo_table_size + allocated * layout->memo_entry_size);
 	}
@@ -350,13 +353,17 @@ static bool measure_unpickler(heap_t *heap, const struct object *object, int64_t
 {
 	const struct py_layout *layout = heap->layout;
 	uint64_t memo, memo_size, marks, marks_size, line, encoding, errors;
-	if (!own_u64(object, layout->unpickler_memo, &memo) || !own_u64(object, layout->unpickler_memo_size, &memo_size) ||
-	    !own_u64(object, layout->unpickler_marks, &marks) || !own_u64(object, layout->unpickler_marks_size, &marks_size) ||
-	    !own_u64(object, layout->unpickler_input_line, &line) || !own_u64(object, layout->unpickler_encoding, &encoding) ||
-	    !own_u64(object, layout->unpickler_errors, &errors) || memo_size > MAX_SIZE / 8 || marks_size > MAX_SIZE / 8)
+	if (!own_u64(object, layout->unpickler_memo, &memo) ||
+	    !own_u64(object, layout->unpickler_memo_size, &memo_size) ||
+	    !own_u64(object, layout->unpickler_marks, &marks) ||
+	    !own_u64(object, layout->unpickler_marks_size, &marks_size) ||
+	    !own_u64(object, layout->unpickler_input_line, &line) ||
+	    !own_u64(object, layout->unpickler_encoding, &encoding) ||
+	    !own_u64(object, layout->unpickler_errors, &errors) || memo_size > MAX_SIZE / 8 ||
+	    marks_size > MAX_SIZE / 8)
 		return false;
-	return sized(object, (memo ? memo_size : 0) + (marks ? marks_size : 0), 8, bytes) && add_string(heap, line, bytes) &&
-	       add_string(heap, encoding, bytes) && add_string(heap, errors, bytes);
+	return sized(object, (memo ? memo_size : 0) + (marks ? marks_size : 0), 8, bytes) &&
+	       add_string(heap, line, bytes) && add_string(heap, encoding, bytes) && add_string(heap, errors, bytes);
 }
 
 /* Modules/_struct.c, s_sizeof() */
@@ -380,7 +387,8 @@ static bool measure_struct(heap_t *heap, const struct object *object, int64_t *b
 static bool measure_decimal(heap_t *heap, const struct object *object, int64_t *bytes)
 {
 	uint64_t flags, allocated;
-	if (!own_u64(object, heap->layout->decimal_flags, &flags) || !own_u64(object, heap->layout->decimal_alloc, &allocated))
+	if (!own_u64(object, heap->layout->decimal_flags, &flags) ||
+	    !own_u64(object, heap->layout->decimal_alloc, &allocated))
 		return false;
 	return sized(object, flags & MPD_DATAFLAGS ? 0 : allocated, 8, bytes);
 }
@@ -412,7 +420,8 @@ static bool measure_permutations(heap_t *heap, const struct object *object, int6
 static bool measure_product(heap_t *heap, const struct object *object, int64_t *bytes)
 {
 	uint64_t pools, n;
-	return own_u64(object, heap->layout->product_pools, &pools) && tuple_length(heap, pools, &n) && sized(object, n, 8, bytes);
+	return own_u64(object, heap->layout->product_pools, &pools) && tuple_length(heap, pools, &n) &&
+	       sized(object, n, 8, bytes);
 }
 
 /* Modules/_elementtree.c, _elementtree_Element___sizeof___impl */
@@ -439,13 +448,34 @@ static bool measure_stgdict(heap_t *heap, const struct object *object, int64_t *
 	const struct py_layout *layout = heap->layout;
 	uint64_t format, length, elements;
 	uint32_t dimensions;
-	if (!heap_has(layout->stgdict_size) || !dict_sizeof(heap, object, bytes) || !own_u64(object, layout->stgdict_format, &format) ||
-	    !own_u64(object, layout->stgdict_length, &length) || !own_u64(object, layout->stgdict_elements, &elements))
+	if (!heap_has(layout->stgdict_size) || !dict_sizeof(heap, object, bytes) ||
+	    !own_u64(object, layout->stgdict_format, &format) || !own_u64(object, layout->stgdict_length, &length) ||
+	    !own_u64(object, layout->stgdict_elements, &elements))
 		return false;
 	dimensions = load_u32(object->bytes, layout->stgdict_ndim);
 	if (length > MAX_SIZE / 8)
 		return false;
 	*bytes += layout->stgdict_size - layout->dict_size + 8 * (int64_t)dimensions;
+	if (elements)
+		*bytes += (int64_t)((length + 1) * FFI_POINTER);
+	return add_string(heap, format, bytes);
+}
+
+#define TYPE_DATA_ALIGNMENT 16 /* PyObject_GetTypeData(): what a metatype adds lies aligned behind its base's struct   \
+				*/
+
+/* Modules/_ctypes/_ctypes.c, CType_Type_sizeof() (3.13+) */
+static bool measure_ctype(heap_t *heap, const struct object *object, int64_t *bytes)
+{
+	const struct py_layout *layout = heap->layout;
+	uint64_t format, length, elements;
+	uint32_t info = (layout->heap_type_size + TYPE_DATA_ALIGNMENT - 1) & ~(TYPE_DATA_ALIGNMENT - 1u);
+	if (!heap_has(layout->stginfo_format) || !measure_object(heap, object, bytes) ||
+	    !own_u64(object, info + layout->stginfo_format, &format) ||
+	    !own_u64(object, info + layout->stginfo_length, &length) ||
+	    !own_u64(object, info + layout->stginfo_elements, &elements) || length > MAX_SIZE / 8)
+		return false;
+	*bytes += 8 * (int64_t)load_u32(object->bytes, info + layout->stginfo_ndim);
 	if (elements)
 		*bytes += (int64_t)((length + 1) * FFI_POINTER);
 	return add_string(heap, format, bytes);
@@ -488,6 +518,7 @@ static const struct size_rule rules[] = {
 	{"xml.etree.ElementTree", "Element", measure_element, true},
 	{"builtins", "StgDict", measure_stgdict, true},
 	{"_ctypes", "StgDict", measure_stgdict, true},
+	{"_ctypes", "CType_Type", measure_ctype, true},
 };
 
 const struct size_rule *size_rule_find(const char *module, const char *qualname)

@@ -3,7 +3,7 @@
 #include "daemon/heap/object.h"
 #include "daemon/heap/type.h"
 
-#define NO_BIT 255
+#define NO_BIT     255
 #define MAX_LENGTH (1ull << 40)
 
 static bool state_bit(uint32_t state, uint8_t shift, bool when_absent)
@@ -14,7 +14,8 @@ static bool state_bit(uint32_t state, uint8_t shift, bool when_absent)
 bool str_read(const heap_t *heap, uint64_t address, struct str *str)
 {
 	const struct py_layout *layout = heap->layout;
-	const uint8_t *bytes = address && address % 8 == 0 ? memory_at(heap->memory, address, layout->ascii_size) : NULL;
+	const uint8_t *bytes =
+		address && address % 8 == 0 ? memory_at(heap->memory, address, layout->ascii_size) : NULL;
 	uint64_t flags;
 	if (!bytes || !memory_u64(heap->memory, object_type_address(layout, bytes) + layout->tp_flags, &flags) ||
 	    !(flags & PY_FLAG_UNICODE))

@@ -7,10 +7,10 @@
 #include "daemon/heap/heap.h"
 
 struct str {
-	uint64_t length;   /* code points */
-	uint8_t kind;      /* bytes a code point: 1, 2, 4; 0: a legacy string that isn't ready (<= 3.11) */
+	uint64_t length; /* code points */
+	uint8_t kind;    /* bytes a code point: 1, 2, 4; 0: a legacy string that isn't ready (<= 3.11) */
 	bool ascii, compact;
-	uint64_t data;     /* address of the code points; 0: none */
+	uint64_t data; /* address of the code points; 0: none */
 };
 
 bool str_read(const heap_t *heap, uint64_t address, struct str *str);

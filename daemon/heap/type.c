@@ -6,11 +6,11 @@
 #include "daemon/heap/size.h"
 #include "daemon/heap/str.h"
 
-#define MAX_NAME 1024        /* code points of a name that are kept */
-#define MAX_METATYPES 32     /* type of a type of a type … */
-#define MAX_MRO 4096
-#define MAX_LOADING 256      /* of types met while another is looked at; only a corrupt heap nests deeper */
-#define MISSES 4096          /* remembered addresses that are no types */
+#define MAX_NAME       1024 /* code points of a name that are kept */
+#define MAX_METATYPES  32   /* type of a type of a type … */
+#define MAX_MRO        4096
+#define MAX_LOADING    256  /* of types met while another is looked at; only a corrupt heap nests deeper */
+#define MISSES         4096 /* remembered addresses that are no types */
 #define MAX_TYPE_BYTES (1u << 30)
 
 struct slot {
@@ -22,7 +22,7 @@ struct slot {
 struct type_table {
 	struct slot *slots;
 	size_t mask;
-	GPtrArray *types;        /* owns struct type, in the order of discovery */
+	GPtrArray *types; /* owns struct type, in the order of discovery */
 	GStringChunk *strings;
 	int loading;             /* depth of load_type() */
 	uint64_t misses[MISSES]; /* a cache: the last address seen there that is no type */
@@ -90,8 +90,9 @@ struct type *type_nth(const heap_t *heap, size_t index)
 }
 
 /*
- * The entry of a static type in an interpreter's table of them: {type, …, tp_dict, tp_subclasses, tp_weaklist}. 3.12 has entries of
- * 40 bytes with the dict at 16; from 3.13 one more word precedes it (CPython Include/internal/pycore_typeobject.h, managed_static_type_state).
+ * The entry of a static type in an interpreter's table of them: {type, …, tp_dict, tp_subclasses, tp_weaklist}. 3.12
+ * has entries of 40 bytes with the dict at 16; from 3.13 one more word precedes it (CPython
+ * Include/internal/pycore_typeobject.h, managed_static_type_state).
  */
 static uint64_t static_type_dict(const heap_t *heap, uint64_t table, uint64_t index, uint64_t type)
 {
@@ -199,16 +200,17 @@ static enum type_kind find_kind(heap_t *heap, const struct type *type)
 		uint64_t flag;
 		enum type_kind kind;
 	} by_flag[] = {
-		{PY_FLAG_DICT, TYPE_DICT},       {PY_FLAG_LIST, TYPE_LIST}, {PY_FLAG_TUPLE, TYPE_TUPLE},
-		{PY_FLAG_UNICODE, TYPE_ATOM},    {PY_FLAG_LONG, TYPE_ATOM}, {PY_FLAG_BYTES, TYPE_ATOM},
+		{PY_FLAG_DICT, TYPE_DICT},    {PY_FLAG_LIST, TYPE_LIST}, {PY_FLAG_TUPLE, TYPE_TUPLE},
+		{PY_FLAG_UNICODE, TYPE_ATOM}, {PY_FLAG_LONG, TYPE_ATOM}, {PY_FLAG_BYTES, TYPE_ATOM},
 		{PY_FLAG_TYPE, TYPE_TYPE},
 	};
 	static const struct {
 		const char *module, *qualname;
 		enum type_kind kind;
 	} by_name[] = {
-		{"builtins", "set", TYPE_SET},     {"builtins", "frozenset", TYPE_SET}, {"builtins", "frozendict", TYPE_DICT},
-		{"builtins", "float", TYPE_ATOM},  {"builtins", "complex", TYPE_ATOM},  {"collections", "deque", TYPE_DEQUE},
+		{"builtins", "set", TYPE_SET},         {"builtins", "frozenset", TYPE_SET},
+		{"builtins", "frozendict", TYPE_DICT}, {"builtins", "float", TYPE_ATOM},
+		{"builtins", "complex", TYPE_ATOM},    {"collections", "deque", TYPE_DEQUE},
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(by_flag); i++) {
 		if (type->flags & by_flag[i].flag)
@@ -275,11 +277,12 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	int64_t basicsize = load_i64(bytes, layout->tp_basicsize);
 	int64_t itemsize = load_i64(bytes, layout->tp_itemsize);
 	uint64_t metatype = load_u64(bytes, layout->ob_type);
-	if (!(flags & PY_FLAG_READY) || basicsize < (int64_t)layout->object_size || basicsize > MAX_TYPE_BYTES || itemsize < 0 ||
-	    itemsize > MAX_TYPE_BYTES)
+	if (!(flags & PY_FLAG_READY) || basicsize < (int64_t)layout->object_size || basicsize > MAX_TYPE_BYTES ||
+	    itemsize < 0 || itemsize > MAX_TYPE_BYTES)
 		return NULL;
 	char name[MAX_NAME];
-	if (!memory_string(heap->memory, load_u64(bytes, layout->tp_name), name, sizeof(name)) && strlen(name) < MAX_NAME - 1)
+	if (!memory_string(heap->memory, load_u64(bytes, layout->tp_name), name, sizeof(name)) &&
+	    strlen(name) < MAX_NAME - 1)
 		return NULL;
 	if (metatype == address) {
 		/* `type` itself */

@@ -1,6 +1,6 @@
 /*
- * The types of the target, by address. A type is looked at once: what it is, how its instances lie in memory, what it is called
- * (CPython Include/cpython/object.h, Objects/typeobject.c).
+ * The types of the target, by address. A type is looked at once: what it is, how its instances lie in memory, what it
+ * is called (CPython Include/cpython/object.h, Objects/typeobject.c).
  */
 #pragma once
 #include <stdbool.h>
@@ -10,10 +10,10 @@
 #include "daemon/heap/heap.h"
 
 /* tp_flags (CPython Include/object.h) */
-#define PY_FLAG_STATIC_BUILTIN  (1ull << 1)  /* 3.12+ */
-#define PY_FLAG_INLINE_VALUES   (1ull << 2)  /* 3.13+ */
-#define PY_FLAG_MANAGED_WEAKREF (1ull << 3)  /* 3.12+ */
-#define PY_FLAG_MANAGED_DICT    (1ull << 4)  /* 3.11+ */
+#define PY_FLAG_STATIC_BUILTIN  (1ull << 1) /* 3.12+ */
+#define PY_FLAG_INLINE_VALUES   (1ull << 2) /* 3.13+ */
+#define PY_FLAG_MANAGED_WEAKREF (1ull << 3) /* 3.12+ */
+#define PY_FLAG_MANAGED_DICT    (1ull << 4) /* 3.11+ */
 #define PY_FLAG_HEAPTYPE        (1ull << 9)
 #define PY_FLAG_READY           (1ull << 12)
 #define PY_FLAG_HAVE_GC         (1ull << 14)
@@ -31,17 +31,17 @@ enum type_kind { TYPE_PLAIN, TYPE_ATOM, TYPE_DICT, TYPE_LIST, TYPE_TUPLE, TYPE_S
 
 struct type {
 	uint64_t address;
-	uint32_t index;        /* 0, 1, … in the order of discovery: a column of counters can stand beside the table */
+	uint32_t index; /* 0, 1, … in the order of discovery: a column of counters can stand beside the table */
 	uint64_t flags;
-	uint32_t basicsize;    /* bytes */
-	uint32_t itemsize;     /* bytes */
-	uint32_t prefix;       /* bytes before the object in its block: GC head and managed dict */
-	uint64_t base;         /* tp_base, 0: none */
+	uint32_t basicsize; /* bytes */
+	uint32_t itemsize;  /* bytes */
+	uint32_t prefix;    /* bytes before the object in its block: GC head and managed dict */
+	uint64_t base;      /* tp_base, 0: none */
 	enum type_kind kind;
-	const char *module;    /* type.__module__, escaped; "" when it has none */
-	const char *qualname;  /* type.__qualname__, escaped */
+	const char *module;           /* type.__module__, escaped; "" when it has none */
+	const char *qualname;         /* type.__qualname__, escaped */
 	const struct size_rule *size; /* what its __sizeof__ does (daemon/heap/size.h) */
-	uint32_t size_offset;  /* of size: the class in the MRO whose __sizeof__ it is has this tp_basicsize */
+	uint32_t size_offset;         /* of size: the class in the MRO whose __sizeof__ it is has this tp_basicsize */
 };
 
 struct type_table *type_table_new(void);

@@ -126,6 +126,17 @@ static void put_totals(JsonBuilder *builder, const struct sample_totals *totals)
 	json_put_number(builder, "refs", totals->refs);
 	json_put_number(builder, "immortal", totals->immortal);
 	json_put_number(builder, "unreadable", totals->unreadable);
+	json_put_number(builder, "allocated_blocks", totals->allocated_blocks);
+	json_builder_set_member_name(builder, "memory");
+	if (totals->has_memory) {
+		struct sample_memory memory = totals->memory;
+		json_builder_begin_object(builder);
+		for (size_t i = 0; i < SAMPLE_MEMORY_PARTS; i++)
+			json_put_number(builder, sample_memory_parts[i].key, *sample_memory_at(&memory, i));
+		json_builder_end_object(builder);
+	} else {
+		json_builder_add_null_value(builder);
+	}
 	json_builder_end_object(builder);
 }
 

@@ -130,7 +130,7 @@ static void read_sample(sqlite3_stmt *row, sample_t *sample)
 	snapshot->elapsed_us = column_number(row, 14);
 	snapshot->bytes_copied = column_number(row, 15);
 	sample->totals = (struct sample_totals){column_number(row, 16), column_number(row, 17), column_number(row, 18),
-						column_number(row, 19), column_number(row, 20), column_number(row, 21)};
+						column_number(row, 19), column_number(row, 20), column_number(row, 21), SAMPLE_UNKNOWN, false, {0}};
 }
 
 static gboolean read_types(recording_t *recording, sample_t *sample, int64_t id)

@@ -65,6 +65,9 @@ typedef struct snapshot {
 void snapshot_free(snapshot_t *snapshot);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(snapshot_t, snapshot_free)
 
+/* Bytes of [start, end) that were in RAM: of a whole mapping as residence says, of a part of one as far as it was copied. */
+uint64_t snapshot_resident(const snapshot_t *snapshot, uint64_t start, uint64_t end);
+
 typedef struct target target_t;
 
 /*

@@ -3,12 +3,14 @@
  *
  * int.__sizeof__ counts a digit of 0 from 3.11.2 (gh-100637). sys.getsizeof adds a collector header to every object whose type
  * has Py_TPFLAGS_HAVE_GC, static types included (Python/sysmodule.c); it asks PyObject_IS_GC before and after 3.11 and 3.12.
+ * Objects frozen into the image are never freed and start with a count of 999999999 (pycore_object.h, _PyObject_IMMORTAL_REFCNT).
  */
 #include "symbols/layouts/layouts.h"
 
 #define SHAPE								\
 	{								\
 		.refcount = PY_REFCOUNT_PLAIN,				\
+		.frozen_refcount = 999999999,				\
 		.gc = PY_GC_INTERPRETER,				\
 		.attributes = PY_ATTRIBUTES_VALUES,			\
 		.dict_keys = PY_DICT_KEYS_LOG2,				\

@@ -52,10 +52,26 @@ static void append_header(GString *text, const sample_t *sample)
 	g_string_append(text, "\n\n");
 }
 
-static GString *format_table(const sample_t *sample, const struct rows *rows)
+/* -v: where the resident memory is */
+static void append_memory(GString *text, const sample_t *sample)
+{
+	struct sample_memory memory = sample->totals.memory;
+	char bytes[16], count[32];
+	for (size_t i = 0; i < SAMPLE_MEMORY_PARTS; i++)
+		g_string_append_printf(text, "%10s  %s\n", text_bytes(bytes, *sample_memory_at(&memory, i)),
+				       sample_memory_parts[i].label);
+	g_string_append_printf(text, "%10s  RSS", text_bytes(bytes, sample->target.rss));
+	if (sample->totals.allocated_blocks != SAMPLE_UNKNOWN)
+		g_string_append_printf(text, "; %s allocated blocks", text_count(count, sample->totals.allocated_blocks));
+	g_string_append(text, "\n\n");
+}
+
+static GString *format_table(const sample_t *sample, const struct rows *rows, gboolean verbose)
 {
 	GString *text = g_string_new(NULL);
 	append_header(text, sample);
+	if (verbose && sample->totals.has_memory)
+		append_memory(text, sample);
 	g_string_append(text, "       COUNT   BYTES          REFS         MAX  TYPE\n");
 	for (size_t i = 0; i < rows->n; i++) {
 		const struct sample_type *type = rows->types[i];
@@ -129,7 +145,7 @@ static gboolean write_sample(const sample_t *sample, const struct options *optio
 	rows_init(&rows, sample, rows_key(options->sort), options->limit ? (size_t)options->limit : SIZE_MAX);
 	g_autoptr(GString) text = options->json  ? json_sample(sample, rows.types, rows.n)
 				  : options->csv ? format_csv(&rows)
-						 : format_table(sample, &rows);
+						 : format_table(sample, &rows, options->verbose);
 	rows_clear(&rows);
 	return output_text(options->output, text->str, text->len, error);
 }
@@ -147,7 +163,7 @@ static int histo_run(const struct options *options, GError **error)
 	}
 	if (!options_target(&command_histo, options, &pid, error))
 		return REFTOP_ERROR_USAGE;
-	struct live_options live = {.nonblocking = options->nonblocking};
+	struct live_options live = {.nonblocking = options->nonblocking, .gc_only = options->gc};
 	g_autoptr(source_t) source = source_live_new((pid_t)pid, &live, error);
 	g_autoptr(sample_t) sample = source ? source_next(source, error) : NULL;
 	if (!sample || !write_sample(sample, options, error) || (options->strict && !check_strict(sample, error)))
@@ -165,7 +181,7 @@ const struct command command_histo = {
 		   "default), count, "
 		   "gc_count, refs, refs_max, immortal, owned, name.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_JSON, OPTION_CSV, OPTION_SORT,
-					    OPTION_LIMIT, OPTION_STRICT, OPTION_NONBLOCKING, OPTION_END},
+					    OPTION_LIMIT, OPTION_STRICT, OPTION_NONBLOCKING, OPTION_GC, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = histo_run,
 };

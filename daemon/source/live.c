@@ -1,0 +1,166 @@
+#include "daemon/source/live.h"
+
+#include "base/error.h"
+#include "daemon/analysis/histogram.h"
+#include "daemon/analysis/memory_parts.h"
+#include "daemon/target/snapshot.h"
+
+/*
+ * A target met in the middle of a collection is looked at again: most of its lists are then headed on a C stack. It is
+ * only a matter of a few milliseconds, unless the target does nothing but collect; then what was got is used.
+ */
+#define COLLECTION_TRIES   5
+#define COLLECTION_WAIT_US 3000
+
+struct live {
+	source_t source;
+	target_t *target;
+	struct live_options options;
+};
+
+static const char *const mode_names[] = {
+	[SNAPSHOT_QUIET] = "quiet",     [SNAPSHOT_STOP] = "stop",
+	[SNAPSHOT_PRECOPY] = "precopy", [SNAPSHOT_NONBLOCKING] = "nonblocking",
+	[SNAPSHOT_CORE] = "core",       [SNAPSHOT_IMAGE] = "image",
+};
+
+static const char *const layout_names[] = {
+	[LAYOUT_DWARF] = "dwarf",
+	[LAYOUT_DEBUG_OFFSETS] = "debug_offsets",
+	[LAYOUT_BUILTIN] = "builtin",
+};
+
+static void describe_target(const struct live *live, const snapshot_t *snapshot, sample_t *sample)
+{
+	const interpreter_t *python = target_interpreter(live->target);
+	struct sample_target *target = &sample->target;
+	target->pid = target_pid(live->target);
+	target->start_time_us = target_start_time(live->target);
+	target->exe = sample_text(sample, target_exe(live->target));
+	sample_cmdline(sample, target_cmdline(live->target));
+	target->python = sample_text(sample, python->version_text);
+	target->debug = python->debug;
+	target->free_threaded = python->free_threaded;
+	target->layout = layout_names[python->origin];
+	target->rss = (int64_t)snapshot->rss;
+}
+
+static void describe_snapshot(const snapshot_t *snapshot, const char *coverage, sample_t *sample)
+{
+	sample->time_us = snapshot->time_us;
+	sample->snapshot = (struct sample_snapshot){
+		.mode = mode_names[snapshot->mode],
+		.consistent = snapshot->consistent,
+		.coverage = coverage,
+		.pause_us = snapshot->pause_us,
+		.elapsed_us = snapshot->elapsed_us,
+		.bytes_copied = (int64_t)snapshot->bytes_copied,
+	};
+}
+
+/* A snapshot and its heap, if possible not in the middle of a collection. */
+static snapshot_t *take_snapshot(struct live *live, heap_t **heap, GError **error)
+{
+	const struct snapshot_options options = {.extent = SNAPSHOT_HEAP, .nonblocking = live->options.nonblocking};
+	int64_t pause_us = 0;
+	for (int tries = 1;; tries++) {
+		g_autoptr(snapshot_t) snapshot = target_snapshot(live->target, &options, error);
+		if (!snapshot)
+			return NULL;
+		pause_us += MAX(snapshot->pause_us, 0);
+		*heap = heap_open(&snapshot->memory, target_interpreter(live->target), error);
+		if (!*heap)
+			return NULL;
+		if (!(*heap)->collecting || tries == COLLECTION_TRIES) {
+			/* what all the looks together cost the target */
+			if (snapshot->pause_us >= 0)
+				snapshot->pause_us = pause_us;
+			return g_steal_pointer(&snapshot);
+		}
+		g_clear_pointer(heap, heap_free);
+		g_usleep(COLLECTION_WAIT_US);
+	}
+}
+
+/* How the kernel names what malloc grows: [heap], and nothing at all for its other arenas and large blocks. */
+static enum memory_kind kind_of(const struct mapping *mapping)
+{
+	if (mapping->inode)
+		return MEMORY_FILE;
+	return strcmp(mapping->path, "[heap]") == 0 ? MEMORY_HEAP : MEMORY_ANONYMOUS;
+}
+
+static int64_t resident_bytes(void *context, uint64_t start, uint64_t end)
+{
+	return (int64_t)snapshot_resident(context, start, end);
+}
+
+static void describe_memory(const snapshot_t *snapshot, const struct histogram_memory *memory, sample_t *sample)
+{
+	g_autofree struct memory_span *spans = g_new0(struct memory_span, snapshot->maps->n + 1);
+	for (size_t i = 0; i < snapshot->maps->n; i++) {
+		const struct mapping *mapping = &snapshot->maps->mappings[i];
+		spans[i] = (struct memory_span){mapping->start, mapping->end, kind_of(mapping), 0};
+	}
+	for (size_t i = 0; i < snapshot->memory.n_regions; i++) {
+		uint32_t mapping = snapshot->memory.regions[i].mapping;
+		if (mapping < snapshot->maps->n)
+			spans[mapping].object_bytes += memory->region_bytes[i];
+	}
+	sample->totals.has_memory = true;
+	sample->totals.memory = memory_parts(&memory->census, spans, snapshot->maps->n, (int64_t)snapshot->rss,
+					     resident_bytes, (void *)snapshot);
+}
+
+static sample_t *live_next(source_t *source, GError **error)
+{
+	struct live *live = (struct live *)source;
+	g_autoptr(heap_t) heap = NULL;
+	g_autoptr(snapshot_t) snapshot = take_snapshot(live, &heap, error);
+	if (!snapshot)
+		return NULL;
+	g_autoptr(sample_t) sample = sample_new();
+	enum census_coverage coverage = live->options.gc_only ? CENSUS_GC : CENSUS_ALL;
+	struct histogram_memory memory;
+	if (!histogram_take(heap, coverage, sample, &memory, error))
+		return NULL;
+	if (coverage == CENSUS_ALL)
+		describe_memory(snapshot, &memory, sample);
+	histogram_memory_clear(&memory);
+	describe_target(live, snapshot, sample);
+	describe_snapshot(snapshot, coverage == CENSUS_GC ? "gc" : "all", sample);
+	g_clear_pointer(&heap, heap_free);
+	sample_seal(sample);
+	return g_steal_pointer(&sample);
+}
+
+static gboolean live_alive(source_t *source)
+{
+	return target_alive(((struct live *)source)->target);
+}
+
+static void live_free(source_t *source)
+{
+	struct live *live = (struct live *)source;
+	target_free(live->target);
+	g_free(live);
+}
+
+static const struct source_ops live_ops = {
+	.name = "live",
+	.next = live_next,
+	.alive = live_alive,
+	.free = live_free,
+};
+
+source_t *source_live_new(pid_t pid, const struct live_options *options, GError **error)
+{
+	g_autoptr(target_t) target = target_open(pid, error);
+	if (!target)
+		return NULL;
+	struct live *live = g_new0(struct live, 1);
+	live->source.ops = &live_ops;
+	live->target = g_steal_pointer(&target);
+	live->options = *options;
+	return &live->source;
+}
