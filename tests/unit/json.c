@@ -74,7 +74,7 @@ static void test_exact(void)
 		"\"objects\":21},"
 		"{\"count\":2,\"threshold\":702,\"objects\":22}],\"permanent\":9,\"collections\":[5,6,null]}],"
 		"\"totals\":{\"objects\":101,\"gc_objects\":102,\"bytes\":103,\"refs\":104,\"immortal\":105,"
-		"\"unreadable\":0},"
+		"\"unreadable\":0,\"allocated_blocks\":0,\"memory\":null},"
 		"\"types\":[{\"address\":\"0x7f0000000000\",\"module\":\"app\",\"qualname\":\"Class0\",\"count\":3,"
 		"\"gc_count\":2,\"bytes\":1000000,\"refs\":7,\"refs_max\":4,\"immortal\":1,\"owned\":null}]}\n");
 }
