@@ -174,6 +174,12 @@ static void read_totals(struct reader *reader, JsonObject *object)
 	totals->refs = get_number(reader, object, "refs");
 	totals->immortal = get_number(reader, object, "immortal");
 	totals->unreadable = get_number(reader, object, "unreadable");
+	totals->allocated_blocks = get_number(reader, object, "allocated_blocks");
+	JsonNode *memory = get(reader, object, "memory", JSON_NODE_OBJECT);
+	totals->has_memory = memory != NULL;
+	for (size_t i = 0; memory && i < SAMPLE_MEMORY_PARTS; i++)
+		*sample_memory_at(&totals->memory, i) =
+			get_number(reader, json_node_get_object(memory), sample_memory_parts[i].key);
 }
 
 static uint64_t get_address(struct reader *reader, JsonObject *object, const char *key)

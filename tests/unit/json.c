@@ -33,7 +33,7 @@ static sample_t *make_sample(size_t n_types)
 						   .threshold = 700 + g,
 						   .objects = 20 + g,
 						   .collections = g == 2 ? SAMPLE_UNKNOWN : 5 + g};
-	sample->totals = (struct sample_totals){101, 102, 103, 104, 105, 0};
+	sample->totals = (struct sample_totals){101, 102, 103, 104, 105, 0, 107, true, {1, 2, 3, 4, 5, 6, 7, -8}};
 	sample->n_types = n_types;
 	sample->types = g_new0(struct sample_type, n_types);
 	for (size_t i = 0; i < n_types; i++) {
@@ -74,7 +74,8 @@ static void test_exact(void)
 		"\"objects\":21},"
 		"{\"count\":2,\"threshold\":702,\"objects\":22}],\"permanent\":9,\"collections\":[5,6,null]}],"
 		"\"totals\":{\"objects\":101,\"gc_objects\":102,\"bytes\":103,\"refs\":104,\"immortal\":105,"
-		"\"unreadable\":0,\"allocated_blocks\":0,\"memory\":null},"
+		"\"unreadable\":0,\"allocated_blocks\":107,\"memory\":{\"objects\":1,\"blocks\":2,\"free_blocks\":3,\"free_pools\":4,"
+		"\"malloc_heap\":5,\"anonymous\":6,\"file\":7,\"other\":-8}},"
 		"\"types\":[{\"address\":\"0x7f0000000000\",\"module\":\"app\",\"qualname\":\"Class0\",\"count\":3,"
 		"\"gc_count\":2,\"bytes\":1000000,\"refs\":7,\"refs_max\":4,\"immortal\":1,\"owned\":null}]}\n");
 }
