@@ -16,7 +16,9 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 	[SAMPLE] =
 		"SELECT time_us, pid, start_time_us, exe, cmdline, python, debug, free_threaded, layout, rss, mode, "
 		"consistent, "
-		"coverage, pause_us, elapsed_us, bytes_copied, objects, gc_objects, bytes, refs, immortal, unreadable "
+		"coverage, pause_us, elapsed_us, bytes_copied, objects, gc_objects, bytes, refs, immortal, unreadable, "
+		"allocated_blocks, memory_objects, memory_blocks, memory_free_blocks, memory_free_pools, "
+		"memory_malloc_heap, memory_anonymous, memory_file, memory_other "
 		"FROM sample JOIN target ON target.id = sample.target WHERE sample.id = ?",
 	[TYPES] = "SELECT address, module, qualname, count, gc_count, bytes, refs, refs_max, immortal, owned "
 		  "FROM sample_type JOIN type ON type.id = sample_type.type WHERE sample = ?",
@@ -130,7 +132,11 @@ static void read_sample(sqlite3_stmt *row, sample_t *sample)
 	snapshot->elapsed_us = column_number(row, 14);
 	snapshot->bytes_copied = column_number(row, 15);
 	sample->totals = (struct sample_totals){column_number(row, 16), column_number(row, 17), column_number(row, 18),
-						column_number(row, 19), column_number(row, 20), column_number(row, 21), SAMPLE_UNKNOWN, false, {0}};
+						column_number(row, 19), column_number(row, 20), column_number(row, 21),
+						column_number(row, 22)};
+	sample->totals.has_memory = sqlite3_column_type(row, 23) != SQLITE_NULL;
+	for (size_t i = 0; sample->totals.has_memory && i < SAMPLE_MEMORY_PARTS; i++)
+		*sample_memory_at(&sample->totals.memory, i) = column_number(row, 23 + (int)i);
 }
 
 static gboolean read_types(recording_t *recording, sample_t *sample, int64_t id)

@@ -13,8 +13,10 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 		       "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 	[ADD_SAMPLE] = "INSERT INTO sample (target, time_us, mode, consistent, coverage, pause_us, elapsed_us, "
 		       "bytes_copied, rss, "
-		       "objects, gc_objects, bytes, refs, immortal, unreadable) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-		       "?, ?, ?, ?, ?)",
+		       "objects, gc_objects, bytes, refs, immortal, unreadable, allocated_blocks, "
+		       "memory_objects, memory_blocks, memory_free_blocks, memory_free_pools, memory_malloc_heap, "
+		       "memory_anonymous, memory_file, memory_other) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+		       "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	/* the update does nothing but make RETURNING answer */
 	[ADD_TYPE] = "INSERT INTO type (target, address, module, qualname) VALUES (?, ?, ?, ?) "
 		     "ON CONFLICT DO UPDATE SET module = module RETURNING id",
@@ -177,10 +179,16 @@ static gboolean add_sample(recording_t *recording, const sample_t *sample, int64
 	bind_text(statement, 3, snapshot->mode);
 	sqlite3_bind_int(statement, 4, snapshot->consistent);
 	bind_text(statement, 5, snapshot->coverage);
-	const int64_t numbers[] = {snapshot->pause_us, snapshot->elapsed_us, snapshot->bytes_copied, sample->target.rss,
-				   totals->objects,    totals->gc_objects,   totals->bytes,          totals->refs,
-				   totals->immortal,   totals->unreadable};
+	const int64_t numbers[] = {
+		snapshot->pause_us, snapshot->elapsed_us, snapshot->bytes_copied,  sample->target.rss,
+		totals->objects,    totals->gc_objects,   totals->bytes,           totals->refs,
+		totals->immortal,   totals->unreadable,   totals->allocated_blocks};
 	bind_numbers(statement, 6, numbers, G_N_ELEMENTS(numbers));
+	struct sample_memory memory = totals->memory;
+	int64_t parts[SAMPLE_MEMORY_PARTS];
+	for (size_t i = 0; i < SAMPLE_MEMORY_PARTS; i++)
+		parts[i] = totals->has_memory ? *sample_memory_at(&memory, i) : SAMPLE_UNKNOWN;
+	bind_numbers(statement, 6 + (int)G_N_ELEMENTS(numbers), parts, SAMPLE_MEMORY_PARTS);
 	if (!run(statement))
 		return FALSE;
 	*id = sqlite3_last_insert_rowid(recording->db);

@@ -66,7 +66,7 @@ static sample_t *make_sample(int64_t pid, int at, size_t n)
 	sample->gc[0] = (struct sample_gc){.enabled = true, .n_generations = 3, .permanent = SAMPLE_UNKNOWN};
 	for (int g = 0; g < 3; g++)
 		sample->gc[0].generations[g] = (struct sample_generation){g, 700, 10 * g, SAMPLE_UNKNOWN};
-	sample->totals = (struct sample_totals){1000, 900, 80000, 70, 6, 0};
+	sample->totals = (struct sample_totals){1000, 900, 80000, 70, 6, 0, 1200, true, {1, 2, 3, 4, 5, 6, 7, -8}};
 	sample->n_types = n + (at > 0);
 	sample->types = g_new0(struct sample_type, sample->n_types);
 	for (size_t i = 0; i < n; i++) {
