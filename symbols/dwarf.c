@@ -301,10 +301,26 @@ static bool path_resolve(Dwarf_Die *structure, const char *path, size_t length, 
 	return true;
 }
 
-/* the first alternative that exists; *known when at least one of the structures does */
-static uint32_t field_resolve(const struct search *search, const struct py_layout_field *field, bool *known)
+/* Its first member, or the first one of that, is a PyObject (struct _object). */
+static bool type_is_object(const Dwarf_Die *structure)
 {
-	*known = false;
+	Dwarf_Die type = *structure, member, next;
+	for (unsigned depth = 0; depth < NESTING_MAX; depth++) {
+		const char *name = dwarf_diename(&type);
+		if (name && !strcmp(name, "_object"))
+			return true;
+		if (dwarf_child(&type, &member) || dwarf_tag(&member) != DW_TAG_member || !member_type(&member, &next) ||
+		    !type_peel(&next))
+			return false;
+		type = next;
+	}
+	return false;
+}
+
+/* the first alternative that exists; *known when at least one of the structures does */
+static uint32_t field_resolve(const struct search *search, const struct py_layout_field *field, bool *known, bool *object)
+{
+	*known = *object = false;
 	for (const char *at = field->path; *at;) {
 		size_t length = strcspn(at, "|"), name = strcspn(at, ".|");
 		struct wanted *wanted = search_find(search, at, name);
@@ -312,6 +328,7 @@ static uint32_t field_resolve(const struct search *search, const struct py_layou
 			Dwarf_Word size;
 			uint64_t offset;
 			*known = true;
+			*object = type_is_object(&wanted->type);
 			if (field->is_size && !dwarf_aggregate_size(&wanted->type, &size) && size < PY_ABSENT)
 				return (uint32_t)size;
 			if (!field->is_size && length > name &&
@@ -327,8 +344,9 @@ static void layout_fill(const struct search *search, struct dwarf_layout *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->known = g_new0(bool, py_layout_n_fields);
+	out->object = g_new0(bool, py_layout_n_fields);
 	for (size_t i = 0; i < py_layout_n_fields; i++) {
-		uint32_t value = field_resolve(search, &py_layout_fields[i], &out->known[i]);
+		uint32_t value = field_resolve(search, &py_layout_fields[i], &out->known[i], &out->object[i]);
 		memcpy((char *)&out->layout + py_layout_fields[i].position, &value, sizeof(value));
 		out->n_known += out->known[i];
 	}
@@ -384,5 +402,6 @@ bool dwarf_layout_read(const struct elf_file *elf, enum dwarf_effort effort, str
 void dwarf_layout_clear(struct dwarf_layout *layout)
 {
 	g_free(layout->known);
+	g_free(layout->object);
 	memset(layout, 0, sizeof(*layout));
 }

@@ -20,6 +20,8 @@ struct dwarf_layout {
 	struct py_layout layout;
 	/* for each of py_layout_fields: a complete definition of one of its structures was seen. Where false, nothing is known. */
 	bool *known;
+	/* for each: the structure is an object, it starts with a PyObject */
+	bool *object;
 	size_t n_known;
 };
 

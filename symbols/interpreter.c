@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "symbols/debug_offsets.h"
 #include "symbols/elf.h"
+#include "symbols/probe.h"
 #include "symbols/scan.h"
 #include "symbols/sources.h"
 #include "symbols/validate.h"
@@ -284,8 +285,11 @@ static enum outcome layout_find(struct attempt *attempt, GError **error)
 		found->runtime = runtime;
 		roots_find(attempt);
 		enum validity validity = layout_validate(found, attempt->access, &why);
-		if (validity == LAYOUT_VALID)
+		if (validity == LAYOUT_VALID) {
+			if (found->origin != LAYOUT_DWARF)
+				layout_probe(found, attempt->access);
 			return OUTCOME_FOUND;
+		}
 		not_started |= validity == LAYOUT_NOT_STARTED;
 	}
 	if (not_started)

@@ -38,9 +38,9 @@ const struct py_builtin *py_builtin_find(uint32_t version, bool debug, bool free
 		const struct py_builtin *builtin = &minor->builtins[i];
 		if (builtin->debug != debug || builtin->free_threaded != free_threaded || builtin->trace_refs != trace_refs)
 			continue;
-		bool fits = builtin->version <= version;
-		if (!best || (fits && (best->version > version || builtin->version > best->version)) ||
-		    (!fits && best->version > version && builtin->version < best->version))
+		bool fits = builtin->version >> 8 <= version >> 8;
+		if (!best || (fits && (best->version >> 8 > version >> 8 || builtin->version > best->version)) ||
+		    (!fits && best->version >> 8 > version >> 8 && builtin->version < best->version))
 			best = builtin;
 	}
 	return best;

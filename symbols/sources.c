@@ -115,6 +115,9 @@ static void candidate_add(GArray *candidates, enum layout_origin origin, const s
 {
 	struct layout_candidate candidate = {.origin = origin, .debug = debug, .trace_refs = trace_refs, .layout = *layout};
 	py_shape_find(question->version, question->free_threaded, &candidate.layout.shape);
+	/* bpo-27987 made both larger at once (3.7.4, and where a distributor took the patch) */
+	if (candidate.layout.gc_head_size == 24)
+		candidate.layout.shape.block_alignment = 8;
 	g_array_append_val(candidates, candidate);
 }
 

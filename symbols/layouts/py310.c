@@ -34,8 +34,27 @@ static const struct py_layout release = {
 	.shape = SHAPE,
 };
 
+static const struct py_layout trace_refs = {
+	PY_NOTHING
+#include "symbols/layouts/py310.inc"
+#include "symbols/layouts/py310r.inc"
+	.shape = SHAPE,
+};
+
 static const struct py_builtin builtins[] = {
 	{.version = PY_RELEASE(10, 13), .minor = 10, .origin = "3.10.13, release, pyenv", .layout = &release},
+	{.version = PY_RELEASE(10, 13),
+	 .minor = 10, .debug = true,
+	 .origin = "3.10.13, release, pyenv; debug is the same",
+	 .layout = &release},
+	{.version = PY_RELEASE(10, 13),
+	 .minor = 10, .trace_refs = true,
+	 .origin = "3.10.13 headers, trace refs",
+	 .layout = &trace_refs},
+	{.version = PY_RELEASE(10, 13),
+	 .minor = 10, .debug = true, .trace_refs = true,
+	 .origin = "3.10.13 headers, trace refs; debug is the same",
+	 .layout = &trace_refs},
 };
 
 const struct py_minor py310 = {

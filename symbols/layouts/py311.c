@@ -1,5 +1,6 @@
 /*
- * CPython 3.11: values and dict in front of the object, dict keys by log2, code object with inline caches, location table (PEP 657).
+ * CPython 3.11: values and dict in front of the object, dict keys by log2, code object with inline caches, location table
+ * (PEP 657). Debug builds of 3.8 to 3.11 have the layouts of release builds.
  *
  * int.__sizeof__ counts a digit of 0 from 3.11.2 (gh-100637). sys.getsizeof adds a collector header to every object whose type
  * has Py_TPFLAGS_HAVE_GC, static types included (Python/sysmodule.c); it asks PyObject_IS_GC before and after 3.11 and 3.12.
@@ -40,8 +41,27 @@ static const struct py_layout release = {
 	.shape = SHAPE,
 };
 
+static const struct py_layout trace_refs = {
+	PY_NOTHING
+#include "symbols/layouts/py311.inc"
+#include "symbols/layouts/py311r.inc"
+	.shape = SHAPE,
+};
+
 static const struct py_builtin builtins[] = {
 	{.version = PY_RELEASE(11, 7), .minor = 11, .origin = "3.11.7, release, pyenv", .layout = &release},
+	{.version = PY_RELEASE(11, 7),
+	 .minor = 11, .debug = true,
+	 .origin = "3.11.7, release, pyenv; debug is the same",
+	 .layout = &release},
+	{.version = PY_RELEASE(11, 7),
+	 .minor = 11, .trace_refs = true,
+	 .origin = "3.11.7 headers, trace refs",
+	 .layout = &trace_refs},
+	{.version = PY_RELEASE(11, 7),
+	 .minor = 11, .debug = true, .trace_refs = true,
+	 .origin = "3.11.7 headers, trace refs; debug is the same",
+	 .layout = &trace_refs},
 };
 
 static void drift(uint32_t version, struct py_shape *found)

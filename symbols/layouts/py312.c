@@ -37,8 +37,42 @@ static const struct py_layout release = {
 	.shape = SHAPE,
 };
 
+static const struct py_layout debug = {
+	PY_NOTHING
+#include "symbols/layouts/py312.inc"
+#include "symbols/layouts/py312d.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout trace_refs = {
+	PY_NOTHING
+#include "symbols/layouts/py312.inc"
+#include "symbols/layouts/py312r.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout debug_trace_refs = {
+	PY_NOTHING
+#include "symbols/layouts/py312.inc"
+#include "symbols/layouts/py312r.inc"
+#include "symbols/layouts/py312dr.inc"
+	.shape = SHAPE,
+};
+
 static const struct py_builtin builtins[] = {
 	{.version = PY_RELEASE(12, 1), .minor = 12, .origin = "3.12.1, release, pyenv", .layout = &release},
+	{.version = PY_RELEASE(12, 1),
+	 .minor = 12, .debug = true,
+	 .origin = "3.12.1 headers, debug",
+	 .layout = &debug},
+	{.version = PY_RELEASE(12, 1),
+	 .minor = 12, .trace_refs = true,
+	 .origin = "3.12.1 headers, trace refs",
+	 .layout = &trace_refs},
+	{.version = PY_RELEASE(12, 1),
+	 .minor = 12, .debug = true, .trace_refs = true,
+	 .origin = "3.12.1 headers, debug, trace refs",
+	 .layout = &debug_trace_refs},
 };
 
 const struct py_minor py312 = {

@@ -57,14 +57,131 @@
 static const struct py_shape shape = SHAPE;
 static const struct py_shape shape_free_threaded = SHAPE_FREE_THREADED;
 
-static const struct py_layout release = {
+static const struct py_layout release_0 = {
 	PY_NOTHING
+#include "symbols/layouts/py313.inc"
 #include "symbols/layouts/py313_0.inc"
 	.shape = SHAPE,
 };
 
+static const struct py_layout debug_0 = {
+	PY_NOTHING
+#include "symbols/layouts/py313.inc"
+#include "symbols/layouts/py313_0d.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout free_threaded_0 = {
+	PY_NOTHING
+#include "symbols/layouts/py313t.inc"
+#include "symbols/layouts/py313_0t.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
+static const struct py_layout free_threaded_debug_0 = {
+	PY_NOTHING
+#include "symbols/layouts/py313t.inc"
+#include "symbols/layouts/py313_0td.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
+static const struct py_layout release_5 = {
+	PY_NOTHING
+#include "symbols/layouts/py313.inc"
+#include "symbols/layouts/py313_5.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout debug_5 = {
+	PY_NOTHING
+#include "symbols/layouts/py313.inc"
+#include "symbols/layouts/py313_5d.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout free_threaded_5 = {
+	PY_NOTHING
+#include "symbols/layouts/py313t.inc"
+#include "symbols/layouts/py313_5t.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
+static const struct py_layout free_threaded_debug_5 = {
+	PY_NOTHING
+#include "symbols/layouts/py313t.inc"
+#include "symbols/layouts/py313_5td.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
+static const struct py_layout release = {
+	PY_NOTHING
+#include "symbols/layouts/py313.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout debug = {
+	PY_NOTHING
+#include "symbols/layouts/py313.inc"
+#include "symbols/layouts/py313d.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout free_threaded = {
+	PY_NOTHING
+#include "symbols/layouts/py313t.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
+static const struct py_layout free_threaded_debug = {
+	PY_NOTHING
+#include "symbols/layouts/py313t.inc"
+#include "symbols/layouts/py313td.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
 static const struct py_builtin builtins[] = {
-	{.version = PY_RELEASE(13, 0), .minor = 13, .origin = "3.13.0, release, pyenv", .layout = &release},
+	{.version = PY_RELEASE(13, 0), .minor = 13, .origin = "3.13.0, release, pyenv", .layout = &release_0},
+	{.version = PY_RELEASE(13, 0),
+	 .minor = 13, .debug = true,
+	 .origin = "3.13.0 headers, debug",
+	 .layout = &debug_0},
+	{.version = PY_RELEASE(13, 0),
+	 .minor = 13, .free_threaded = true,
+	 .origin = "3.13.0 headers, free-threaded",
+	 .layout = &free_threaded_0},
+	{.version = PY_RELEASE(13, 0),
+	 .minor = 13, .debug = true, .free_threaded = true,
+	 .origin = "3.13.0 headers, free-threaded, debug",
+	 .layout = &free_threaded_debug_0},
+	{.version = PY_RELEASE(13, 5), .minor = 13, .origin = "3.13.5, release, Debian trixie", .layout = &release_5},
+	{.version = PY_RELEASE(13, 5),
+	 .minor = 13, .debug = true,
+	 .origin = "3.13.5, debug, Debian trixie",
+	 .layout = &debug_5},
+	{.version = PY_RELEASE(13, 5),
+	 .minor = 13, .free_threaded = true,
+	 .origin = "3.13.5 headers, free-threaded",
+	 .layout = &free_threaded_5},
+	{.version = PY_RELEASE(13, 5),
+	 .minor = 13, .debug = true, .free_threaded = true,
+	 .origin = "3.13.5 headers, free-threaded, debug",
+	 .layout = &free_threaded_debug_5},
+	{.version = PY_RELEASE(13, 15),
+	 .minor = 13,
+	 .origin = "3.13.15 and 3.13.18, release, Debian",
+	 .layout = &release},
+	{.version = PY_RELEASE(13, 15),
+	 .minor = 13, .debug = true,
+	 .origin = "3.13.15 and 3.13.18, debug, Debian",
+	 .layout = &debug},
+	{.version = PY_RELEASE(13, 15),
+	 .minor = 13, .free_threaded = true,
+	 .origin = "3.13.18 headers, free-threaded",
+	 .layout = &free_threaded},
+	{.version = PY_RELEASE(13, 15),
+	 .minor = 13, .debug = true, .free_threaded = true,
+	 .origin = "3.13.18 headers, free-threaded, debug",
+	 .layout = &free_threaded_debug},
 };
 
 const struct py_minor py313 = {

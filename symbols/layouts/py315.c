@@ -58,8 +58,93 @@
 static const struct py_shape shape = SHAPE;
 static const struct py_shape shape_free_threaded = SHAPE_FREE_THREADED;
 
+static const struct py_layout release = {
+	PY_NOTHING
+#include "symbols/layouts/py315.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout debug = {
+	PY_NOTHING
+#include "symbols/layouts/py315.inc"
+#include "symbols/layouts/py315d.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout free_threaded = {
+	PY_NOTHING
+#include "symbols/layouts/py315t.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
+static const struct py_layout free_threaded_debug = {
+	PY_NOTHING
+#include "symbols/layouts/py315t.inc"
+#include "symbols/layouts/py315td.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
+static const struct py_layout release_0 = {
+	PY_NOTHING
+#include "symbols/layouts/py315.inc"
+#include "symbols/layouts/py315_0.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout debug_0 = {
+	PY_NOTHING
+#include "symbols/layouts/py315.inc"
+#include "symbols/layouts/py315_0d.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout free_threaded_0 = {
+	PY_NOTHING
+#include "symbols/layouts/py315t.inc"
+#include "symbols/layouts/py315_0t.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
+static const struct py_layout free_threaded_debug_0 = {
+	PY_NOTHING
+#include "symbols/layouts/py315t.inc"
+#include "symbols/layouts/py315_0td.inc"
+	.shape = SHAPE_FREE_THREADED,
+};
+
+static const struct py_builtin builtins[] = {
+	{.version = PY_RELEASE(15, 0), .minor = 15, .origin = "3.15.0, release, Debian forky", .layout = &release_0},
+	{.version = PY_RELEASE(15, 0),
+	 .minor = 15, .debug = true,
+	 .origin = "3.15.0, debug, Debian forky",
+	 .layout = &debug_0},
+	{.version = PY_RELEASE(15, 0),
+	 .minor = 15, .free_threaded = true,
+	 .origin = "3.15.0 headers, free-threaded",
+	 .layout = &free_threaded_0},
+	{.version = PY_RELEASE(15, 0),
+	 .minor = 15, .debug = true, .free_threaded = true,
+	 .origin = "3.15.0 headers, free-threaded, debug",
+	 .layout = &free_threaded_debug_0},
+	{.version = PY_RELEASE(15, 2), .minor = 15, .origin = "3.15.2, release, Debian sid", .layout = &release},
+	{.version = PY_RELEASE(15, 2),
+	 .minor = 15, .debug = true,
+	 .origin = "3.15.2, debug, Debian sid",
+	 .layout = &debug},
+	{.version = PY_RELEASE(15, 2),
+	 .minor = 15, .free_threaded = true,
+	 .origin = "3.15.2 headers, free-threaded",
+	 .layout = &free_threaded},
+	{.version = PY_RELEASE(15, 2),
+	 .minor = 15, .debug = true, .free_threaded = true,
+	 .origin = "3.15.2 headers, free-threaded, debug",
+	 .layout = &free_threaded_debug},
+};
+
 const struct py_minor py315 = {
 	.minor = 15,
 	.shape = &shape,
 	.free_threaded = &shape_free_threaded,
+	.builtins = builtins,
+	.n_builtins = G_N_ELEMENTS(builtins),
 };

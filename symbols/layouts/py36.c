@@ -36,8 +36,47 @@ static const struct py_layout release = {
 	.shape = SHAPE,
 };
 
+static const struct py_layout debug = {
+	PY_NOTHING
+#include "symbols/layouts/py36.inc"
+#include "symbols/layouts/py36d.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout stock = {
+	PY_NOTHING
+#include "symbols/layouts/py36.inc"
+#include "symbols/layouts/py36_0.inc"
+	/* private to Modules/gcmodule.c: the head, two ints */
+	.gc_generation_size = 32,
+	.gc_generation_threshold = 24,
+	.gc_generation_count = 28,
+	.shape = SHAPE,
+};
+
+static const struct py_layout stock_debug = {
+	PY_NOTHING
+#include "symbols/layouts/py36.inc"
+#include "symbols/layouts/py36d.inc"
+#include "symbols/layouts/py36_0d.inc"
+	/* private to Modules/gcmodule.c: the head, two ints */
+	.gc_generation_size = 32,
+	.gc_generation_threshold = 24,
+	.gc_generation_count = 28,
+	.shape = SHAPE,
+};
+
 static const struct py_builtin builtins[] = {
+	{.version = PY_RELEASE(6, 0), .minor = 6, .origin = "3.6.15 with the gc head of stock 3.6", .layout = &stock},
+	{.version = PY_RELEASE(6, 0),
+	 .minor = 6, .debug = true, .trace_refs = true,
+	 .origin = "3.6.15 headers, debug, with the gc head of stock 3.6",
+	 .layout = &stock_debug},
 	{.version = PY_RELEASE(6, 15), .minor = 6, .origin = "3.6.15, release, pyenv", .layout = &release},
+	{.version = PY_RELEASE(6, 15),
+	 .minor = 6, .debug = true, .trace_refs = true,
+	 .origin = "3.6.15 headers, debug",
+	 .layout = &debug},
 };
 
 const struct py_minor py36 = {

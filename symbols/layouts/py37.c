@@ -35,8 +35,39 @@ static const struct py_layout release = {
 	.shape = SHAPE,
 };
 
+static const struct py_layout debug = {
+	PY_NOTHING
+#include "symbols/layouts/py37.inc"
+#include "symbols/layouts/py37d.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout old = {
+	PY_NOTHING
+#include "symbols/layouts/py37.inc"
+#include "symbols/layouts/py37_0.inc"
+	.shape = SHAPE,
+};
+
+static const struct py_layout old_debug = {
+	PY_NOTHING
+#include "symbols/layouts/py37.inc"
+#include "symbols/layouts/py37d.inc"
+#include "symbols/layouts/py37_0d.inc"
+	.shape = SHAPE,
+};
+
 static const struct py_builtin builtins[] = {
-	{.version = PY_RELEASE(7, 16), .minor = 7, .origin = "3.7.16, release, pyenv", .layout = &release},
+	{.version = PY_RELEASE(7, 0), .minor = 7, .origin = "3.7.16 with the gc head of 3.7.0-3", .layout = &old},
+	{.version = PY_RELEASE(7, 0),
+	 .minor = 7, .debug = true, .trace_refs = true,
+	 .origin = "3.7.16 headers, debug, with the gc head of 3.7.0-3",
+	 .layout = &old_debug},
+	{.version = PY_RELEASE(7, 4), .minor = 7, .origin = "3.7.16, release, pyenv", .layout = &release},
+	{.version = PY_RELEASE(7, 4),
+	 .minor = 7, .debug = true, .trace_refs = true,
+	 .origin = "3.7.16 headers, debug",
+	 .layout = &debug},
 };
 
 const struct py_minor py37 = {

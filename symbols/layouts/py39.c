@@ -34,8 +34,27 @@ static const struct py_layout release = {
 	.shape = SHAPE,
 };
 
+static const struct py_layout trace_refs = {
+	PY_NOTHING
+#include "symbols/layouts/py39.inc"
+#include "symbols/layouts/py39r.inc"
+	.shape = SHAPE,
+};
+
 static const struct py_builtin builtins[] = {
 	{.version = PY_RELEASE(9, 18), .minor = 9, .origin = "3.9.18, release, pyenv", .layout = &release},
+	{.version = PY_RELEASE(9, 18),
+	 .minor = 9, .debug = true,
+	 .origin = "3.9.18, release, pyenv; debug is the same",
+	 .layout = &release},
+	{.version = PY_RELEASE(9, 18),
+	 .minor = 9, .trace_refs = true,
+	 .origin = "3.9.18 headers, trace refs",
+	 .layout = &trace_refs},
+	{.version = PY_RELEASE(9, 18),
+	 .minor = 9, .debug = true, .trace_refs = true,
+	 .origin = "3.9.18 headers, trace refs; debug is the same",
+	 .layout = &trace_refs},
 };
 
 const struct py_minor py39 = {
