@@ -26,6 +26,8 @@ const struct option_entry option_entries[OPTION_COUNT] = {
 	[OPTION_LIMIT] = {"limit", 0, OPTION_NUMBER, "N", AT(limit), "show at most N rows"},
 	[OPTION_STRICT] = {"strict", 0, OPTION_FLAG, NULL, AT(strict),
 			   "exit with 6 when the snapshot is incomplete or inconsistent"},
+	[OPTION_FAIL_ON_GROWTH] = {"fail-on-growth", 0, OPTION_FLAG, NULL, AT(fail_on_growth),
+				   "exit with 7 when a type has more objects than before"},
 	[OPTION_ITERATIONS] = {"iterations", 0, OPTION_NUMBER, "N", AT(iterations), "end after N samples"},
 	[OPTION_DUMP_SCREEN] = {"dump-screen", 0, OPTION_FLAG, NULL, AT(dump_screen),
 				"at the end write the screen to standard output as text"},

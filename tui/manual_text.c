@@ -1,6 +1,141 @@
+/* The hand-written sections of the manual; see tui/manual.h for how they are marked up. */
 #include "daemon/store/recording.h"
 #include "tui/manual.h"
 
+static const char first_law[] =
+	"The process that is looked at can't tell. reftop reads its memory from outside with ptrace(2) and "
+	"process_vm_readv(2), and works "
+	"on a copy.\n\n"
+	"Nothing is written into its memory: no injected call, no signal, no breakpoint. Nothing of it is run for us: "
+	"no repr(), no "
+	"__sizeof__(), no import, and its binary is not executed.\n\n"
+	"Its reference counts, the state of its garbage collector, its resident memory and its page tables stay what "
+	"they were: pages it "
+	"never touched are not read, and pages it shares copy-on-write are not unshared.\n\n"
+	"The best stop is none: when no thread of the process ran during the copy, it needed no stop (mode \"quiet\"). "
+	"Otherwise its threads "
+	"are stopped with PTRACE_SEIZE and PTRACE_INTERRUPT for as long as the copy takes (mode \"stop\"), and every "
+	"result says how long that "
+	"was. No parent sees a SIGCHLD from that. A process that was stopped stays stopped, and a signal that arrives "
+	"meanwhile is kept.\n\n"
+	"It is never left stopped: the kernel resumes it when reftop dies, also by kill -9.\n\n"
+	"No system call of it fails because of us: a thread that was caught in a call that would return EINTR is made "
+	"to restart it. That is "
+	"the one register that is ever written.\n\n"
+	"With --nonblocking it is never stopped at all; the result then says that it may be inconsistent.";
+
+static const char exit_status[] = "  0  done\n"
+				  "  1  failed\n"
+				  "  2  wrong usage\n"
+				  "  3  no such process, or it ended\n"
+				  "  4  not permitted\n"
+				  "  5  not a CPython it knows\n"
+				  "  6  the snapshot is incomplete (with --strict)\n"
+				  "  7  a gate tripped (diff --fail-on-growth)\n\n"
+				  "An error is at most three lines on standard error: what failed, the observed cause, "
+				  "one remedy. A closed pipe ends the program "
+				  "quietly.";
+
+static const char permissions[] =
+	"To read a process one needs what a debugger needs (ptrace(2), \"Ptrace access mode checking\"): the same user "
+	"and no set-uid "
+	"program, or the capability CAP_SYS_PTRACE. `reftop why -p PID` says which of these rules is in the way.\n\n"
+	"kernel.yama.ptrace_scope is 1 on Debian and Ubuntu: then a process can be read by its ancestors only, so that "
+	"`reftop -- PROGRAM` "
+	"works without root and `reftop PID` needs sudo, or sysctl kernel.yama.ptrace_scope=0, or a process that calls "
+	"prctl(PR_SET_PTRACER). "
+	"With 2 it needs CAP_SYS_PTRACE, with 3 nobody can.\n\n"
+	"Processes in containers can be read from the host as root: the files of a process are opened through "
+	"/proc/PID/root, and its PID is "
+	"that of the host. Within a container reftop sees what is in the same PID namespace; Docker's and Podman's "
+	"default seccomp profile "
+	"allows ptrace on kernels from 4.8, else start the container with --cap-add SYS_PTRACE. In Kubernetes an "
+	"ephemeral debug container "
+	"with shareProcessNamespace and the capability SYS_PTRACE does it.\n\n"
+	"A process that another debugger or strace holds can't be stopped a second time; --nonblocking can still read "
+	"it.";
+
+static const char json[] =
+	"Every document is one object with \"schema\", on one line. Times are RFC 3339 in UTC, durations integers "
+	"whose key ends in the unit "
+	"(_us, _ms), sizes bytes, addresses strings \"0x...\". What was not measured is null, never 0. Keys may be "
+	"added; none is renamed or "
+	"dropped within a schema's number.\n\n"
+	"histo --json, and each line of record --json, is reftop.sample/1:\n\n"
+	"  {\"schema\":\"reftop.sample/1\",\"time\":\"...Z\",\n"
+	"   "
+	"\"target\":{\"pid\":...,\"start_time\":\"...Z\",\"exe\":\"...\",\"cmdline\":[\"...\"],\"python\":\"3.12.1\","
+	"\"debug\":false,\n"
+	"             \"free_threaded\":false,\"layout\":\"builtin|dwarf|debug_offsets\",\"rss\":...},\n"
+	"   "
+	"\"snapshot\":{\"mode\":\"quiet|stop|nonblocking\",\"consistent\":true,\"coverage\":\"gc|all\",\"pause_us\":..."
+	",\n"
+	"               \"elapsed_us\":...,\"bytes_copied\":...},\n"
+	"   \"gc\":[{\"interpreter\":0,\"enabled\":true,\"collecting\":false,\n"
+	"          "
+	"\"generations\":[{\"count\":...,\"threshold\":...,\"objects\":...}],\"permanent\":...,\"collections\":[...]}],"
+	"\n"
+	"   "
+	"\"totals\":{\"objects\":...,\"gc_objects\":...,\"bytes\":...,\"refs\":...,\"immortal\":...,\"unreadable\":0},"
+	"\n"
+	"   "
+	"\"types\":[{\"address\":\"0x...\",\"module\":\"builtins\",\"qualname\":\"dict\",\"count\":...,\"gc_count\":..."
+	",\"bytes\":...,\n"
+	"             \"refs\":...,\"refs_max\":...,\"immortal\":...,\"owned\":...}]}\n\n"
+	"count is the number of live objects of exactly this type; gc_count those in the collector's lists (what "
+	"gc.get_objects() returns); "
+	"bytes the sum of what sys.getsizeof() would say, the collector's header included; refs and refs_max the sum "
+	"and the maximum of the "
+	"reference counts of the objects that are not immortal; owned the buffers they own beyond bytes. Two types of "
+	"one name are two rows. "
+	"coverage \"gc\": only the objects in the collector's lists were counted; \"all\": every object.\n\n"
+	"ps --json is reftop.processes/1:\n\n"
+	"  {\"schema\":\"reftop.processes/1\",\"time\":\"...Z\",\n"
+	"   "
+	"\"processes\":[{\"pid\":...,\"ppid\":...,\"uid\":...,\"user\":\"...\",\"python\":\"3.12\",\"rss\":...,\"start_"
+	"time\":\"...Z\",\n"
+	"                 "
+	"\"uptime_ms\":...,\"state\":\"running|sleeping|waiting|stopped|traced|zombie|idle\",\"readable\":false,\n"
+	"                 "
+	"\"why\":{\"name\":\"yama-1\",\"cause\":\"...\",\"fix\":\"...\"},\"exe\":\"...\",\"cmdline\":[\"...\"]}]}\n\n"
+	"why is null for a process that can be read. why --json is reftop.why/1:\n\n"
+	"  "
+	"{\"schema\":\"reftop.why/"
+	"1\",\"time\":\"...Z\",\"pid\":...,\"readable\":false,\"name\":\"...\",\"problem\":\"...\",\"cause\":\"...\",\n"
+	"   \"fix\":\"...\",\"python\":\"3.12.1\",\"interpreter\":\"...\",\"layout\":\"...\"}\n\n"
+	"diff --json is reftop.diff/1; a is the earlier sample, b the later one:\n\n"
+	"  {\"schema\":\"reftop.diff/1\",\"elapsed_us\":...,\n"
+	"   \"a\":{\"time\":\"...Z\",\"target\":{...},\"snapshot\":{...}},\"b\":{...},\n"
+	"   \"totals\":{\"objects\":...,\"bytes\":...,\"refs\":...},\n"
+	"   \"types\":[{\"address\":\"0x...\",\"module\":\"...\",\"qualname\":\"...\",\n"
+	"             "
+	"\"count\":...,\"bytes\":...,\"refs\":...,\"count_a\":...,\"bytes_a\":...,\"refs_a\":...,\"count_b\":...,"
+	"\"bytes_b\":...,\n"
+	"             \"refs_b\":...}]}\n\n"
+	"count, bytes and refs without _a and _b are the differences.";
+
+static const char recording[] =
+	"`reftop record` writes a SQLite database in WAL mode, one transaction a sample: a recorder killed at any "
+	"moment leaves a file that "
+	"opens and lacks at most the sample that was being written. Copy it with its -wal file, or while nobody "
+	"records. It says what it is: "
+	"application_id is 0x72667470 (\"rftp\"), user_version 1. `file` and `sqlite3` are enough to use it:\n\n"
+	"  sqlite3 run.db 'SELECT * FROM growth ORDER BY count_per_minute DESC LIMIT 10'\n\n"
+	"A recording is of one process, known by its PID and start time. The same process can be recorded into the "
+	"same file again; another "
+	"process is refused, and a file that is no recording is never touched. The schema:";
+
+static const char files[] = "NO_COLOR: when set and not empty, no colours are used.\n\n"
+			    "COLUMNS, LINES: the size of the screen for --dump-screen (80x24 otherwise).\n\n"
+			    "TMPDIR: where the output of a program started with `reftop -- PROGRAM` goes, in a file "
+			    "that is named on the screen and at the end.";
+
 const struct manual_section manual_sections[] = {
-	{NULL},
+	{"first-law", "What it does to the target", first_law, NULL},
+	{"permissions", "Permissions", permissions, NULL},
+	{"exit-status", "Exit status", exit_status, NULL},
+	{"json", "JSON", json, NULL},
+	{"recording", "The recording", recording, recording_schema},
+	{"environment", "Environment", files, NULL},
+	{NULL, NULL, NULL, NULL},
 };

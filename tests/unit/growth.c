@@ -36,7 +36,7 @@ static void assert_never(const struct history *history, size_t from)
 
 static void test_too_few(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < GROWTH_MIN_SAMPLES - 1; i++)
 		history_add(&history, i * 1000);
 	g_assert_cmpint(judge(&history).verdict, ==, GROWTH_WAITING);
@@ -48,7 +48,7 @@ static void test_too_few(void)
 static void test_leak_with_noise(void)
 {
 	g_autoptr(GRand) rand = g_rand_new_with_seed(1);
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 130; i++)
 		history_add(&history, 5000 + 1000 * i + g_rand_double_range(rand, -800, 800));
 	for (size_t n = 12; n <= history.n; n++)
@@ -62,7 +62,7 @@ static void test_leak_with_noise(void)
 
 static void test_flat(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 300; i++)
 		history_add(&history, 4711);
 	assert_never(&history, 1);
@@ -74,7 +74,7 @@ static void test_noise(void)
 	int wrong = 0;
 	for (guint32 seed = 0; seed < 200; seed++) {
 		g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
-		struct history history = { 0 };
+		struct history history = {0};
 		for (int i = 0; i < 120; i++)
 			history_add(&history, 10000 + g_rand_double_range(rand, -50, 50));
 		wrong += judge(&history).verdict == GROWTH_STEADY;
@@ -85,7 +85,7 @@ static void test_noise(void)
 static void test_warm_up(void)
 {
 	g_autoptr(GRand) rand = g_rand_new_with_seed(3);
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 40; i++)
 		history_add(&history, 2500 * i);
 	g_assert_cmpint(judge(&history).verdict, ==, GROWTH_STEADY); /* so far it can't be told from a leak */
@@ -97,7 +97,7 @@ static void test_warm_up(void)
 /* a cache that approaches its limit: 1 - exp(-t/30 s) */
 static void test_saturation(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 500; i++)
 		history_add(&history, 100000 * (1 - exp(-i / 30.0)));
 	assert_never(&history, 150);
@@ -105,9 +105,9 @@ static void test_saturation(void)
 
 static void test_saw_tooth(void)
 {
-	static const int periods[] = { 5, 13, 30, 60, 100 };
+	static const int periods[] = {5, 13, 30, 60, 100};
 	for (size_t p = 0; p < G_N_ELEMENTS(periods); p++) {
-		struct history history = { 0 };
+		struct history history = {0};
 		for (int i = 0; i < 500; i++)
 			history_add(&history, 1000 + 100 * (i % periods[p]));
 		/* until the second tooth is as high as the first was, nothing is known about it */
@@ -121,7 +121,7 @@ static void test_random_saw_tooth(void)
 	int wrong = 0, judged = 0;
 	for (guint32 seed = 0; seed < 30; seed++) {
 		g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
-		struct history history = { 0 };
+		struct history history = {0};
 		double value = 0;
 		for (int i = 0; i < 600; i++) {
 			value = g_rand_double(rand) < 0.04 ? 0 : value + g_rand_double_range(rand, 50, 150);
@@ -130,13 +130,14 @@ static void test_random_saw_tooth(void)
 		for (size_t n = 200; n <= 600; n += 10, judged++)
 			wrong += growth_judge(history.time, history.value, n).verdict == GROWTH_STEADY;
 	}
-	/* a tooth that rises far above any before it is mistaken while it lasts: the lengths are exponential, so some do */
+	/* a tooth that rises far above any before it is mistaken while it lasts: the lengths are exponential, so some
+	 * do */
 	g_assert_cmpint(wrong * 25, <=, judged);
 }
 
 static void test_saw_tooth_on_a_leak(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 600; i++)
 		history_add(&history, 100 * i + 200 * (i % 20));
 	struct growth growth = judge(&history);
@@ -148,7 +149,7 @@ static void test_level_shift(void)
 {
 	g_autoptr(GRand) rand = g_rand_new_with_seed(5);
 	for (int at = 0; at < 300; at += 7) {
-		struct history history = { 0 };
+		struct history history = {0};
 		for (int i = 0; i < 300; i++)
 			history_add(&history, (i < at ? 1000 : 60000) + g_rand_double_range(rand, -3, 3));
 		g_assert_cmpint(judge(&history).verdict, ==, GROWTH_NONE);
@@ -157,7 +158,7 @@ static void test_level_shift(void)
 
 static void test_two_shifts(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 300; i++)
 		history_add(&history, i < 100 ? 10 : i < 200 ? 500 : 1000);
 	assert_never(&history, 101);
@@ -169,7 +170,7 @@ static void test_slow_leak_under_noise(void)
 	int found = 0;
 	for (guint32 seed = 0; seed < 50; seed++) {
 		g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
-		struct history history = { 0 };
+		struct history history = {0};
 		for (int i = 0; i < 600; i++)
 			history_add(&history, 300 + i * 2 / 60.0 + g_rand_double_range(rand, -10, 10));
 		struct growth growth = judge(&history);
@@ -185,7 +186,7 @@ static void test_slow_leak_under_noise(void)
 /* one object every 20 s, nothing else */
 static void test_slow_quantised_leak(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 400; i++)
 		history_add(&history, 7 + i / 20);
 	struct growth growth = judge(&history);
@@ -196,7 +197,7 @@ static void test_slow_quantised_leak(void)
 static void test_late_leak(void)
 {
 	g_autoptr(GRand) rand = g_rand_new_with_seed(8);
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 400; i++)
 		history_add(&history, 90000 + (i > 300 ? 40 * (i - 300) : 0) + g_rand_double_range(rand, -5, 5));
 	struct growth growth = judge(&history);
@@ -207,7 +208,7 @@ static void test_late_leak(void)
 
 static void test_leak_after_a_purge(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 40; i++)
 		history_add(&history, 500000);
 	for (int i = 0; i < 200; i++)
@@ -219,7 +220,7 @@ static void test_leak_after_a_purge(void)
 
 static void test_leak_that_stopped(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 300; i++)
 		history_add(&history, 1000 * i);
 	for (int i = 0; i < 100; i++)
@@ -229,7 +230,7 @@ static void test_leak_that_stopped(void)
 
 static void test_shrinking(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 100; i++)
 		history_add(&history, 100000 - 900 * i);
 	assert_never(&history, 1);
@@ -237,7 +238,7 @@ static void test_shrinking(void)
 
 static void test_bursts(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 600; i++)
 		history_add(&history, 1000 * (i / 30));
 	for (size_t n = 300; n <= 600; n++)
@@ -246,7 +247,7 @@ static void test_bursts(void)
 
 static void test_extremes(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 50; i++) {
 		history.time[i] = i + 1;
 		history.value[i] = i % 2 ? INT64_MAX / 2 : INT64_MIN / 2;
@@ -258,7 +259,7 @@ static void test_extremes(void)
 
 static void test_noise_measure(void)
 {
-	struct history history = { 0 };
+	struct history history = {0};
 	for (int i = 0; i < 100; i++)
 		history_add(&history, 1000 * i);
 	g_assert_cmpfloat(growth_noise(history.value, 100), ==, 0); /* even growth is no noise */

@@ -1,6 +1,6 @@
 /*
- * interpreter_find() on every CPython at hand: pyenv's, Debian's, and those of other Debian suites under .cache/ (run by chroot).
- * The interpreter prints its own truth: the version, the build, id(type).
+ * interpreter_find() on every CPython at hand: pyenv's, Debian's, and those of other Debian suites under .cache/ (run
+ * by chroot). The interpreter prints its own truth: the version, the build, id(type).
  */
 #include <fcntl.h>
 #include <glob.h>
@@ -19,7 +19,8 @@
 
 static const char truth[] =
 	"import sys, sysconfig\n"
-	"print(sys.hexversion, int(hasattr(sys, 'gettotalrefcount')), int(bool(sysconfig.get_config_var('Py_GIL_DISABLED'))),\n"
+	"print(sys.hexversion, int(hasattr(sys, 'gettotalrefcount')), "
+	"int(bool(sysconfig.get_config_var('Py_GIL_DISABLED'))),\n"
 	"      int(hasattr(sys, 'getobjects') and sys.version_info < (3, 13)), id(type), id(sys.__dict__))\n"
 	"sys.stdout.flush()\n"
 	"sys.stdin.read()\n";
@@ -99,8 +100,8 @@ static void check_interpreter(struct child *child, const char *name)
 		return;
 	}
 	g_assert_no_error(error);
-	g_test_message("%s: CPython %s%s%s%s, %s, %s, bias %#lx, runtime %#lx, arenas %#lx %#lx, %ld us", name, found->version_text,
-		       found->debug ? " debug" : "", found->free_threaded ? " free-threaded" : "",
+	g_test_message("%s: CPython %s%s%s%s, %s, %s, bias %#lx, runtime %#lx, arenas %#lx %#lx, %ld us", name,
+		       found->version_text, found->debug ? " debug" : "", found->free_threaded ? " free-threaded" : "",
 		       found->trace_refs ? " trace refs" : "", origin_name(found->origin), found->path, found->bias,
 		       found->runtime, found->arenas, found->maxarenas, (long)took);
 	g_assert_cmphex(found->version, ==, child->version);

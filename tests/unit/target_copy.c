@@ -25,7 +25,7 @@ static struct child child_start(void (*body)(int ready, void *data), void *data)
 {
 	int ends[2];
 	g_assert_cmpint(pipe(ends), ==, 0);
-	struct child child = { fork(), ends[0] };
+	struct child child = {fork(), ends[0]};
 	g_assert_cmpint(child.pid, >=, 0);
 	if (!child.pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -56,11 +56,10 @@ static void say_ready(int ready)
 		_exit(1);
 }
 
-
 static snapshot_t *snapshot_of(target_t *target, enum snapshot_extent extent)
 {
 	g_autoptr(GError) error = NULL;
-	struct snapshot_options options = { .extent = extent };
+	struct snapshot_options options = {.extent = extent};
 	snapshot_t *snapshot = target_snapshot(target, &options, &error);
 	g_assert_no_error(error);
 	return snapshot;

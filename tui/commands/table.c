@@ -10,6 +10,7 @@ const struct command *const commands[] = {
 	&command_histo,
 	&command_record,
 #endif
+	&command_diff,
 	&command_why,
 	&command_help,
 	&command_version,

@@ -1,0 +1,201 @@
+#include "daemon/store/reference.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "daemon/store/json.h"
+#include "daemon/store/recording.h"
+
+#define MAX_JSON (1024 * 1024 * 1024) /* bytes of a file of samples */
+
+enum which { WHICH_NUMBER, WHICH_LAST, WHICH_TIME };
+
+/* what follows the @ */
+struct which_sample {
+	enum which which;
+	gint64 number;
+	int second; /* of the day, local time */
+};
+
+static gboolean parse_which(const char *text, struct which_sample *which)
+{
+	int hour, minute, second = 0, end = 0;
+	guint64 number;
+	if (!strcmp(text, "last")) {
+		which->which = WHICH_LAST;
+		return TRUE;
+	}
+	if (!strcmp(text, "first"))
+		text = "1";
+	if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT64, &number, NULL)) {
+		which->which = WHICH_NUMBER;
+		which->number = (gint64)number;
+		return TRUE;
+	}
+	if (sscanf(text, "%2d:%2d%n:%2d%n", &hour, &minute, &end, &second, &end) < 2 || text[end] || hour < 0 ||
+	    hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+		return FALSE;
+	which->which = WHICH_TIME;
+	which->second = hour * 3600 + minute * 60 + second;
+	return TRUE;
+}
+
+/* The moment of that local time on the day of `time_us`, or `days` later. */
+static int64_t moment(int64_t time_us, int second, int days)
+{
+	g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(time_us / G_USEC_PER_SEC);
+	g_autoptr(GDateTime) day = time ? g_date_time_new_local(g_date_time_get_year(time), g_date_time_get_month(time),
+								g_date_time_get_day_of_month(time), 0, 0, 0)
+					: NULL;
+	g_autoptr(GDateTime) other = day ? g_date_time_add_days(day, days) : NULL;
+	g_autoptr(GDateTime) then = other ? g_date_time_add_seconds(other, second) : NULL;
+	/* the whole second counts */
+	return then ? (g_date_time_to_unix(then) + 1) * G_USEC_PER_SEC - 1 : time_us;
+}
+
+/* The last sample at or before a time of day, on the last day that has got so far; beyond the end it is the last of
+ * all. */
+static gssize choose_by_time(int second, const int64_t *times_us, size_t n)
+{
+	if (!n)
+		return -1;
+	int64_t then = moment(times_us[n - 1], second, 0);
+	if (then > times_us[n - 1]) {
+		int64_t day_before = moment(times_us[n - 1], second, -1);
+		if (day_before >= times_us[0])
+			then = day_before;
+	}
+	while (n && times_us[n - 1] > then)
+		n--;
+	return (gssize)n - 1;
+}
+
+static void no_such_sample(const char *name, GError **error)
+{
+	error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, "there is no such sample in it", "the last one is FILE@last",
+		  "cannot read %s", name);
+}
+
+/* Which of `n` samples is meant, by the times they were taken at: an index, or -1. */
+static gssize choose(const struct which_sample *which, const int64_t *times_us, size_t n)
+{
+	if (which->which == WHICH_NUMBER)
+		return which->number <= (gint64)n ? (gssize)which->number - 1 : -1;
+	if (which->which == WHICH_LAST)
+		return (gssize)n - 1;
+	return choose_by_time(which->second, times_us, n);
+}
+
+static sample_t *from_recording(const char *path, const char *name, const struct which_sample *which, GError **error)
+{
+	g_autoptr(recording_t) recording = recording_open(path, error);
+	size_t n = 0;
+	g_autofree int64_t *ids = recording ? recording_samples(recording, &n, error) : NULL;
+	if (!ids)
+		return NULL;
+	g_autofree int64_t *times = g_new(int64_t, n + 1);
+	for (size_t i = 0; i < n; i++)
+		times[i] = which->which == WHICH_TIME ? recording_time(recording, ids[i]) : 0;
+	gssize at = choose(which, times, n);
+	if (at < 0) {
+		no_such_sample(name, error);
+		return NULL;
+	}
+	return recording_load(recording, ids[at], error);
+}
+
+/* the samples of a file of JSON, one a line, or one over many lines */
+static sample_t *from_json(const char *text, gsize size, const char *name, const struct which_sample *which,
+			   GError **error)
+{
+	g_autoptr(GPtrArray) lines = g_ptr_array_new();
+	const char *end = text + size;
+	for (const char *line = text; line < end;) {
+		const char *stop = memchr(line, '\n', (gsize)(end - line));
+		if (!stop)
+			stop = end;
+		if (stop > line)
+			g_ptr_array_add(lines, (gpointer)line);
+		line = stop + 1;
+	}
+	gboolean one_a_line = lines->len && g_str_has_prefix(g_ptr_array_index(lines, lines->len - 1), "{\"");
+	size_t n = one_a_line ? lines->len : 1;
+	g_autofree int64_t *times = g_new0(int64_t, n);
+	for (size_t i = 0; which->which == WHICH_TIME && i < n; i++) {
+		const char *line = g_ptr_array_index(lines, i);
+		g_autoptr(sample_t) sample = json_sample_parse(line, strcspn(line, "\n"), error);
+		if (!sample)
+			return NULL;
+		times[i] = sample->time_us;
+	}
+	gssize at = choose(which, times, n);
+	if (at < 0) {
+		no_such_sample(name, error);
+		return NULL;
+	}
+	const char *line = one_a_line ? g_ptr_array_index(lines, (guint)at) : text;
+	return json_sample_parse(line, one_a_line ? strcspn(line, "\n") : size, error);
+}
+
+static gboolean is_sqlite(const char *path)
+{
+	char magic[16] = "";
+	FILE *file = fopen(path, "re");
+	gboolean is = file && fread(magic, 1, sizeof(magic), file) == sizeof(magic) &&
+		      !memcmp(magic, "SQLite format 3", sizeof(magic));
+	if (file)
+		fclose(file);
+	return is;
+}
+
+/* a whole file that isn't absurdly large; also a pipe */
+static char *read_file(const char *path, const char *name, gsize *size, GError **error)
+{
+	FILE *file = fopen(path, "re");
+	g_autoptr(GString) text = g_string_new(NULL);
+	char buffer[65536];
+	gsize n;
+	while (file && text->len < MAX_JSON && (n = fread(buffer, 1, sizeof(buffer), file)) > 0)
+		g_string_append_len(text, buffer, (gssize)n);
+	int code = !file || ferror(file) ? errno : text->len >= MAX_JSON ? EFBIG : 0;
+	if (file)
+		fclose(file);
+	if (code) {
+		error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, g_strerror(code), NULL, "cannot read %s", name);
+		return NULL;
+	}
+	*size = text->len;
+	return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+sample_t *sample_by_reference(const char *reference, GError **error)
+{
+	g_autofree char *name = text_escape(reference, strlen(reference));
+	g_autofree char *path = g_strdup(reference);
+	struct which_sample which = {.which = WHICH_LAST};
+	char *at = strrchr(path, '@');
+	/* a file may well have an @ in its name */
+	if (at && !g_file_test(path, G_FILE_TEST_EXISTS)) {
+		*at = '\0';
+		if (!parse_which(at + 1, &which)) {
+			error_set(error, STORE_ERROR, REFTOP_ERROR_USAGE,
+				  "what follows the @ is no number, time (14:05:00), `first` or `last`", NULL,
+				  "no such sample: %s", name);
+			return NULL;
+		}
+	}
+	if (is_sqlite(path))
+		return from_recording(path, name, &which, error);
+	gsize size;
+	g_autofree char *text = read_file(path, name, &size, error);
+	if (!text)
+		return NULL;
+	GError *problem = NULL;
+	sample_t *sample = from_json(text, size, name, &which, &problem);
+	if (!sample)
+		g_propagate_prefixed_error(error, problem, "%s: ", name);
+	return sample;
+}

@@ -1,0 +1,10 @@
+/*
+ * Samples by name: "run.db@3" (the third), "run.db@first", "run.db@last" or just "run.db", "run.db@14:05:00" or
+ * "run.db@14:05" (the last one by then, local time), and the same for a file of JSON as `histo
+ * --json` and `record --json` write it.
+ */
+#pragma once
+#include "daemon/analysis/sample.h"
+
+/* The sample, or NULL with an error of STORE_ERROR: FAILED, or USAGE when what follows the @ is no number or time. */
+sample_t *sample_by_reference(const char *reference, GError **error);
