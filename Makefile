@@ -12,11 +12,6 @@ SANITIZE := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-san
 
 FLOORS   := base symbols daemon tui
 SOURCES  := $(shell find $(FLOORS) -name '*.c' | sort)
-ifeq ($(wildcard daemon/source/live.c),)
-SOURCES  := $(filter-out tui/commands/histo.c tui/commands/record.c,$(SOURCES))
-else
-STRICT   += -DHAVE_LIVE
-endif
 ifeq ($(wildcard tui/screens/top.c),)
 SOURCES  := $(filter-out tui/commands/top.c,$(SOURCES))
 else

@@ -2,14 +2,12 @@
 
 /* clang-format off */
 const struct command *const commands[] = {
-#if defined HAVE_TOP && defined HAVE_LIVE
+#ifdef HAVE_TOP
 	&command_top,
 #endif
 	&command_ps,
-#ifdef HAVE_LIVE
 	&command_histo,
 	&command_record,
-#endif
 	&command_diff,
 	&command_why,
 	&command_help,
