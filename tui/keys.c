@@ -1,0 +1,41 @@
+#include "tui/keys.h"
+
+const struct key_entry key_table[] = {
+	{ { '?', KEY_OF_F1, 'h' }, "? F1", ACTION_HELP, "Help", "F1", "this help" },
+	{ { KEY_OF_UP, 'k' }, "Up k", ACTION_UP, NULL, NULL, "one row up" },
+	{ { KEY_OF_DOWN, 'j' }, "Down j", ACTION_DOWN, NULL, NULL, "one row down" },
+	{ { KEY_OF_PAGE_UP, 0x02, 0x15 }, "PgUp", ACTION_PAGE_UP, NULL, NULL, "a page up" },
+	{ { KEY_OF_PAGE_DOWN, 0x06, 0x04 }, "PgDn", ACTION_PAGE_DOWN, NULL, NULL, "a page down" },
+	{ { KEY_OF_HOME, 'g' }, "Home g", ACTION_HOME, NULL, NULL, "the first row" },
+	{ { KEY_OF_END, 'G' }, "End G", ACTION_END, NULL, NULL, "the last row" },
+	{ { KEY_OF_LEFT }, "Left", ACTION_LEFT, NULL, NULL, "scroll the columns back" },
+	{ { KEY_OF_RIGHT }, "Right", ACTION_RIGHT, NULL, NULL, "scroll the columns on: there are more than fit" },
+	{ { KEY_OF_ENTER, '\r' }, "Enter", ACTION_ENTER, "Detail", "Enter", "this type, with graphs of its history" },
+	{ { KEY_OF_ESCAPE, KEY_OF_BACKSPACE }, "Esc", ACTION_BACK, NULL, NULL, "back; in the table: drop search and filter" },
+	{ { '/', KEY_OF_F1 + 2 }, "/ F3", ACTION_SEARCH, "Search", "/", "search names as you type; n and N go on" },
+	{ { 'n' }, "n", ACTION_NEXT, NULL, NULL, "the next match" },
+	{ { 'N' }, "N", ACTION_PREVIOUS, NULL, NULL, "the match before" },
+	{ { '\\', KEY_OF_F1 + 3 }, "\\ F4", ACTION_FILTER, "Filter", "\\", "show only types whose name contains the text" },
+	{ { KEY_OF_F1 + 5, '>', '<' }, "F6 > <", ACTION_SORT, "Sort", "F6", "choose the column to sort by (or click its title)" },
+	{ { 'I' }, "I", ACTION_INVERT, NULL, NULL, "invert the order" },
+	{ { 'b', 'B', KEY_OF_F1 + 6 }, "b F7", ACTION_BASELINE, "Baseline", "b", "count the changes from now on" },
+	{ { 'z', 'Z' }, "z Z", ACTION_PAUSE, "Pause", "z", "take no samples until pressed again" },
+	{ { '+', '=' }, "+", ACTION_SLOWER, NULL, NULL, "a longer interval" },
+	{ { '-', '_' }, "-", ACTION_FASTER, NULL, NULL, "a shorter interval" },
+	{ { ' ' }, "Space", ACTION_TAG, NULL, NULL, "tag the row: it stays marked wherever it moves" },
+	{ { 'U' }, "U", ACTION_UNTAG, NULL, NULL, "remove all tags" },
+	{ { 's' }, "s", ACTION_SAVE, "Save", "s", "save the last sample to a JSON file" },
+	{ { KEY_OF_REDRAW }, "^L", ACTION_REDRAW, NULL, NULL, "draw the screen anew" },
+	{ { 'q', KEY_OF_F1 + 9 }, "q F10", ACTION_QUIT, "Quit", "q", "end; ^C does, too" },
+};
+
+const size_t key_table_size = G_N_ELEMENTS(key_table);
+
+enum action key_action(int code)
+{
+	for (size_t i = 0; i < key_table_size; i++)
+		for (size_t j = 0; j < G_N_ELEMENTS(key_table[i].codes) && key_table[i].codes[j]; j++)
+			if (key_table[i].codes[j] == code)
+				return key_table[i].action;
+	return ACTION_NONE;
+}

@@ -1,0 +1,151 @@
+/* The types screen with its sort menu, and which screen is drawn. */
+#include "base/text.h"
+#include "tui/screens/verdict.h"
+#include "tui/screens/view.h"
+
+static int longest_name(const struct view *view)
+{
+	int longest = 4;
+	for (guint i = 0; i < view->rows->len && longest < 60; i++)
+		longest = MAX(longest, text_columns(((struct trend_row *)view->rows->pdata[i])->name));
+	return longest;
+}
+
+/* Scroll so that the selected row is on the screen, and nothing empty below the last one. */
+static void table_scroll(struct view *view)
+{
+	int n = (int)view->rows->len;
+	if (view->selection < view->first_row)
+		view->first_row = view->selection;
+	if (view->selection >= view->first_row + view->page)
+		view->first_row = view->selection - view->page + 1;
+	view->first_row = CLAMP(view->first_row, 0, MAX(n - view->page, 0));
+}
+
+static void draw_row(struct view *view, struct frame *frame, int y, int index)
+{
+	const struct trend_row *row = view->rows->pdata[index];
+	g_autofree char *identity = view_identity(row);
+	gboolean tagged = g_hash_table_contains(view->tagged, identity), grows = FALSE;
+	for (enum trend_metric metric = 0; metric < TREND_METRICS; metric++)
+		grows |= row->growth[metric].verdict == GROWTH_STEADY;
+	table_draw_row(frame, y, &view->layout, row, view);
+	if (grows)
+		frame_put(frame, y, 0, ROLE_GROWS, 0x25b2);
+	if (view->search && view_matches(row, view->search))
+		frame_paint(frame, y, view->layout.places[0].x, view->layout.places[0].width, ROLE_MATCH);
+	if (tagged) {
+		frame_paint(frame, y, 0, frame->width, ROLE_TAGGED);
+		frame_put(frame, y, 0, ROLE_TAGGED, '*');
+	}
+	if (index == view->selection)
+		frame_paint(frame, y, 0, frame->width, ROLE_SELECTED);
+}
+
+static void draw_table(struct view *view, struct frame *frame, int y, int lines)
+{
+	table_arrange(&view->layout, view_columns, view_columns_size, 1, frame->width - 1, longest_name(view), view->skip);
+	view->title_y = y;
+	view->table_y = y + 1;
+	view->page = MAX(lines - 1, 0);
+	frame_fill(frame, y, 0, frame->width, ROLE_TITLE);
+	/* the default order is the growth of the count: its title says so */
+	const struct table_column *sorted = view->sort;
+	for (size_t i = 0; !sorted && i < view_columns_size; i++)
+		if (!g_strcmp0(view_columns[i].id, "dcount"))
+			sorted = &view_columns[i];
+	table_draw_titles(frame, y, &view->layout, sorted, view->descending);
+	table_scroll(view);
+	for (int i = 0; i < view->page && view->first_row + i < (int)view->rows->len; i++)
+		draw_row(view, frame, view->table_y + i, view->first_row + i);
+	if (!view->rows->len && view->filter)
+		frame_printf(frame, y + 2, 1, frame->width - 2, ROLE_DIM, "no type's name contains \"%s\": Esc shows all",
+			     view->filter);
+}
+
+/* What is to be said under the table: the end, trouble, or the verdict. */
+static void draw_verdict(struct view *view, struct frame *frame, int y)
+{
+	int width = frame->width - 2;
+	enum role role = ROLE_WARNING;
+	g_autofree char *words = NULL;
+	if (view->trouble) {
+		words = g_strdup(view->trouble);
+	} else if (trend_last(view->trend)) {
+		words = verdict_words(view->trend, width, &role);
+	} else if (!view->ended_us) {
+		words = g_strdup("taking the first sample…");
+		role = ROLE_DIM;
+	}
+	if (!words)
+		return;
+	g_strdelimit(words, "\n", ' ');
+	g_autofree char *fitting = text_elide(words, width);
+	frame_text(frame, y, 1, width, role, fitting);
+}
+
+static void draw_end(struct view *view, struct frame *frame, int y)
+{
+	const sample_t *last = trend_last(view->trend);
+	int width = frame->width - 2;
+	if (view->recording) {
+		frame_text(frame, y, 1, width, ROLE_WARNING, "the recording ends here");
+		return;
+	}
+	g_autofree char *ago = words_duration(view_now(view) - view->ended_us, FALSE);
+	g_autofree char *pid = last ? g_strdup_printf(" %" G_GINT64_FORMAT, last->target.pid) : g_strdup("");
+	frame_printf(frame, y, 1, width, ROLE_WARNING, "process%s ended %s ago%s%s; this is what was last seen of it", pid, ago,
+		     view->ended ? ": " : "", view->ended ? view->ended : "");
+}
+
+void draw_types(struct view *view, struct frame *frame)
+{
+	int height = frame->height, lines = height >= 16 ? 4 : height >= 12 ? 3 : height >= 7 ? 2 : 1;
+	int top = draw_header(view, frame, lines);
+	int bottom = 2 + (view->ended_us != 0);
+	if (height - top - bottom < 2) {
+		draw_bottom(view, frame);
+		return;
+	}
+	if (trend_last(view->trend))
+		draw_table(view, frame, top, height - top - bottom);
+	if (view->ended_us)
+		draw_end(view, frame, height - 3);
+	draw_verdict(view, frame, height - 2);
+	draw_bottom(view, frame);
+}
+
+/* Over the table, at its top right corner: the menu to choose a column from. */
+static void draw_menu(struct view *view, struct frame *frame)
+{
+	int n = menu_entries(), help = 0;
+	for (int i = 1; i < n; i++)
+		help = MAX(help, text_columns(menu_column(i)->help));
+	view->menu_width = MIN(frame->width, help + 16);
+	view->menu_height = MIN(frame->height, n + 2);
+	view->menu_x = MAX(0, (frame->width - view->menu_width) / 2);
+	view->menu_y = MAX(0, MIN(5, frame->height - view->menu_height));
+	frame_box(frame, view->menu_y, view->menu_x, view->menu_height, view->menu_width, "Sort by");
+	for (int i = 0; i < view->menu_height - 2; i++) {
+		int y = view->menu_y + 1 + i, x = view->menu_x + 1, width = view->menu_width - 2;
+		const struct table_column *column = menu_column(i);
+		const char *words = column ? column->help : "what grew since the baseline";
+		frame_text(frame, y, x + 1, width - 1, ROLE_VALUE, column ? column->title : "growth");
+		frame_text(frame, y, x + 12, width - 12, ROLE_TEXT, words);
+		if (i == view->menu)
+			frame_paint(frame, y, x, width, ROLE_SELECTED);
+	}
+}
+
+void view_draw(struct view *view, struct frame *frame)
+{
+	frame_resize(frame, frame->width, frame->height);
+	if (view->screen == VIEW_HELP)
+		draw_help(view, frame);
+	else if (view->screen == VIEW_DETAIL)
+		draw_detail(view, frame);
+	else
+		draw_types(view, frame);
+	if (view->mode == VIEW_SORTING)
+		draw_menu(view, frame);
+}

@@ -1,0 +1,243 @@
+/* The head of the screen: which process, what it holds, what watching it costs; and the bottom line. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "tui/screens/verdict.h"
+#include "tui/screens/view.h"
+
+/* a line being filled from left to right: "Label value", three blanks apart; an item that doesn't fit is left away */
+struct line {
+	struct frame *frame;
+	int y, x;
+};
+
+static void line_item(struct line *line, const char *label, enum role role, const char *value)
+{
+	int gap = line->x > 1 ? 3 : 0, columns = text_columns(value) + (*label ? text_columns(label) + 1 : 0);
+	if (!*value || line->x + gap + columns > line->frame->width - 1)
+		return;
+	line->x += gap;
+	if (*label)
+		line->x += frame_text(line->frame, line->y, line->x, 40, ROLE_LABEL, label) + 1;
+	line->x += frame_text(line->frame, line->y, line->x, line->frame->width, role, value);
+}
+
+static void line_format(struct line *line, const char *label, enum role role, const char *format, ...)
+	G_GNUC_PRINTF(4, 5);
+
+static void line_format(struct line *line, const char *label, enum role role, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	g_autofree char *value = g_strdup_vprintf(format, args);
+	va_end(args);
+	line_item(line, label, role, value);
+}
+
+/* "2d 04:12:55", "04:12:55" */
+static char *words_uptime(gint64 us)
+{
+	if (us < 0)
+		return g_strdup("-");
+	gint64 seconds = us / G_USEC_PER_SEC;
+	g_autofree char *days = seconds >= 86400 ? g_strdup_printf("%" G_GINT64_FORMAT "d ", seconds / 86400) : g_strdup("");
+	return g_strdup_printf("%s%02d:%02d:%02d", days, (int)(seconds / 3600 % 24), (int)(seconds / 60 % 60),
+			       (int)(seconds % 60));
+}
+
+static char *command_words(const sample_t *sample)
+{
+	const char *const *cmdline = sample->target.cmdline;
+	return cmdline && *cmdline ? g_strjoinv(" ", (char **)cmdline) : g_strdup(sample->target.exe);
+}
+
+static char *python_words(const struct sample_target *target)
+{
+	return g_strdup_printf("CPython %s%s%s", *target->python ? target->python : "?",
+			       target->free_threaded ? " free-threaded" : "", target->debug ? " debug" : "");
+}
+
+static char *state_words(const struct view *view, enum role *role)
+{
+	g_autofree char *every = words_interval(view->options.interval_us);
+	*role = ROLE_WARNING;
+	if (view->ended_us)
+		return g_strdup(view->recording ? "end of recording" : "ended");
+	if (view->paused)
+		return g_strdup("paused");
+	if (view->trouble)
+		return g_strdup("no sample");
+	*role = ROLE_VALUE;
+	return g_strdup_printf("● every %s", every);
+}
+
+/* Process and state; the state is at the right and always there. */
+static void draw_process(const struct view *view, struct frame *frame, int y, const sample_t *sample)
+{
+	enum role role;
+	g_autofree char *state = state_words(view, &role);
+	g_autofree char *right = g_strdup_printf("%s  #%zu", state, trend_samples(view->trend));
+	int right_columns = text_columns(right), width = frame->width;
+	frame_text(frame, y, width - 1 - right_columns, right_columns, role, right);
+	if (!sample)
+		return;
+	g_autofree char *python = python_words(&sample->target);
+	gint64 up = sample->target.start_time_us > 0 ? sample->time_us - sample->target.start_time_us : SAMPLE_UNKNOWN;
+	g_autofree char *uptime = words_uptime(up);
+	g_autofree char *middle = g_strdup_printf("%s   up %s", python, uptime);
+	g_autofree char *command = command_words(sample);
+	g_autofree char *left = g_strdup_printf("%" G_GINT64_FORMAT " %s", sample->target.pid, command);
+
+	int room = width - 1 - right_columns - 3, middle_columns = text_columns(middle);
+	gboolean whole = room - middle_columns - 3 >= MIN(text_columns(left), 20);
+	if (whole) {
+		frame_text(frame, y, room - middle_columns, middle_columns, ROLE_TEXT, middle);
+		room -= middle_columns + 3;
+	}
+	g_autofree char *fitting = text_elide(left, room - 1);
+	frame_text(frame, y, 1, room - 1, ROLE_VALUE, fitting);
+}
+
+/* " +92,914" since the baseline, or nothing when one of both isn't known */
+static char *words_since(gint64 last, gint64 baseline, gboolean bytes)
+{
+	char text[TABLE_CELL];
+	if (last < 0 || baseline < 0)
+		return g_strdup("");
+	if (bytes)
+		table_bytes_change(text, last - baseline);
+	else
+		table_change(text, 12, last - baseline);
+	return g_strdup_printf(" (%s)", last == baseline ? "±0" : text);
+}
+
+static void draw_totals(const struct view *view, struct frame *frame, int y, const sample_t *sample)
+{
+	struct line line = { frame, y, 1 };
+	const struct sample_totals *now = &sample->totals, *then = trend_baseline_totals(view->trend);
+	char text[TABLE_CELL];
+	table_bytes(text, sample->target.rss);
+	line_item(&line, "RSS", ROLE_VALUE, text);
+	table_count(text, 15, now->objects);
+	g_autofree char *objects = words_since(now->objects, then->objects, FALSE);
+	line_format(&line, "Objects", ROLE_VALUE, "%s%s", text, objects);
+	table_bytes(text, now->bytes);
+	g_autofree char *bytes = words_since(now->bytes, then->bytes, TRUE);
+	line_format(&line, "Bytes", ROLE_VALUE, "%s%s", text, bytes);
+	table_count(text, 15, now->refs);
+	g_autofree char *refs = words_since(now->refs, then->refs, FALSE);
+	line_format(&line, "Refs", ROLE_VALUE, "%s%s", text, refs);
+	if (now->unreadable > 0)
+		line_format(&line, "Unreadable", ROLE_WARNING, "%s", text_count(text, now->unreadable));
+	if (now->immortal >= 0)
+		line_format(&line, "Immortal", ROLE_TEXT, "%s", text_count(text, now->immortal));
+}
+
+static void draw_cost(const struct view *view, struct frame *frame, int y, const sample_t *sample)
+{
+	struct line line = { frame, y, 1 };
+	const struct sample_snapshot *snapshot = &sample->snapshot;
+	g_autofree char *last = words_pause(view->pause_last_us), *max = words_pause(view->pause_max_us);
+	line_format(&line, "Pause", ROLE_VALUE, "%s max %s", last, max);
+	gint64 wall = sample->time_us - trend_first_time(view->trend);
+	if (view->pause_sum_us >= 0 && wall > 0)
+		line_format(&line, "Cost", ROLE_VALUE, "%.2f%% of wall", 100.0 * (double)view->pause_sum_us / (double)wall);
+	else
+		line_item(&line, "Cost", ROLE_VALUE, "- of wall");
+	line_format(&line, "Mode", snapshot->consistent ? ROLE_TEXT : ROLE_WARNING, "%s, %s", snapshot->mode,
+		    snapshot->consistent ? "consistent" : "NOT consistent");
+	line_item(&line, "Coverage", ROLE_TEXT, snapshot->coverage);
+	char text[TABLE_CELL];
+	table_bytes(text, snapshot->bytes_copied);
+	line_item(&line, "Copied", ROLE_TEXT, text);
+	g_autofree char *took = words_pause(snapshot->elapsed_us);
+	line_format(&line, "in", ROLE_TEXT, "%s", took);
+	line_item(&line, "Layout", ROLE_TEXT, sample->target.layout);
+}
+
+static void draw_scope(const struct view *view, struct frame *frame, int y, const sample_t *sample)
+{
+	struct line line = { frame, y, 1 };
+	g_autofree char *age = words_duration(sample->time_us - trend_baseline_time(view->trend), TRUE);
+	line_format(&line, "Baseline", ROLE_TEXT, "#%zu %s ago", trend_baseline_number(view->trend), age);
+	if (view->filter)
+		line_format(&line, "Types", ROLE_WARNING, "%u of %u \"%s\"", view->rows->len, view->order->len, view->filter);
+	else
+		line_format(&line, "Types", ROLE_TEXT, "%u", view->order->len);
+	line_format(&line, "Sort", ROLE_TEXT, "%s%s", view->sort ? view->sort->title : "growth",
+		    view->descending == !(view->sort && view->sort->ascending) ? "" : ", inverted");
+	if (sample->n_gc) {
+		const struct sample_gc *gc = &sample->gc[0];
+		g_autoptr(GString) text = g_string_new(gc->enabled ? "" : "off ");
+		for (size_t i = 0; i < gc->n_generations && i < SAMPLE_MAX_GENERATIONS; i++) {
+			const struct sample_generation *generation = &gc->generations[i];
+			g_string_append_printf(text, "%s%" G_GINT64_FORMAT "/%" G_GINT64_FORMAT, i ? " " : "",
+					       generation->count, generation->threshold);
+		}
+		if (gc->collecting)
+			g_string_append(text, " collecting");
+		line_item(&line, "GC", gc->enabled ? ROLE_TEXT : ROLE_WARNING, text->str);
+	}
+}
+
+int draw_header(struct view *view, struct frame *frame, int lines)
+{
+	const sample_t *sample = trend_last(view->trend);
+	draw_process(view, frame, 0, sample);
+	if (!sample)
+		return 1;
+	if (lines > 1)
+		draw_totals(view, frame, 1, sample);
+	if (lines > 2)
+		draw_cost(view, frame, 2, sample);
+	if (lines > 3)
+		draw_scope(view, frame, 3, sample);
+	return lines;
+}
+
+static void draw_key_hints(struct frame *frame, int y)
+{
+	/* every third narrow terminal has no room for all: the way out is always there */
+	int x = 1, end = frame->width - (int)strlen("q Quit") - 2;
+	for (size_t i = 0; i < key_table_size; i++) {
+		const struct key_entry *key = &key_table[i];
+		if (!key->hint)
+			continue;
+		gboolean last = key->action == ACTION_QUIT;
+		int columns = text_columns(key->hint_key) + 1 + text_columns(key->hint);
+		if (!last && x + columns > end)
+			continue;
+		x += frame_text(frame, y, x, frame->width, ROLE_KEY, key->hint_key) + 1;
+		x += frame_text(frame, y, x, frame->width, ROLE_KEY_TEXT, key->hint) + 2;
+	}
+}
+
+void draw_bottom(struct view *view, struct frame *frame)
+{
+	int y = frame->height - 1, width = frame->width;
+	if (view->mode == VIEW_SEARCHING || view->mode == VIEW_FILTERING) {
+		const char *label = view->mode == VIEW_SEARCHING ? "/" : "filter: ";
+		frame_fill(frame, y, 0, width, ROLE_PROMPT);
+		int x = frame_text(frame, y, 0, width, ROLE_PROMPT, label);
+		/* the end of what is typed matters */
+		const char *typed = view->prompt->str;
+		while (*typed && text_columns(typed) > width - x - 1)
+			typed = g_utf8_next_char(typed);
+		x += frame_text(frame, y, x, width - x, ROLE_PROMPT, typed);
+		frame_text(frame, y, x, 1, ROLE_SELECTED, " ");
+		if (view->prompt->len && width - x > 30) {
+			gboolean none = view->mode == VIEW_FILTERING ? view->rows->len == 0 :
+				!view_selected(view) || !view_matches(view_selected(view), view->search);
+			if (none)
+				frame_text(frame, y, x + 3, width - x - 3, ROLE_WARNING, "no match");
+		}
+		return;
+	}
+	if (view->message) {
+		g_autofree char *fitting = text_elide(view->message, width - 2);
+		frame_text(frame, y, 1, width - 2, ROLE_PROMPT, fitting);
+		return;
+	}
+	draw_key_hints(frame, y);
+}

@@ -1,0 +1,18 @@
+/*
+ * What grows, in one sentence a tired person understands.
+ */
+#pragma once
+#include "daemon/analysis/trend.h"
+#include "tui/frame.h"
+
+/* A sentence of at most `width` columns (shorter words are chosen until it fits), and its role. Free with g_free(). */
+char *verdict_words(const trend_t *trend, int width, enum role *role);
+
+/* "2 min 10 s", or brief "2m10s"; two units at most. Free with g_free(). */
+char *words_duration(gint64 us, gboolean brief);
+/* Units a second as "+1,000/s", "+12/min" or "+3/h". Free with g_free(). */
+char *words_rate(double per_second, gboolean bytes);
+/* A pause: "0 µs", "812 µs", "38 ms", "1.2 s"; "-" unknown. Free with g_free(). */
+char *words_pause(gint64 us);
+/* "500 ms", "1.5 s", "2 min". Free with g_free(). */
+char *words_interval(gint64 us);

@@ -1,0 +1,209 @@
+#include "tui/screens/view.h"
+
+#include <string.h>
+gint64 view_now(const struct view *view)
+{
+	return view->options.now ? view->options.now() : g_get_real_time();
+}
+
+struct view *view_new(const struct top_options *options, gboolean recording)
+{
+	struct view *view = g_new0(struct view, 1);
+	view->options = *options;
+	view->recording = recording;
+	view->trend = trend_new();
+	view->order = g_ptr_array_new();
+	view->rows = g_ptr_array_new();
+	view->tagged = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	view->prompt = g_string_new(NULL);
+	view->message = g_strdup(options->notice);
+	view->pause_last_us = view->pause_max_us = view->pause_sum_us = SAMPLE_UNKNOWN;
+	view->descending = TRUE;
+	return view;
+}
+
+void view_free(struct view *view)
+{
+	if (!view)
+		return;
+	trend_free(view->trend);
+	g_ptr_array_unref(view->order);
+	g_ptr_array_unref(view->rows);
+	g_hash_table_destroy(view->tagged);
+	g_string_free(view->prompt, TRUE);
+	g_free(view->selected);
+	g_free(view->search);
+	g_free(view->filter);
+	g_free(view->before_prompt);
+	g_free(view->filter_before);
+	g_free(view->message);
+	g_free(view->trouble);
+	g_free(view->ended);
+	g_free(view);
+}
+
+void view_say(struct view *view, char *message)
+{
+	g_free(view->message);
+	view->message = message;
+}
+
+char *view_identity(const struct trend_row *row)
+{
+	return g_strdup_printf("%" G_GINT64_MODIFIER "x %s", row->address, row->name);
+}
+
+const struct trend_row *view_selected(const struct view *view)
+{
+	return view->selection < (int)view->rows->len ? view->rows->pdata[view->selection] : NULL;
+}
+
+gboolean view_matches(const struct trend_row *row, const char *text)
+{
+	if (!text || !*text)
+		return TRUE;
+	g_autofree char *name = g_utf8_casefold(row->name, -1), *wanted = g_utf8_casefold(text, -1);
+	return strstr(name, wanted) != NULL;
+}
+
+/* ---- order and filter ---- */
+
+static int sorted_compare(gconstpointer a, gconstpointer b, gpointer data)
+{
+	const struct view *view = data;
+	const struct trend_row *x = *(struct trend_row *const *)a, *y = *(struct trend_row *const *)b;
+	int order = view->sort->compare(x, y, view);
+	if (order)
+		return view->descending ? -order : order;
+	order = strcmp(x->name, y->name);
+	return order ? order : (x->address > y->address) - (x->address < y->address);
+}
+
+static void order_reverse(GPtrArray *rows)
+{
+	for (guint i = 0; i < rows->len / 2; i++) {
+		gpointer row = rows->pdata[i];
+		rows->pdata[i] = rows->pdata[rows->len - 1 - i];
+		rows->pdata[rows->len - 1 - i] = row;
+	}
+}
+
+/* The rows of the trend in the order they had, new ones behind. */
+static gboolean order_renew(struct view *view)
+{
+	const GPtrArray *all = trend_rows(view->trend);
+	g_autoptr(GHashTable) there = g_hash_table_new(NULL, NULL);
+	gboolean fresh = view->order->len == 0;
+	for (guint i = 0; i < all->len; i++)
+		g_hash_table_add(there, all->pdata[i]);
+	guint kept = 0;
+	for (guint i = 0; i < view->order->len; i++)
+		if (g_hash_table_remove(there, view->order->pdata[i]))
+			view->order->pdata[kept++] = view->order->pdata[i];
+	g_ptr_array_set_size(view->order, (int)kept);
+	for (guint i = 0; i < all->len; i++)
+		if (g_hash_table_contains(there, all->pdata[i]))
+			g_ptr_array_add(view->order, all->pdata[i]);
+	return fresh;
+}
+
+/* The selection follows its type; without one it is the first row. */
+static void selection_find(struct view *view)
+{
+	for (guint i = 0; view->selected && i < view->rows->len; i++) {
+		g_autofree char *identity = view_identity(view->rows->pdata[i]);
+		if (!strcmp(identity, view->selected)) {
+			view->selection = (int)i;
+			return;
+		}
+	}
+	if (!view->selected)
+		view->selection = 0;
+	view->selection = CLAMP(view->selection, 0, MAX((int)view->rows->len - 1, 0));
+}
+
+void view_rebuild(struct view *view)
+{
+	gboolean fresh = order_renew(view);
+	if (view->sort) {
+		g_ptr_array_sort_with_data(view->order, sorted_compare, view);
+	} else {
+		if (!view->descending && !fresh)
+			order_reverse(view->order);
+		order_by_growth(view->order, fresh);
+		if (!view->descending)
+			order_reverse(view->order);
+	}
+	g_ptr_array_set_size(view->rows, 0);
+	for (guint i = 0; i < view->order->len; i++)
+		if (view_matches(view->order->pdata[i], view->filter))
+			g_ptr_array_add(view->rows, view->order->pdata[i]);
+	selection_find(view);
+}
+
+void view_sort_by(struct view *view, const struct table_column *column)
+{
+	if (!column || !column->compare) {
+		column = NULL;
+		view->descending = TRUE;
+	} else if (view->sort == column) {
+		view->descending = !view->descending;
+	} else {
+		view->descending = !column->ascending;
+	}
+	view->sort = column;
+	if (!column)
+		g_ptr_array_set_size(view->order, 0);
+	view_rebuild(view);
+}
+
+void view_invert(struct view *view)
+{
+	view->descending = !view->descending;
+	if (!view->sort)
+		order_reverse(view->order);
+	view_rebuild(view);
+}
+
+enum trend_metric view_metric(const struct view *view, const struct trend_row *row)
+{
+	const char *id = view->sort ? view->sort->id : "";
+	if (g_str_has_suffix(id, "bytes"))
+		return TREND_BYTES;
+	if (strstr(id, "refs"))
+		return TREND_REFS;
+	for (enum trend_metric metric = 0; !view->sort && metric < TREND_METRICS; metric++)
+		if (row->growth[metric].verdict == GROWTH_STEADY)
+			return metric;
+	return TREND_COUNT;
+}
+
+/* ---- what comes from the source ---- */
+
+void view_add(struct view *view, sample_t *sample)
+{
+	gint64 pause = sample->snapshot.pause_us;
+	view->pause_last_us = pause;
+	if (pause >= 0) {
+		view->pause_max_us = MAX(view->pause_max_us, pause);
+		/* the first sample's pause lies before the time that is watched */
+		view->pause_sum_us = trend_samples(view->trend) ? MAX(view->pause_sum_us, 0) + pause : 0;
+	}
+	g_clear_pointer(&view->trouble, g_free);
+	trend_add(view->trend, sample);
+	view_rebuild(view);
+}
+
+void view_fail(struct view *view, char *message)
+{
+	g_free(view->trouble);
+	view->trouble = message;
+}
+
+void view_end(struct view *view, char *how)
+{
+	view->ended_us = view_now(view);
+	g_free(view->ended);
+	view->ended = how;
+	g_clear_pointer(&view->trouble, g_free);
+}

@@ -1,0 +1,96 @@
+/*
+ * The live view without its terminal: samples, keys and clicks go in, a frame comes out. No system call but the saving of a file, no
+ * clock but the one injected, so tests drive it like a person does.
+ */
+#pragma once
+#include <glib.h>
+
+#include "daemon/analysis/trend.h"
+#include "tui/frame.h"
+#include "tui/keys.h"
+#include "tui/screens/top.h"
+#include "tui/table.h"
+
+enum view_screen { VIEW_TYPES, VIEW_DETAIL, VIEW_HELP };
+enum view_mode { VIEW_NORMAL, VIEW_SORTING, VIEW_SEARCHING, VIEW_FILTERING };
+
+struct view {
+	struct top_options options; /* interval_us changes with + and - */
+	gboolean recording;         /* the source is no living process */
+	trend_t *trend;
+	const struct table_column *sort; /* of view_columns */
+	gboolean descending;
+	GPtrArray *order;    /* all rows, struct trend_row *, as sorted */
+	GPtrArray *rows;     /* those that pass the filter: what is shown */
+	char *selected;      /* identity of the selected row; NULL: follow the first row */
+	int selection;       /* its index in rows */
+	int first_row;       /* the row at the top of the table */
+	int page;            /* rows the table showed last */
+	int skip;            /* columns scrolled away */
+	GHashTable *tagged;  /* identities */
+	char *search, *filter;
+	GString *prompt;     /* being typed */
+	char *before_prompt; /* selected before the search began */
+	char *filter_before; /* filter before its prompt began */
+	enum view_screen screen;
+	enum view_mode mode;
+	int menu;            /* selected entry of the sort menu */
+	int help_line;
+	struct table_layout layout; /* as drawn last, for clicks */
+	int title_y, table_y;
+	int menu_x, menu_y, menu_width, menu_height;
+	gboolean paused, quit;
+	gboolean redraw;     /* the terminal must be painted from scratch */
+	char *message;       /* shown until the next key */
+	char *trouble;       /* why the last sample failed; NULL: it didn't */
+	gint64 ended_us;     /* when the target ended; 0: it runs */
+	char *ended;         /* how, in words; NULL unknown */
+	/* what watching cost the target */
+	gint64 pause_last_us, pause_max_us, pause_sum_us; /* SAMPLE_UNKNOWN where not measured */
+};
+
+extern const struct table_column view_columns[];
+extern const size_t view_columns_size;
+
+struct view *view_new(const struct top_options *options, gboolean recording);
+void view_free(struct view *view);
+
+void view_add(struct view *view, sample_t *sample);
+/* Taking a sample failed, but the target lives. Takes the message over. */
+void view_fail(struct view *view, char *message);
+/* The target ended; `how` as top_options.ended gives it. Takes it over. */
+void view_end(struct view *view, char *how);
+
+void view_key(struct view *view, int key);
+/* A press of the first mouse button; `twice`: a double click. */
+void view_click(struct view *view, int y, int x, gboolean twice);
+void view_wheel(struct view *view, int rows);
+
+/* Fill the frame, whose size decides about the layout. */
+void view_draw(struct view *view, struct frame *frame);
+
+gint64 view_now(const struct view *view);
+
+/* private to the view's files */
+
+const struct trend_row *view_selected(const struct view *view);
+char *view_identity(const struct trend_row *row);
+void view_rebuild(struct view *view);
+void view_sort_by(struct view *view, const struct table_column *column); /* NULL: the default order */
+void view_invert(struct view *view);
+void view_say(struct view *view, char *message); /* takes it over */
+/* the sort menu: entry 0 is the default order (NULL), then every column that can be sorted by */
+const struct table_column *menu_column(int entry);
+int menu_entries(void);
+gboolean view_matches(const struct trend_row *row, const char *text);
+/* Sort struct trend_row * by the default order: growth, with as little movement as can be. */
+void order_by_growth(GPtrArray *rows, gboolean fresh);
+/* The metric a row's graph shows. */
+enum trend_metric view_metric(const struct view *view, const struct trend_row *row);
+void draw_types(struct view *view, struct frame *frame);
+void draw_detail(struct view *view, struct frame *frame);
+void draw_help(struct view *view, struct frame *frame);
+/* The head of the screen from line 0 on; returns the lines it took. */
+int draw_header(struct view *view, struct frame *frame, int lines);
+/* The bottom line: prompt, message or keys. */
+void draw_bottom(struct view *view, struct frame *frame);
