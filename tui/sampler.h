@@ -1,0 +1,37 @@
+/*
+ * A thread that takes samples, so that the view answers while one is being taken. It owns the source; the view's thread gets what it
+ * took through sampler_take(), and is woken by a file descriptor.
+ *
+ * A sample begins an interval after the one before it began, or at once when that took longer. Nothing is queued up for a slow
+ * reader: a sample that nobody took is replaced by the next one, except that errors and the end are never lost.
+ *
+ * All signals are blocked in the thread: they are the main thread's.
+ */
+#pragma once
+#include <glib.h>
+
+#include "daemon/source/source.h"
+
+typedef struct sampler sampler_t;
+
+/* what the thread has to say; the taker owns both */
+struct sampler_news {
+	sample_t *sample; /* NULL: none */
+	GError *error;    /* why there is none; NULL */
+	gboolean ended;   /* there will be no more: the target ended, or the recording is at its end */
+};
+
+/* Take over the source and begin. With `lossless`, the thread waits until a sample was taken before it takes the next. */
+sampler_t *sampler_new(source_t *source, gint64 interval_us, gboolean lossless);
+/* Stop the thread (waits for a sample in progress) and free the source. NULL is fine. */
+void sampler_free(sampler_t *sampler);
+
+/* Readable while there is news. */
+int sampler_fd(const sampler_t *sampler);
+/* False: no news. */
+gboolean sampler_take(sampler_t *sampler, struct sampler_news *news);
+
+/* From now on; a shorter interval counts for the wait in progress, too. */
+void sampler_set_interval(sampler_t *sampler, gint64 interval_us);
+/* While held, no sample is begun. With `wait`, returns only when none is in progress: the target is surely not stopped then. */
+void sampler_hold(sampler_t *sampler, gboolean hold, gboolean wait);
