@@ -216,6 +216,28 @@ int text_columns(const char *text)
 	return columns;
 }
 
+/* The end of the first at most `columns` columns of text. */
+static const char *text_head(const char *text, int columns)
+{
+	while (*text && character_columns(g_utf8_get_char(text)) <= columns) {
+		columns -= character_columns(g_utf8_get_char(text));
+		text = g_utf8_next_char(text);
+	}
+	return text;
+}
+
+char *text_cut(const char *text, int width)
+{
+	if (!g_utf8_validate(text, -1, NULL))
+		return g_strdup("?");
+	if (text_columns(text) <= width)
+		return g_strdup(text);
+	if (width < 1)
+		return g_strdup("");
+	g_autofree char *start = g_strndup(text, (gsize)(text_head(text, width - 1) - text));
+	return g_strconcat(start, "…", NULL);
+}
+
 /* The start of the last `columns` columns of text that takes `all`. */
 static const char *text_tail(const char *text, int all, int columns)
 {
@@ -236,12 +258,7 @@ char *text_elide(const char *text, int width)
 	if (width < 1)
 		return g_strdup("");
 	/* the end of a dotted name says more than its beginning */
-	int head = (width - 1) / 2, tail = width - 1 - head, columns = 0;
-	const char *end = text;
-	while (*end && columns + character_columns(g_utf8_get_char(end)) <= head) {
-		columns += character_columns(g_utf8_get_char(end));
-		end = g_utf8_next_char(end);
-	}
-	g_autofree char *start = g_strndup(text, (gsize)(end - text));
+	int head = (width - 1) / 2, tail = width - 1 - head;
+	g_autofree char *start = g_strndup(text, (gsize)(text_head(text, head) - text));
 	return g_strconcat(start, "…", text_tail(text, all, tail), NULL);
 }

@@ -76,3 +76,5 @@ char *frame_dump(const struct frame *frame);
 int text_columns(const char *text);
 /* A copy of at most `width` columns; what is too much is taken from the middle and "…" stands there. Free with g_free(). */
 char *text_elide(const char *text, int width);
+/* The same, but the end is what is left out. Free with g_free(). */
+char *text_cut(const char *text, int width);

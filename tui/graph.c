@@ -5,12 +5,15 @@
 #define MAX_DOTS 2000
 #define BRAILLE 0x2800
 
-/* values of dot columns; NAN: nothing to show there */
-static void dots_collect(double *dots, size_t n_dots, const struct series *series)
+/*
+ * Values of dot columns; NAN: nothing to show there. With `stretch` few samples are drawn over all of the width; else each has one
+ * dot, at the right.
+ */
+static void dots_collect(double *dots, size_t n_dots, const struct series *series, gboolean stretch)
 {
 	for (size_t i = 0; i < n_dots; i++)
 		dots[i] = NAN;
-	if (series->n <= n_dots) {
+	if (!stretch && series->n <= n_dots) {
 		for (size_t i = 0; i < series->n; i++)
 			dots[n_dots - series->n + i] = (double)series->values[i];
 		return;
@@ -93,7 +96,7 @@ void graph_row(struct frame *frame, int y, int x, int width, enum role role, con
 	double dots[MAX_DOTS], low = 0, high = 0;
 	width = CLAMP(width, 0, MAX_DOTS / 2);
 	size_t n = frame->ascii ? (size_t)width : 2 * (size_t)width;
-	dots_collect(dots, n, series);
+	dots_collect(dots, n, series, FALSE);
 	if (!n || !dots_range(dots, n, &low, &high))
 		return;
 	double span = fmax(fmax(high - low, fabs(high) / 100), 3);
@@ -106,7 +109,7 @@ void graph_box(struct frame *frame, int y, int x, int height, int width, enum ro
 	double dots[MAX_DOTS], bottom = 0, top = 0;
 	width = CLAMP(width, 0, MAX_DOTS / 2);
 	size_t n = frame->ascii ? (size_t)width : 2 * (size_t)width;
-	dots_collect(dots, n, series);
+	dots_collect(dots, n, series, series->n > 1);
 	if (!n || height < 1 || !dots_range(dots, n, &bottom, &top)) {
 		*low = *high = 0;
 		return;

@@ -22,6 +22,6 @@ struct series {
  */
 void graph_row(struct frame *frame, int y, int x, int width, enum role role, const struct series *series);
 
-/* A box of height x width; the scale goes from *low to *high, which are set to what was chosen. */
+/* A box of height x width, its axis all of the time; the scale goes from *low to *high, which are set to what was chosen. */
 void graph_box(struct frame *frame, int y, int x, int height, int width, enum role role, const struct series *series,
 	       int64_t *low, int64_t *high);

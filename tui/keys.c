@@ -11,7 +11,7 @@ const struct key_entry key_table[] = {
 	{ { KEY_OF_LEFT }, "Left", ACTION_LEFT, NULL, NULL, "scroll the columns back" },
 	{ { KEY_OF_RIGHT }, "Right", ACTION_RIGHT, NULL, NULL, "scroll the columns on: there are more than fit" },
 	{ { KEY_OF_ENTER, '\r' }, "Enter", ACTION_ENTER, "Detail", "Enter", "this type, with graphs of its history" },
-	{ { KEY_OF_ESCAPE, KEY_OF_BACKSPACE }, "Esc", ACTION_BACK, NULL, NULL, "back; in the table: drop search and filter" },
+	{ { KEY_OF_ESCAPE, KEY_OF_BACKSPACE }, "Esc", ACTION_BACK, "Back", "Esc", "back; in the table: drop search and filter" },
 	{ { '/', KEY_OF_F1 + 2 }, "/ F3", ACTION_SEARCH, "Search", "/", "search names as you type; n and N go on" },
 	{ { 'n' }, "n", ACTION_NEXT, NULL, NULL, "the next match" },
 	{ { 'N' }, "N", ACTION_PREVIOUS, NULL, NULL, "the match before" },

@@ -53,9 +53,11 @@ static int draw_metric(struct view *view, struct frame *frame, int y, int lines,
 	int x = 1;
 	x += frame_text(frame, y, x, 12, ROLE_LABEL, metric_names[metric]);
 	x = MAX(x + 1, 12);
-	x += frame_printf(frame, y, x, frame->width - x - 1, ROLE_VALUE, "%s", now);
-	x += frame_printf(frame, y, x, frame->width - x - 1, ROLE_TEXT, "  %s since the baseline", by);
-	x += frame_printf(frame, y, x, frame->width - x - 1, grows ? ROLE_GROWS : ROLE_DIM, "   %s", words);
+	x += frame_text(frame, y, x, frame->width - x - 1, ROLE_VALUE, now) + 2;
+	g_autofree char *since = g_strdup_printf(frame->width < 60 ? "%s" : "%s since the baseline", by);
+	x += frame_text(frame, y, x, frame->width - x - 1, ROLE_TEXT, since) + 3;
+	if (x + text_columns(words) < frame->width)
+		frame_text(frame, y, x, frame->width - x - 1, grows ? ROLE_GROWS : ROLE_DIM, words);
 	if (lines < 2)
 		return y + 1;
 
@@ -109,15 +111,10 @@ static void draw_facts(struct view *view, struct frame *frame, int y, const stru
 static void draw_axis(struct view *view, struct frame *frame, int y)
 {
 	gint64 span = trend_last(view->trend)->time_us - trend_first_time(view->trend);
-	size_t ticks = trend_ticks(view->trend);
 	g_autofree char *ago = words_duration(span, FALSE);
-	int dots = (frame->width - 11) * (frame->ascii ? 1 : 2);
 	const char *now = view->ended_us ? "the end" : "now";
 	frame_text(frame, y, frame->width - 1 - text_columns(now), 10, ROLE_DIM, now);
-	if ((int)ticks > dots)
-		frame_printf(frame, y, 10, frame->width - 20, ROLE_DIM, "%s ago", ago);
-	else
-		frame_printf(frame, y, 10, frame->width - 20, ROLE_DIM, "a dot a sample: %zu in %s", ticks, ago);
+	frame_printf(frame, y, 10, frame->width - 20, ROLE_DIM, "%s ago", ago);
 }
 
 void draw_detail(struct view *view, struct frame *frame)

@@ -115,7 +115,7 @@ void draw_types(struct view *view, struct frame *frame)
 	draw_bottom(view, frame);
 }
 
-/* Over the table, at its top right corner: the menu to choose a column from. */
+/* Over the table: the menu to choose a column from. */
 static void draw_menu(struct view *view, struct frame *frame)
 {
 	int n = menu_entries(), help = 0;
@@ -126,8 +126,10 @@ static void draw_menu(struct view *view, struct frame *frame)
 	view->menu_x = MAX(0, (frame->width - view->menu_width) / 2);
 	view->menu_y = MAX(0, MIN(5, frame->height - view->menu_height));
 	frame_box(frame, view->menu_y, view->menu_x, view->menu_height, view->menu_width, "Sort by");
-	for (int i = 0; i < view->menu_height - 2; i++) {
-		int y = view->menu_y + 1 + i, x = view->menu_x + 1, width = view->menu_width - 2;
+	int shown = MAX(view->menu_height - 2, 1);
+	view->menu_first = CLAMP(view->menu - shown + 1, 0, MAX(n - shown, 0));
+	for (int i = view->menu_first; i < view->menu_first + shown && i < n; i++) {
+		int y = view->menu_y + 1 + i - view->menu_first, x = view->menu_x + 1, width = view->menu_width - 2;
 		const struct table_column *column = menu_column(i);
 		const char *words = column ? column->help : "what grew since the baseline";
 		frame_text(frame, y, x + 1, width - 1, ROLE_VALUE, column ? column->title : "growth");

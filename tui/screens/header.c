@@ -85,17 +85,17 @@ static void draw_process(const struct view *view, struct frame *frame, int y, co
 	g_autofree char *python = python_words(&sample->target);
 	gint64 up = sample->target.start_time_us > 0 ? sample->time_us - sample->target.start_time_us : SAMPLE_UNKNOWN;
 	g_autofree char *uptime = words_uptime(up);
-	g_autofree char *middle = g_strdup_printf("%s   up %s", python, uptime);
+	g_autofree char *middle = g_strdup_printf("%s  up %s", python, uptime);
 	g_autofree char *command = command_words(sample);
 	g_autofree char *left = g_strdup_printf("%" G_GINT64_FORMAT " %s", sample->target.pid, command);
 
-	int room = width - 1 - right_columns - 3, middle_columns = text_columns(middle);
+	int room = width - 1 - right_columns - 2, middle_columns = text_columns(middle);
 	gboolean whole = room - middle_columns - 3 >= MIN(text_columns(left), 20);
 	if (whole) {
 		frame_text(frame, y, room - middle_columns, middle_columns, ROLE_TEXT, middle);
-		room -= middle_columns + 3;
+		room -= middle_columns + 2;
 	}
-	g_autofree char *fitting = text_elide(left, room - 1);
+	g_autofree char *fitting = text_cut(left, room - 1);
 	frame_text(frame, y, 1, room - 1, ROLE_VALUE, fitting);
 }
 
@@ -112,6 +112,24 @@ static char *words_since(gint64 last, gint64 baseline, gboolean bytes)
 	return g_strdup_printf(" (%s)", last == baseline ? "±0" : text);
 }
 
+/* As exact as there is room for. */
+static void draw_refs(struct line *line, gint64 now, gint64 then)
+{
+	static const int widths[] = { 15, 4, 4 };
+	for (size_t i = 0; i < G_N_ELEMENTS(widths); i++) {
+		char text[TABLE_CELL], by[TABLE_CELL];
+		int before = line->x;
+		table_count(text, widths[i], now);
+		table_change(by, widths[i] + 1, now - then);
+		if (now < 0 || then < 0 || i == 2)
+			line_item(line, "Refs", ROLE_VALUE, text);
+		else
+			line_format(line, "Refs", ROLE_VALUE, "%s (%s)", text, now == then ? "±0" : by);
+		if (line->x != before)
+			return;
+	}
+}
+
 static void draw_totals(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
 	struct line line = { frame, y, 1 };
@@ -125,9 +143,7 @@ static void draw_totals(const struct view *view, struct frame *frame, int y, con
 	table_bytes(text, now->bytes);
 	g_autofree char *bytes = words_since(now->bytes, then->bytes, TRUE);
 	line_format(&line, "Bytes", ROLE_VALUE, "%s%s", text, bytes);
-	table_count(text, 15, now->refs);
-	g_autofree char *refs = words_since(now->refs, then->refs, FALSE);
-	line_format(&line, "Refs", ROLE_VALUE, "%s%s", text, refs);
+	draw_refs(&line, now->refs, then->refs);
 	if (now->unreadable > 0)
 		line_format(&line, "Unreadable", ROLE_WARNING, "%s", text_count(text, now->unreadable));
 	if (now->immortal >= 0)
@@ -145,8 +161,8 @@ static void draw_cost(const struct view *view, struct frame *frame, int y, const
 		line_format(&line, "Cost", ROLE_VALUE, "%.2f%% of wall", 100.0 * (double)view->pause_sum_us / (double)wall);
 	else
 		line_item(&line, "Cost", ROLE_VALUE, "- of wall");
-	line_format(&line, "Mode", snapshot->consistent ? ROLE_TEXT : ROLE_WARNING, "%s, %s", snapshot->mode,
-		    snapshot->consistent ? "consistent" : "NOT consistent");
+	line_format(&line, "Mode", snapshot->consistent ? ROLE_TEXT : ROLE_WARNING, "%s%s", snapshot->mode,
+		    snapshot->consistent ? ", consistent" : ", NOT consistent");
 	line_item(&line, "Coverage", ROLE_TEXT, snapshot->coverage);
 	char text[TABLE_CELL];
 	table_bytes(text, snapshot->bytes_copied);
@@ -196,13 +212,20 @@ int draw_header(struct view *view, struct frame *frame, int lines)
 	return lines;
 }
 
-static void draw_key_hints(struct frame *frame, int y)
+static gboolean hint_shown(const struct view *view, enum action action)
+{
+	if (action == ACTION_BACK)
+		return view->screen != VIEW_TYPES;
+	return view->screen == VIEW_TYPES || (action != ACTION_ENTER && action != ACTION_SORT);
+}
+
+static void draw_key_hints(const struct view *view, struct frame *frame, int y)
 {
 	/* every third narrow terminal has no room for all: the way out is always there */
 	int x = 1, end = frame->width - (int)strlen("q Quit") - 2;
 	for (size_t i = 0; i < key_table_size; i++) {
 		const struct key_entry *key = &key_table[i];
-		if (!key->hint)
+		if (!key->hint || !hint_shown(view, key->action))
 			continue;
 		gboolean last = key->action == ACTION_QUIT;
 		int columns = text_columns(key->hint_key) + 1 + text_columns(key->hint);
@@ -239,5 +262,5 @@ void draw_bottom(struct view *view, struct frame *frame)
 		frame_text(frame, y, 1, width - 2, ROLE_PROMPT, fitting);
 		return;
 	}
-	draw_key_hints(frame, y);
+	draw_key_hints(view, frame, y);
 }

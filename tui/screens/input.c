@@ -352,9 +352,9 @@ void view_click(struct view *view, int y, int x, gboolean twice)
 {
 	g_clear_pointer(&view->message, g_free);
 	if (view->mode == VIEW_SORTING) {
-		int entry = y - view->menu_y - 1;
+		int entry = y - view->menu_y - 1 + view->menu_first;
 		gboolean inside = x > view->menu_x && x < view->menu_x + view->menu_width - 1;
-		if (inside && entry >= 0 && entry < menu_entries())
+		if (inside && y > view->menu_y && y < view->menu_y + view->menu_height - 1 && entry < menu_entries())
 			menu_choose(view, entry);
 		else
 			view->mode = VIEW_NORMAL;

@@ -54,21 +54,21 @@ char *words_pause(gint64 us)
 	if (us < 0)
 		return g_strdup("-");
 	if (us < 1000)
-		return g_strdup_printf("%d µs", (int)us);
+		return g_strdup_printf("%dµs", (int)us);
 	if (us < 9950)
-		return g_strdup_printf("%.1f ms", (double)us / 1e3);
+		return g_strdup_printf("%.1fms", (double)us / 1e3);
 	if (us < 999500)
-		return g_strdup_printf("%.0f ms", (double)us / 1e3);
-	return g_strdup_printf("%.1f s", (double)us / 1e6);
+		return g_strdup_printf("%.0fms", (double)us / 1e3);
+	return g_strdup_printf("%.1fs", (double)us / 1e6);
 }
 
 char *words_interval(gint64 us)
 {
 	if (us < G_USEC_PER_SEC)
-		return g_strdup_printf("%d ms", (int)(us / 1000));
+		return g_strdup_printf("%dms", (int)(us / 1000));
 	if (us < 60 * G_USEC_PER_SEC && us % G_USEC_PER_SEC)
-		return g_strdup_printf("%.1f s", (double)us / G_USEC_PER_SEC);
-	return words_duration(us, FALSE);
+		return g_strdup_printf("%.1fs", (double)us / G_USEC_PER_SEC);
+	return words_duration(us, TRUE);
 }
 
 /* The rows that grow steadily in one metric, worst first. */
@@ -114,7 +114,7 @@ static gint64 change_since(const trend_t *trend, const struct trend_row *row, en
 }
 
 /* how much is said; what is too long is said again with less */
-enum detail { DETAIL_FULL, DETAIL_BRIEF, DETAIL_NO_BYTES, DETAIL_RATE, DETAIL_LAST };
+enum detail { DETAIL_FULL, DETAIL_BRIEF, DETAIL_NO_BYTES, DETAIL_RATE, DETAIL_LEAST, DETAIL_LAST };
 
 static char *clause_amount(const trend_t *trend, const struct trend_row *row, enum trend_metric metric, enum detail detail)
 {
@@ -158,6 +158,8 @@ static char *sentence(const trend_t *trend, const struct culprits *culprits, enu
 	g_autofree char *time = words_duration(growth->until_us - growth->since_us, detail > DETAIL_FULL);
 	g_autofree char *amount = clause_amount(trend, row, culprits->metric, detail);
 	g_autofree char *others = clause_others(culprits, detail);
+	if (detail == DETAIL_LEAST)
+		return g_strdup_printf("%s: %s%s for %s", name, what[culprits->metric], rate, time);
 	return g_strdup_printf("%s: %s%s steadily for %s%s%s", name, what[culprits->metric], rate, time, amount, others);
 }
 
@@ -168,7 +170,7 @@ static char *culprits_words(const trend_t *trend, const struct culprits *culprit
 		if (text_columns(words) <= width)
 			return g_steal_pointer(&words);
 	}
-	g_autofree char *words = sentence(trend, culprits, DETAIL_RATE, MAX(12, width / 3));
+	g_autofree char *words = sentence(trend, culprits, DETAIL_LEAST, MAX(8, width / 2));
 	return text_columns(words) <= width ? g_steal_pointer(&words) : text_elide(words, width);
 }
 

@@ -12,7 +12,7 @@ char *verdict_words(const trend_t *trend, int width, enum role *role);
 char *words_duration(gint64 us, gboolean brief);
 /* Units a second as "+1,000/s", "+12/min" or "+3/h". Free with g_free(). */
 char *words_rate(double per_second, gboolean bytes);
-/* A pause: "0 µs", "812 µs", "38 ms", "1.2 s"; "-" unknown. Free with g_free(). */
+/* A pause: "0µs", "812µs", "38ms", "1.2s"; "-" unknown. Free with g_free(). */
 char *words_pause(gint64 us);
-/* "500 ms", "1.5 s", "2 min". Free with g_free(). */
+/* "500ms", "1.5s", "2m". Free with g_free(). */
 char *words_interval(gint64 us);

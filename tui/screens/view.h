@@ -38,7 +38,7 @@ struct view {
 	int help_line;
 	struct table_layout layout; /* as drawn last, for clicks */
 	int title_y, table_y;
-	int menu_x, menu_y, menu_width, menu_height;
+	int menu_x, menu_y, menu_width, menu_height, menu_first; /* as drawn last */
 	gboolean paused, quit;
 	gboolean redraw;     /* the terminal must be painted from scratch */
 	char *message;       /* shown until the next key */
