@@ -163,12 +163,10 @@ static void draw_cost(const struct view *view, struct frame *frame, int y, const
 		line_item(&line, "Cost", ROLE_VALUE, "- of wall");
 	line_format(&line, "Mode", snapshot->consistent ? ROLE_TEXT : ROLE_WARNING, "%s%s", snapshot->mode,
 		    snapshot->consistent ? ", consistent" : ", NOT consistent");
-	line_item(&line, "Coverage", ROLE_TEXT, snapshot->coverage);
 	char text[TABLE_CELL];
 	table_bytes(text, snapshot->bytes_copied);
-	line_item(&line, "Copied", ROLE_TEXT, text);
 	g_autofree char *took = words_pause(snapshot->elapsed_us);
-	line_format(&line, "in", ROLE_TEXT, "%s", took);
+	line_format(&line, "Copied", ROLE_TEXT, "%s in %s", text, took);
 	line_item(&line, "Layout", ROLE_TEXT, sample->target.layout);
 }
 
@@ -181,6 +179,7 @@ static void draw_scope(const struct view *view, struct frame *frame, int y, cons
 		line_format(&line, "Types", ROLE_WARNING, "%u of %u \"%s\"", view->rows->len, view->order->len, view->filter);
 	else
 		line_format(&line, "Types", ROLE_TEXT, "%u", view->order->len);
+	line_item(&line, "Coverage", ROLE_TEXT, sample->snapshot.coverage);
 	line_format(&line, "Sort", ROLE_TEXT, "%s%s", view->sort ? view->sort->title : "growth",
 		    view->descending == !(view->sort && view->sort->ascending) ? "" : ", inverted");
 	if (sample->n_gc) {
