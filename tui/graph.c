@@ -96,8 +96,10 @@ void graph_row(struct frame *frame, int y, int x, int width, enum role role, con
 	double dots[MAX_DOTS], low = 0, high = 0;
 	width = CLAMP(width, 0, MAX_DOTS / 2);
 	size_t n = frame->ascii ? (size_t)width : 2 * (size_t)width;
+	if (!n)
+		return;
 	dots_collect(dots, n, series, FALSE);
-	if (!n || !dots_range(dots, n, &low, &high))
+	if (!dots_range(dots, n, &low, &high))
 		return;
 	double span = fmax(fmax(high - low, fabs(high) / 100), 3);
 	dots_draw(frame, y, x, 1, width, role, dots, low, low + span);
@@ -109,11 +111,12 @@ void graph_box(struct frame *frame, int y, int x, int height, int width, enum ro
 	double dots[MAX_DOTS], bottom = 0, top = 0;
 	width = CLAMP(width, 0, MAX_DOTS / 2);
 	size_t n = frame->ascii ? (size_t)width : 2 * (size_t)width;
-	dots_collect(dots, n, series, series->n > 1);
-	if (!n || height < 1 || !dots_range(dots, n, &bottom, &top)) {
-		*low = *high = 0;
+	*low = *high = 0;
+	if (!n || height < 1)
 		return;
-	}
+	dots_collect(dots, n, series, series->n > 1);
+	if (!dots_range(dots, n, &bottom, &top))
+		return;
 	if (top - bottom < 4)
 		top = bottom + 4;
 	*low = (int64_t)llround(bottom);

@@ -245,6 +245,22 @@ static void row_judge(trend_t *trend, struct row *row)
 	}
 }
 
+static void rows_mark(trend_t *trend)
+{
+	gboolean objects_grow = FALSE;
+	for (guint i = 0; i < trend->rows->len; i++) {
+		struct row *row = trend->rows->pdata[i];
+		objects_grow |= row->face.growth[TREND_COUNT].verdict == GROWTH_STEADY;
+	}
+	for (guint i = 0; i < trend->rows->len; i++) {
+		struct trend_row *face = &((struct row *)trend->rows->pdata[i])->face;
+		face->leaks = TREND_METRICS;
+		for (int m = TREND_METRICS - 1; m >= 0; m--)
+			if (face->growth[m].verdict == GROWTH_STEADY && !(m == TREND_REFS && objects_grow))
+				face->leaks = m;
+	}
+}
+
 static void trend_add_type(trend_t *trend, const struct sample_type *type, uint32_t tick)
 {
 	struct row *row = trend_find(trend, type);
@@ -307,6 +323,7 @@ void trend_add(trend_t *trend, sample_t *sample)
 	}
 	for (guint i = 0; i < trend->rows->len; i++)
 		row_judge(trend, trend->rows->pdata[i]);
+	rows_mark(trend);
 }
 
 void trend_set_baseline(trend_t *trend)
@@ -321,6 +338,7 @@ void trend_set_baseline(trend_t *trend)
 		memcpy(row->face.baseline, row->points[row->n_points - 1].values, sizeof(row->face.baseline));
 		row_judge(trend, row);
 	}
+	rows_mark(trend);
 }
 
 const sample_t *trend_last(const trend_t *trend)

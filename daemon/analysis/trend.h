@@ -32,6 +32,11 @@ struct trend_row {
 	int64_t refs_max, immortal, gc_count, owned; /* of the newest sample */
 	int64_t baseline[TREND_METRICS];
 	struct growth growth[TREND_METRICS];
+	/*
+	 * Which growth makes this row worth a mark: TREND_METRICS for none. References count only while no type's objects grow: new
+	 * objects refer to their type, their names and to what they share, whose references then grow along.
+	 */
+	enum trend_metric leaks;
 	double rate;                        /* objects a minute now: the slope over the last TREND_RECENT samples; NAN unknown */
 	int64_t settled[TREND_METRICS];     /* change since the baseline, 0 where it is no larger than the noise */
 };

@@ -418,11 +418,11 @@ static void test_save(void)
 /* Any key in any state at any size: nothing is written outside (ASan sees it) and nothing hangs. */
 static void test_random_keys(void)
 {
-	for (guint32 seed = 0; seed < 40; seed++) {
+	for (guint32 seed = 0; seed < 10; seed++) {
 		g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
 		struct view *view = view_after(g_rand_int_range(rand, 0, 15), TRUE);
 		view->options.save_directory = "/nonexistent";
-		for (int i = 0; i < 300; i++) {
+		for (int i = 0; i < 150; i++) {
 			const struct key_entry *entry = &key_table[g_rand_int_range(rand, 0, (gint32)key_table_size)];
 			view_key(view, g_rand_boolean(rand) ? entry->codes[0] : g_rand_int_range(rand, 1, 0x110020));
 			if (g_rand_int_range(rand, 0, 4) == 0)
@@ -602,7 +602,11 @@ static void test_dump(void)
 	fixed_now = START + 70 * G_USEC_PER_SEC;
 	g_autofree char *text = run_dumped(1000, 60, &status, NULL);
 	g_assert_cmpint(status, ==, 0);
-	compare("types-80x24", text); /* the same as composed by hand */
+	/* the same as composed by hand, apart from the interval in the first line */
+	struct view *view = view_after(60, TRUE);
+	g_autofree char *composed = draw(view, 80, 24, FALSE);
+	g_assert_cmpstr(strchr(text, '\n'), ==, strchr(composed, '\n'));
+	view_free(view);
 	g_autofree char *ended = run_dumped(15, 0, &status, NULL);
 	g_assert_cmpint(status, ==, 0);
 	g_assert_nonnull(strstr(ended, "process 4711 ended 0 s ago"));

@@ -23,10 +23,9 @@ static gint64 change(const struct trend_row *row, enum trend_metric metric)
 
 static gint64 since(const struct trend_row *row)
 {
-	for (enum trend_metric metric = 0; metric < TREND_METRICS; metric++)
-		if (row->growth[metric].verdict == GROWTH_STEADY)
-			return row->growth[metric].until_us - row->growth[metric].since_us;
-	return SAMPLE_UNKNOWN;
+	if (row->leaks == TREND_METRICS)
+		return SAMPLE_UNKNOWN;
+	return row->growth[row->leaks].until_us - row->growth[row->leaks].since_us;
 }
 
 static double per_object(const struct trend_row *row, enum trend_metric metric)
@@ -137,7 +136,7 @@ static void trend_draw(struct frame *frame, int y, int x, int width, const void 
 	enum trend_metric metric = view_metric(view, row);
 	struct series series = { times, values, 0, trend_first_time(view->trend), trend_last(view->trend)->time_us };
 	series.n = trend_series(view->trend, row, metric, times, values);
-	gboolean grows = row->growth[metric].verdict == GROWTH_STEADY;
+	gboolean grows = row->growth[metric].verdict == GROWTH_STEADY && row->leaks <= metric;
 	graph_row(frame, y, x, width, grows ? ROLE_GROWS : ROLE_GRAPH, &series);
 }
 
@@ -145,7 +144,7 @@ static void trend_draw(struct frame *frame, int y, int x, int width, const void 
 
 static enum role change_role(const struct trend_row *row, enum trend_metric metric)
 {
-	if (row->growth[metric].verdict == GROWTH_STEADY)
+	if (row->growth[metric].verdict == GROWTH_STEADY && row->leaks <= metric)
 		return ROLE_GROWS;
 	gint64 by = change(row, metric);
 	return by > 0 ? ROLE_TEXT : by < 0 ? ROLE_SHRINKS : ROLE_DIM;
@@ -171,9 +170,8 @@ static enum role rate_role(const void *data, const void *context)
 static enum role name_role(const void *data, const void *context)
 {
 	const struct trend_row *row = data;
-	for (enum trend_metric metric = 0; metric < TREND_METRICS; metric++)
-		if (row->growth[metric].verdict == GROWTH_STEADY)
-			return ROLE_GROWS;
+	if (row->leaks != TREND_METRICS)
+		return ROLE_GROWS;
 	return row->last[TREND_COUNT] == 0 ? ROLE_DIM : ROLE_TEXT;
 }
 

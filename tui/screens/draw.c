@@ -26,11 +26,9 @@ static void draw_row(struct view *view, struct frame *frame, int y, int index)
 {
 	const struct trend_row *row = view->rows->pdata[index];
 	g_autofree char *identity = view_identity(row);
-	gboolean tagged = g_hash_table_contains(view->tagged, identity), grows = FALSE;
-	for (enum trend_metric metric = 0; metric < TREND_METRICS; metric++)
-		grows |= row->growth[metric].verdict == GROWTH_STEADY;
+	gboolean tagged = g_hash_table_contains(view->tagged, identity);
 	table_draw_row(frame, y, &view->layout, row, view);
-	if (grows)
+	if (row->leaks != TREND_METRICS)
 		frame_put(frame, y, 0, ROLE_GROWS, 0x25b2);
 	if (view->search && view_matches(row, view->search))
 		frame_paint(frame, y, view->layout.places[0].x, view->layout.places[0].width, ROLE_MATCH);

@@ -172,10 +172,7 @@ enum trend_metric view_metric(const struct view *view, const struct trend_row *r
 		return TREND_BYTES;
 	if (strstr(id, "refs"))
 		return TREND_REFS;
-	for (enum trend_metric metric = 0; !view->sort && metric < TREND_METRICS; metric++)
-		if (row->growth[metric].verdict == GROWTH_STEADY)
-			return metric;
-	return TREND_COUNT;
+	return !view->sort && row->leaks != TREND_METRICS ? row->leaks : TREND_COUNT;
 }
 
 /* ---- what comes from the source ---- */
