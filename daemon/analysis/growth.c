@@ -37,13 +37,44 @@ static int double_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* sorts `values` */
+/* Hoare's selection: the k-th smallest goes to values[k], smaller ones before it, larger ones behind. */
+static void select_nth(double *values, size_t n, size_t k)
+{
+	size_t low = 0, high = n - 1;
+	while (low < high) {
+		double pivot = values[low + (high - low) / 2];
+		size_t i = low, j = high;
+		for (;;) {
+			while (values[i] < pivot)
+				i++;
+			while (values[j] > pivot)
+				j--;
+			if (i >= j)
+				break;
+			double swap = values[i];
+			values[i++] = values[j];
+			values[j--] = swap;
+		}
+		/* everything up to j is at most the pivot, everything behind it at least */
+		if (k <= j)
+			high = j;
+		else
+			low = j + 1;
+	}
+}
+
+/* reorders `values` */
 static double median(double *values, size_t n)
 {
 	if (!n)
 		return 0;
-	qsort(values, n, sizeof(*values), double_compare);
-	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+	select_nth(values, n, n / 2);
+	if (n % 2)
+		return values[n / 2];
+	double below = values[0];
+	for (size_t i = 1; i < n / 2; i++)
+		below = fmax(below, values[i]);
+	return (below + values[n / 2]) / 2;
 }
 
 /* Each point is the median of the time and of the value of a run of neighbours, all runs about equally long. */

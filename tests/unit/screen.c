@@ -488,10 +488,13 @@ static void test_verdict(void)
 	g_assert_cmpstr(leak, ==, "app.Leaky: +1,000/s steadily for 2 min 10 s (+130,000 objects, 6.0M); dict +1,000/s");
 	g_autofree char *calm = verdict_after(131, FALSE, 120);
 	g_assert_cmpstr(calm, ==, "nothing grows steadily (131 samples, 2 min 10 s)");
+	struct view *view = view_after(60, TRUE);
 	for (int width = 20; width < 120; width++) {
-		g_autofree char *words = verdict_after(60, TRUE, width);
+		enum role role;
+		g_autofree char *words = verdict_words(view->trend, width, &role);
 		g_assert_cmpint(text_columns(words), <=, width);
 	}
+	view_free(view);
 }
 
 /* A lost Py_DECREF: references to objects grow, their number doesn't. */
