@@ -7,26 +7,65 @@
 #include "base/error.h"
 
 /* Bounds for foreign debug information: chrome's has 10 million top-level DIEs, a CPython's 1 million. */
-#define DIES_MAX 50000000u
-#define NESTING_MAX 16
-#define MEMBERS_MAX 100000u
+#define DIES_MAX       50000000u
+#define NESTING_MAX    16
+#define MEMBERS_MAX    100000u
 #define PATH_MAX_PARTS 16
 /* decompressed; a section that claims more isn't one of an interpreter */
 #define SECTION_BYTES_MAX (1ull << 30)
 
 /* source files that between them use every structure we read */
 static const char *const quick_units[] = {
-	"gc.c", "gcmodule.c", "gc_free_threading.c", "obmalloc.c", "pystate.c", "ceval.c", "ceval_gil.c", "dictobject.c",
-	"setobject.c", "typeobject.c", "frameobject.c", "frame.c", "genobject.c", "unicodeobject.c", "longobject.c",
-	"codeobject.c", "descrobject.c", "funcobject.c", "methodobject.c", "moduleobject.c", "weakrefobject.c",
-	"odictobject.c", "memoryobject.c", "bytearrayobject.c", "tupleobject.c", "listobject.c", "floatobject.c",
-	"cellobject.c", "bytesobject.c", "sliceobject.c", "capsule.c", "traceback.c", "_collectionsmodule.c",
-	"_functoolsmodule.c", "itertoolsmodule.c", "bytesio.c", "bufferedio.c", "arraymodule.c", "_pickle.c", "_struct.c",
+	"gc.c",
+	"gcmodule.c",
+	"gc_free_threading.c",
+	"obmalloc.c",
+	"pystate.c",
+	"ceval.c",
+	"ceval_gil.c",
+	"dictobject.c",
+	"setobject.c",
+	"typeobject.c",
+	"frameobject.c",
+	"frame.c",
+	"genobject.c",
+	"unicodeobject.c",
+	"longobject.c",
+	"codeobject.c",
+	"descrobject.c",
+	"funcobject.c",
+	"methodobject.c",
+	"moduleobject.c",
+	"weakrefobject.c",
+	"odictobject.c",
+	"memoryobject.c",
+	"bytearrayobject.c",
+	"tupleobject.c",
+	"listobject.c",
+	"floatobject.c",
+	"cellobject.c",
+	"bytesobject.c",
+	"sliceobject.c",
+	"capsule.c",
+	"traceback.c",
+	"_collectionsmodule.c",
+	"_functoolsmodule.c",
+	"itertoolsmodule.c",
+	"bytesio.c",
+	"bufferedio.c",
+	"arraymodule.c",
+	"_pickle.c",
+	"_struct.c",
 };
 
 /* without these no layout is complete */
-static const char *const essential[] = {"PyObject", "PyTypeObject", "PyInterpreterState", "PyThreadState", "PyDictObject",
-					"PyGC_Head", "PyDictKeysObject|_dictkeysobject"};
+static const char *const essential[] = {"PyObject",
+					"PyTypeObject",
+					"PyInterpreterState",
+					"PyThreadState",
+					"PyDictObject",
+					"PyGC_Head",
+					"PyDictKeysObject|_dictkeysobject"};
 
 /* a structure that some field is in, by the name the field's path starts with */
 struct wanted {
@@ -234,8 +273,8 @@ static bool member_type(Dwarf_Die *member, Dwarf_Die *type)
 }
 
 /*
- * Find the member `name` of `type`; members of anonymous structures and unions in it count as its own. Adds its offset to
- * *offset and sets *found.
+ * Find the member `name` of `type`; members of anonymous structures and unions in it count as its own. Adds its offset
+ * to *offset and sets *found.
  */
 static bool member_find(Dwarf_Die *type, const char *name, size_t length, uint64_t *offset, Dwarf_Die *found,
 			unsigned depth, uint64_t *budget)
@@ -309,8 +348,8 @@ static bool type_is_object(const Dwarf_Die *structure)
 		const char *name = dwarf_diename(&type);
 		if (name && !strcmp(name, "_object"))
 			return true;
-		if (dwarf_child(&type, &member) || dwarf_tag(&member) != DW_TAG_member || !member_type(&member, &next) ||
-		    !type_peel(&next))
+		if (dwarf_child(&type, &member) || dwarf_tag(&member) != DW_TAG_member ||
+		    !member_type(&member, &next) || !type_peel(&next))
 			return false;
 		type = next;
 	}
@@ -318,7 +357,8 @@ static bool type_is_object(const Dwarf_Die *structure)
 }
 
 /* the first alternative that exists; *known when at least one of the structures does */
-static uint32_t field_resolve(const struct search *search, const struct py_layout_field *field, bool *known, bool *object)
+static uint32_t field_resolve(const struct search *search, const struct py_layout_field *field, bool *known,
+			      bool *object)
 {
 	*known = *object = false;
 	for (const char *at = field->path; *at;) {
@@ -332,7 +372,8 @@ static uint32_t field_resolve(const struct search *search, const struct py_layou
 			if (field->is_size && !dwarf_aggregate_size(&wanted->type, &size) && size < PY_ABSENT)
 				return (uint32_t)size;
 			if (!field->is_size && length > name &&
-			    path_resolve(&wanted->type, at + name + 1, length - name - 1, &offset) && offset < PY_ABSENT)
+			    path_resolve(&wanted->type, at + name + 1, length - name - 1, &offset) &&
+			    offset < PY_ABSENT)
 				return (uint32_t)offset;
 		}
 		at += length + (at[length] == '|');
@@ -393,7 +434,8 @@ bool dwarf_layout_read(const struct elf_file *elf, enum dwarf_effort effort, str
 		layout_fill(&search, out);
 	else
 		error_set(error, SYMBOLS_ERROR, intact ? REFTOP_ERROR_UNKNOWN : REFTOP_ERROR_FAILED, NULL, NULL,
-			  intact ? "the debug information lacks CPython's structures" : "the debug information is corrupt");
+			  intact ? "the debug information lacks CPython's structures"
+				 : "the debug information is corrupt");
 	search_clear(&search);
 	dwarf_end(dwarf);
 	return out->known != NULL;

@@ -1,8 +1,9 @@
 /*
  * The layout of an interpreter from its own debug information.
  *
- * Types are looked for by name among the children of the units: those of the source files where CPython's structures are used
- * first, all others only when something without which nothing works is still missing. One pass, no DIE is visited twice.
+ * Types are looked for by name among the children of the units: those of the source files where CPython's structures
+ * are used first, all others only when something without which nothing works is still missing. One pass, no DIE is
+ * visited twice.
  */
 #pragma once
 #include <glib.h>
@@ -18,7 +19,8 @@ enum dwarf_effort {
 struct dwarf_layout {
 	/* what was found; PY_ABSENT where the structure has no such field. The shape isn't touched. */
 	struct py_layout layout;
-	/* for each of py_layout_fields: a complete definition of one of its structures was seen. Where false, nothing is known. */
+	/* for each of py_layout_fields: a complete definition of one of its structures was seen. Where false, nothing
+	 * is known. */
 	bool *known;
 	/* for each: the structure is an object, it starts with a PyObject */
 	bool *object;

@@ -53,7 +53,8 @@ struct elf_file *elf_open(int fd, const char *name, GError **error)
 		return elf_corrupt(name, elf_errmsg(-1), error);
 	GElf_Ehdr header;
 	if (elf_kind(elf->elf) != ELF_K_ELF) {
-		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN, "it isn't an ELF file", NULL, "cannot read %s", name);
+		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN, "it isn't an ELF file", NULL, "cannot read %s",
+			  name);
 		return NULL;
 	}
 	if (!gelf_getehdr(elf->elf, &header))
@@ -104,8 +105,8 @@ static void symbol_match(struct elf_symbol *wanted, const GElf_Sym *symbol, bool
 	}
 }
 
-static void table_search(const struct elf_file *elf, Elf_Scn *section, const GElf_Shdr *header, struct elf_symbol *symbols,
-			 size_t n, bool *is_local)
+static void table_search(const struct elf_file *elf, Elf_Scn *section, const GElf_Shdr *header,
+			 struct elf_symbol *symbols, size_t n, bool *is_local)
 {
 	Elf_Data *data = elf_getdata(section, NULL);
 	if (!data || !data->d_buf)
@@ -238,7 +239,8 @@ static bool same_file(const struct mapping *a, const struct mapping *b)
 	return a->inode == b->inode && a->device_major == b->device_major && a->device_minor == b->device_minor;
 }
 
-/* The mapping the kernel or ld.so made of a segment is at the segment's page, has its offset and its rights to execute. */
+/* The mapping the kernel or ld.so made of a segment is at the segment's page, has its offset and its rights to execute.
+ */
 static bool segment_maps(const GElf_Phdr *segment, const struct mapping *mapping, uint64_t *bias)
 {
 	if (mapping->offset != (segment->p_offset & ~(uint64_t)(PAGE - 1)))

@@ -1,8 +1,9 @@
 /*
  * ELF files of the target: where their symbols, sections and segments are.
  *
- * Everything in such a file is foreign: it is read (never mapped, so that a file that shrinks meanwhile can't kill us), and
- * libelf checks what we don't. Addresses are link-time ones; add the bias (elf_bias()) to have those of the running process.
+ * Everything in such a file is foreign: it is read (never mapped, so that a file that shrinks meanwhile can't kill us),
+ * and libelf checks what we don't. Addresses are link-time ones; add the bias (elf_bias()) to have those of the running
+ * process.
  */
 #pragma once
 #include <elfutils/libdwelf.h>
@@ -14,7 +15,7 @@
 #include "symbols/maps.h"
 
 typedef struct elf_file {
-	int fd;              /* owned */
+	int fd; /* owned */
 	Elf *elf;
 	bool position_fixed; /* ET_EXEC: the bias is 0 */
 	GElf_Phdr *segments; /* the PT_LOADs, in the file's order (ascending addresses) */
@@ -25,7 +26,7 @@ struct elf_symbol {
 	const char *name; /* what to look for */
 	uint64_t value, size;
 	bool found;
-	bool ambiguous;   /* several local symbols of this name, with different addresses; value is the first one's */
+	bool ambiguous; /* several local symbols of this name, with different addresses; value is the first one's */
 };
 
 struct elf_section {
@@ -34,16 +35,16 @@ struct elf_section {
 };
 
 /*
- * Take the open descriptor `fd` (closed by elf_close(), and on error) as a 64-bit little-endian x86-64 ELF file. `name` is for
- * the error text, already escaped. Errors: FAILED (corrupt), UNKNOWN (not ELF, or of another machine).
+ * Take the open descriptor `fd` (closed by elf_close(), and on error) as a 64-bit little-endian x86-64 ELF file. `name`
+ * is for the error text, already escaped. Errors: FAILED (corrupt), UNKNOWN (not ELF, or of another machine).
  */
 struct elf_file *elf_open(int fd, const char *name, GError **error);
 void elf_close(struct elf_file *elf);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(elf_file_t, elf_close)
 
 /*
- * Fill in `symbols` from .dynsym and .symtab: defined ones only, a global one before a local one. A local symbol that the
- * compiler renamed (`arenas.lto_priv.0`, `arenas.part.0`) counts as `arenas`. Returns how many were found.
+ * Fill in `symbols` from .dynsym and .symtab: defined ones only, a global one before a local one. A local symbol that
+ * the compiler renamed (`arenas.lto_priv.0`, `arenas.part.0`) counts as `arenas`. Returns how many were found.
  */
 size_t elf_symbols_find(const struct elf_file *elf, struct elf_symbol *symbols, size_t n);
 
@@ -59,8 +60,9 @@ char *elf_build_id(const struct elf_file *elf);
 char *elf_debuglink(const struct elf_file *elf, uint32_t *checksum);
 
 /*
- * Where the file lies in memory: [*start, *end) over all its segments, the part of .bss that has no file behind it included, and
- * what to add to link-time addresses. `mapping` is one of the file's mappings. False: the mappings aren't those of a loaded ELF.
+ * Where the file lies in memory: [*start, *end) over all its segments, the part of .bss that has no file behind it
+ * included, and what to add to link-time addresses. `mapping` is one of the file's mappings. False: the mappings aren't
+ * those of a loaded ELF.
  */
 bool elf_bias(const struct elf_file *elf, const struct maps *maps, const struct mapping *mapping, uint64_t *bias,
 	      uint64_t *start, uint64_t *end);

@@ -64,7 +64,7 @@ struct attempt {
 };
 
 enum outcome {
-	OUTCOME_NONE,  /* no interpreter in this file */
+	OUTCOME_NONE, /* no interpreter in this file */
 	OUTCOME_FOUND,
 	OUTCOME_ERROR, /* there is one, and it can't be read: *error says why */
 };
@@ -88,8 +88,9 @@ static int rank_of(const char *path)
 		return -1; /* an extension module holds no interpreter */
 	if (!strstr(name, ".so"))
 		return 2; /* an executable that embeds one */
-	static const char *const system[] = {"ld-", "libc.", "libc-", "libm.", "libm-", "libdl", "libpthread", "librt",
-					     "libgcc_s", "libstdc++", "libz.", "libssl", "libcrypto"};
+	static const char *const system[] = {"ld-",   "libc.",      "libc-",    "libm.",    "libm-",
+					     "libdl", "libpthread", "librt",    "libgcc_s", "libstdc++",
+					     "libz.", "libssl",     "libcrypto"};
 	for (size_t i = 0; i < G_N_ELEMENTS(system); i++)
 		if (g_str_has_prefix(name, system[i]))
 			return -1;
@@ -171,8 +172,9 @@ static bool version_find(struct attempt *attempt)
 }
 
 /*
- * Py_DEBUG implies Py_REF_DEBUG, whose counters are exported, and up to 3.7 Py_TRACE_REFS, which puts two pointers in front of every
- * object. Without symbols the names of the files that are loaded tell: python3.11d, math.cpython-311d-….so.
+ * Py_DEBUG implies Py_REF_DEBUG, whose counters are exported, and up to 3.7 Py_TRACE_REFS, which puts two pointers in
+ * front of every object. Without symbols the names of the files that are loaded tell: python3.11d,
+ * math.cpython-311d-….so.
  */
 static void build_find(struct attempt *attempt)
 {
@@ -190,8 +192,8 @@ static void build_find(struct attempt *attempt)
 static void unsupported(const struct interpreter *found, const char *cause, GError **error)
 {
 	error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN, cause, "`reftop version` lists the versions it knows",
-		  "CPython %s%s%s is not supported", found->version_text, found->free_threaded ? " (free-threaded)" : "",
-		  found->debug ? " (debug build)" : "");
+		  "CPython %s%s%s is not supported", found->version_text,
+		  found->free_threaded ? " (free-threaded)" : "", found->debug ? " (debug build)" : "");
 }
 
 /* --- the roots --- */
@@ -293,8 +295,8 @@ static enum outcome layout_find(struct attempt *attempt, GError **error)
 		not_started |= validity == LAYOUT_NOT_STARTED;
 	}
 	if (not_started)
-		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN, "the interpreter is starting or has finished", NULL,
-			  "CPython %s holds no objects", found->version_text);
+		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN, "the interpreter is starting or has finished",
+			  NULL, "CPython %s holds no objects", found->version_text);
 	else if (!candidates->len)
 		unsupported(found, "no layout of this build is known, and it has no debug information", error);
 	else
@@ -331,18 +333,21 @@ static enum outcome candidate_try(struct attempt *attempt, int rank, GError **er
 	struct interpreter *found = attempt->found;
 	memcpy(attempt->symbols, symbol_names, sizeof(symbol_names));
 	elf_symbols_find(attempt->elf, attempt->symbols, SYMBOLS);
-	if (!elf_bias(attempt->elf, attempt->maps, attempt->mapping, &found->bias, &found->image_start, &found->image_end))
+	if (!elf_bias(attempt->elf, attempt->maps, attempt->mapping, &found->bias, &found->image_start,
+		      &found->image_end))
 		return OUTCOME_NONE;
 	if (!interpreter_locate(attempt, rank))
 		return OUTCOME_NONE;
 	if (!version_find(attempt)) {
-		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN, "the interpreter is starting or has finished", NULL,
-			  "a CPython whose version can't be told");
+		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN, "the interpreter is starting or has finished",
+			  NULL, "a CPython whose version can't be told");
 		return OUTCOME_ERROR;
 	}
 	build_find(attempt);
 	if (!version_is_supported(found->version)) {
-		unsupported(found, found->version >> 24 == 2 ? "it is Python 2" : "this program doesn't know this version", error);
+		unsupported(found,
+			    found->version >> 24 == 2 ? "it is Python 2" : "this program doesn't know this version",
+			    error);
 		return OUTCOME_ERROR;
 	}
 	found->type_type = symbol_address(attempt, SYMBOL_TYPE_TYPE);
@@ -362,10 +367,11 @@ static enum outcome candidate_open(const struct maps *maps, const struct interpr
 	if (fd < 0 && candidate->rank > 1)
 		return OUTCOME_NONE;
 	if (fd < 0) {
-		error_set(error, SYMBOLS_ERROR, errno == EACCES || errno == EPERM ? REFTOP_ERROR_DENIED : REFTOP_ERROR_FAILED,
+		error_set(error, SYMBOLS_ERROR,
+			  errno == EACCES || errno == EPERM ? REFTOP_ERROR_DENIED : REFTOP_ERROR_FAILED,
 			  mapping->deleted ? "it was replaced or removed since the process started" : NULL,
-			  mapping->deleted ? "run it as root, which can still open it" : NULL, "cannot open %s: %s", path,
-			  g_strerror(errno));
+			  mapping->deleted ? "run it as root, which can still open it" : NULL, "cannot open %s: %s",
+			  path, g_strerror(errno));
 		return OUTCOME_ERROR;
 	}
 	g_autoptr(elf_file_t) elf = elf_open(fd, path, candidate->rank > 1 ? NULL : error);
@@ -394,7 +400,8 @@ static void not_found(const struct maps *maps, GError **error)
 		return;
 	}
 	error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN,
-		  maps->n ? "none of the files it runs is or holds a CPython" : "it has no memory mapped: a zombie or a kernel thread",
+		  maps->n ? "none of the files it runs is or holds a CPython"
+			  : "it has no memory mapped: a zombie or a kernel thread",
 		  NULL, "not a Python process");
 }
 

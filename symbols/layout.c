@@ -6,9 +6,8 @@
 
 const struct py_layout_field py_layout_fields[] = {
 #define OFFSET_ROW(member, path) {#member, path, offsetof(struct py_layout, member), false},
-#define SIZE_ROW(member, path) {#member, path, offsetof(struct py_layout, member), true},
-	PY_LAYOUT_FIELDS(OFFSET_ROW, SIZE_ROW)
-};
+#define SIZE_ROW(member, path)   {#member, path, offsetof(struct py_layout, member), true},
+	PY_LAYOUT_FIELDS(OFFSET_ROW, SIZE_ROW)};
 
 const size_t py_layout_n_fields = G_N_ELEMENTS(py_layout_fields);
 
@@ -27,8 +26,8 @@ static const struct py_minor *minor_find(uint32_t version)
 }
 
 /*
- * Among several tables of one kind the newest that isn't newer than the interpreter wins (drift happens at a release and stays);
- * an interpreter older than all of them gets the oldest.
+ * Among several tables of one kind the newest that isn't newer than the interpreter wins (drift happens at a release
+ * and stays); an interpreter older than all of them gets the oldest.
  */
 const struct py_builtin *py_builtin_find(uint32_t version, bool debug, bool free_threaded, bool trace_refs)
 {
@@ -36,7 +35,8 @@ const struct py_builtin *py_builtin_find(uint32_t version, bool debug, bool free
 	const struct py_builtin *best = NULL;
 	for (size_t i = 0; minor && i < minor->n_builtins; i++) {
 		const struct py_builtin *builtin = &minor->builtins[i];
-		if (builtin->debug != debug || builtin->free_threaded != free_threaded || builtin->trace_refs != trace_refs)
+		if (builtin->debug != debug || builtin->free_threaded != free_threaded ||
+		    builtin->trace_refs != trace_refs)
 			continue;
 		bool fits = builtin->version >> 8 <= version >> 8;
 		if (!best || (fits && (best->version >> 8 > version >> 8 || builtin->version > best->version)) ||

@@ -61,8 +61,9 @@ static bool cursor_permissions(struct cursor *cursor, struct mapping *mapping)
 }
 
 /*
- * The kernel writes a newline in a path as \012 and nothing else escaped (seq_file_path(m, file, "\n")); a backslash stays
- * one, so "\012" in a name can't be told from a newline. Whoever opens the path compares the inode, and asks map_files.
+ * The kernel writes a newline in a path as \012 and nothing else escaped (seq_file_path(m, file, "\n")); a backslash
+ * stays one, so "\012" in a name can't be told from a newline. Whoever opens the path compares the inode, and asks
+ * map_files.
  */
 static char *path_unescape(const char *from, size_t size)
 {
@@ -119,8 +120,8 @@ struct maps *maps_parse(const char *text, size_t size, GError **error)
 		struct cursor cursor = {text + at, text + at + length};
 		struct mapping mapping;
 		if (!line_parse(&cursor, &mapping, maps->strings) || mapping.start < last) {
-			error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_FAILED, "it isn't what proc_pid_maps(5) describes", NULL,
-				  "cannot read the memory maps: line %zu is malformed", line);
+			error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_FAILED, "it isn't what proc_pid_maps(5) describes",
+				  NULL, "cannot read the memory maps: line %zu is malformed", line);
 			return NULL;
 		}
 		last = mapping.end;
@@ -152,17 +153,18 @@ static GString *maps_slurp(int fd)
 static void maps_read_error(pid_t pid, int number, GError **error)
 {
 	if (number == ENOENT || number == ESRCH) {
-		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_GONE, "it ended, or never was", NULL, "no process %d", (int)pid);
+		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_GONE, "it ended, or never was", NULL, "no process %d",
+			  (int)pid);
 		return;
 	}
 	if (number == EACCES || number == EPERM) {
 		g_autofree char *advice = g_strdup_printf("run it with sudo, or see `reftop why -p %d`", (int)pid);
-		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_DENIED, "its memory maps may not be read by this user", advice,
-			  "cannot read process %d: %s", (int)pid, g_strerror(number));
+		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_DENIED, "its memory maps may not be read by this user",
+			  advice, "cannot read process %d: %s", (int)pid, g_strerror(number));
 		return;
 	}
-	error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_FAILED, g_strerror(number), NULL,
-		  "cannot read /proc/%d/maps", (int)pid);
+	error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_FAILED, g_strerror(number), NULL, "cannot read /proc/%d/maps",
+		  (int)pid);
 }
 
 struct maps *maps_read(pid_t pid, GError **error)
@@ -214,8 +216,8 @@ const struct mapping *maps_find(const struct maps *maps, uint64_t address)
 enum same_file { FILE_OTHER, FILE_PERHAPS, FILE_SAME };
 
 /*
- * The device in maps is the one of the underlying superblock: on btrfs and on overlayfs it differs from what fstat says of the
- * very same file. The inode then decides only together with a size that the mapping fits in.
+ * The device in maps is the one of the underlying superblock: on btrfs and on overlayfs it differs from what fstat says
+ * of the very same file. The inode then decides only together with a size that the mapping fits in.
  */
 static enum same_file file_compare(int fd, const struct mapping *mapping)
 {
@@ -252,8 +254,8 @@ static int file_open_same(const char *path, const struct mapping *mapping)
 }
 
 /*
- * By the links the kernel keeps to the very file. map_files needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN; exe doesn't, and is
- * what remains when the executable of a running process was replaced.
+ * By the links the kernel keeps to the very file. map_files needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN; exe doesn't,
+ * and is what remains when the executable of a running process was replaced.
  */
 static int mapping_open_link(pid_t pid, const struct mapping *mapping)
 {

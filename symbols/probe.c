@@ -7,7 +7,8 @@
 
 typedef bool probe(const struct interpreter *found, const struct interpreter_access *access, uint64_t address);
 
-/* interp->obmalloc: to a static one or one of its own, whose arenas are there, or which was never used (PYTHONMALLOC) */
+/* interp->obmalloc: to a static one or one of its own, whose arenas are there, or which was never used (PYTHONMALLOC)
+ */
 static bool is_obmalloc(const struct interpreter *found, const struct interpreter_access *access, uint64_t address)
 {
 	const struct py_layout *layout = &found->layout;
@@ -19,7 +20,8 @@ static bool is_obmalloc(const struct interpreter *found, const struct interprete
 		return false;
 	if (!arenas)
 		return !maxarenas && state >= found->image_start && state < found->image_end;
-	return maxarenas >= 16 && !(maxarenas & (maxarenas - 1)) && access_u64(access, arenas, &arena) && !(arena & 4095);
+	return maxarenas >= 16 && !(maxarenas & (maxarenas - 1)) && access_u64(access, arenas, &arena) &&
+	       !(arena & 4095);
 }
 
 /* the states of static types: each names its type */
@@ -43,7 +45,8 @@ static int32_t distance_find(const struct interpreter *found, const struct inter
 	for (int32_t words = 0; words <= WORDS; words++) {
 		if (passes(found, access, base + offset + (uint64_t)words * 8))
 			return words * 8;
-		if (words && offset >= (uint32_t)words * 8 && passes(found, access, base + offset - (uint64_t)words * 8))
+		if (words && offset >= (uint32_t)words * 8 &&
+		    passes(found, access, base + offset - (uint64_t)words * 8))
 			return -words * 8;
 	}
 	return 0;

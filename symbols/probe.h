@@ -1,6 +1,7 @@
 /*
- * Fields deep inside PyInterpreterState that neither _Py_DebugOffsets nor a validated neighbour vouches for: they move whenever a
- * release inserts something before them. Where a table is not exactly the interpreter's, look at what is there.
+ * Fields deep inside PyInterpreterState that neither _Py_DebugOffsets nor a validated neighbour vouches for: they move
+ * whenever a release inserts something before them. Where a table is not exactly the interpreter's, look at what is
+ * there.
  */
 #pragma once
 #include "symbols/interpreter.h"

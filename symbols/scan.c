@@ -6,8 +6,8 @@
 #include "symbols/validate.h"
 
 /* what is looked at of the writable data; an interpreter's has 1 MiB, an embedding program's may have much */
-#define SCAN_MAX (64u << 20)
-#define PAGE 4096u
+#define SCAN_MAX   (64u << 20)
+#define PAGE       4096u
 #define ARENAS_MAX (1u << 24)
 
 /* the writable data of the image, copied once */
@@ -51,8 +51,8 @@ static void data_free(GArray *all)
 	g_array_free(all, TRUE);
 }
 
-uint64_t scan_cookie(const struct elf_file *elf, uint64_t bias, const struct interpreter_access *access, uint32_t *version,
-		     bool *free_threaded)
+uint64_t scan_cookie(const struct elf_file *elf, uint64_t bias, const struct interpreter_access *access,
+		     uint32_t *version, bool *free_threaded)
 {
 	GArray *all = data_read(elf, bias, access);
 	uint64_t address = 0;
@@ -72,18 +72,23 @@ static bool is_mapped(const struct maps *maps, uint64_t address, uint64_t size)
 	return mapping && mapping->readable && mapping->writable && size <= mapping->end - address;
 }
 
-/* its first thread is its own, and the newest one: nothing comes before it */
-static bool is_interpreter(const struct interpreter *found, const struct maps *maps, const struct interpreter_access *access,
-			   uint64_t at)
+/*
+ * Its first thread is its own, and the newest one: nothing comes before it. Pools of the allocator in a list of their
+ * own pass that too; but they have no sys.__dict__.
+ */
+static bool is_interpreter(const struct interpreter *found, const struct maps *maps,
+			   const struct interpreter_access *access, uint64_t at)
 {
 	const struct py_layout *layout = &found->layout;
-	uint64_t thread, interp, previous = 0;
+	uint64_t thread, interp, sysdict, previous = 0;
 	return is_mapped(maps, at, layout->interp_tstate_head + 8) &&
 	       access_u64(access, at + layout->interp_tstate_head, &thread) && thread &&
 	       is_mapped(maps, thread, layout->tstate_interp + 8) &&
 	       access_u64(access, thread + layout->tstate_interp, &interp) && interp == at &&
 	       (layout->tstate_prev == PY_ABSENT ||
-		(access_u64(access, thread + layout->tstate_prev, &previous) && !previous));
+		(access_u64(access, thread + layout->tstate_prev, &previous) && !previous)) &&
+	       access_u64(access, at + layout->interp_sysdict, &sysdict) &&
+	       access_is_a(access, layout, sysdict, "dict");
 }
 
 uint64_t scan_interpreters(const struct elf_file *elf, const struct interpreter *found, const struct maps *maps,
@@ -100,7 +105,8 @@ uint64_t scan_interpreters(const struct elf_file *elf, const struct interpreter 
 			if (!word || (pair && !next) || !is_interpreter(found, maps, access, word) ||
 			    (pair && next != word && !is_interpreter(found, maps, access, next)))
 				continue;
-			/* a second word that says the same is a copy of it (the autoInterpreterState, say), and comes later */
+			/* a second word that says the same is a copy of it (the autoInterpreterState, say), and comes
+			 * later */
 			if (address && interp != word)
 				clear = false;
 			if (!address) {
@@ -118,8 +124,8 @@ static bool is_generation(const struct interpreter *found, const struct interpre
 	uint64_t next, back;
 	uint32_t threshold, count;
 	const struct py_layout *layout = &found->layout;
-	return access_u64(access, head, &next) && next && !(next & 7) && access_u64(access, next + 8, &back) && back == head &&
-	       access_u32(access, head + layout->gc_generation_threshold, &threshold) &&
+	return access_u64(access, head, &next) && next && !(next & 7) && access_u64(access, next + 8, &back) &&
+	       back == head && access_u32(access, head + layout->gc_generation_threshold, &threshold) &&
 	       access_u32(access, head + layout->gc_generation_count, &count) && threshold && threshold < 10000000 &&
 	       count < 100000000;
 }
@@ -145,7 +151,8 @@ uint64_t scan_generations(const struct elf_file *elf, const struct interpreter *
 	return address;
 }
 
-/* CPython Objects/obmalloc.c, the same in all versions: address 0, pool_address 8, nfreepools 16, ntotalpools 20, freepools 24 */
+/* CPython Objects/obmalloc.c, the same in all versions: address 0, pool_address 8, nfreepools 16, ntotalpools 20,
+ * freepools 24 */
 static bool is_arena(const struct interpreter *found, const struct maps *maps, const struct interpreter_access *access,
 		     uint64_t at)
 {
@@ -167,22 +174,33 @@ static bool is_arena(const struct interpreter *found, const struct maps *maps, c
 }
 
 /*
- * How long the array is, glibc's chunk header in front of it tells: CPython starts with 16 and doubles, so the length is the largest
- * 16 * 2^k that fits the chunk. The variable with this value nearest to `arenas` is maxarenas: the compiler puts the statics of a
- * file together.
+ * How long the array of arena_object is, what stands in front of it tells: the debug hooks' prefix (its size,
+ * big-endian, then 'r' and seven 0xFD: Objects/obmalloc.c _PyMem_DebugRawAlloc), or glibc's chunk header. CPython
+ * starts with 16 and doubles, so with a chunk the length is the largest 16 * 2^k that fits. 0: neither.
  */
-static uint64_t maxarenas_near(const struct data *data, uint64_t arenas, uint64_t array, const struct interpreter_access *access)
+static uint64_t arenas_length(uint64_t array, const struct interpreter_access *access)
 {
-	uint64_t chunk, best = 0, best_distance = 1024;
-	if (!access_u64(access, array - 8, &chunk))
+	uint64_t hook, api, chunk;
+	if (!access_u64(access, array - 16, &hook) || !access_u64(access, array - 8, &api))
 		return 0;
+	if (api == 0xfdfdfdfdfdfdfd72ull)
+		return GUINT64_FROM_BE(hook) / 48;
+	chunk = api;
 	uint64_t length = 16, fits = (chunk & ~15ull) / 48;
 	while (length * 2 <= fits && length < ARENAS_MAX)
 		length *= 2;
+	return length;
+}
+
+/* The variable with this value nearest to `arenas` is maxarenas: the compiler puts the statics of a file together. */
+static uint64_t maxarenas_near(const struct data *data, uint64_t arenas, uint64_t array,
+			       const struct interpreter_access *access)
+{
+	uint64_t best = 0, best_distance = 1024, length = arenas_length(array, access);
 	const uint32_t *values = (const uint32_t *)data->words;
 	for (uint64_t i = 0; i < data->n * 2; i++) {
 		uint64_t at = data->start + i * 4, distance = at > arenas ? at - arenas : arenas - at;
-		if (values[i] == length && distance < best_distance) {
+		if (length && values[i] == length && distance < best_distance) {
 			best = at;
 			best_distance = distance;
 		}

@@ -55,10 +55,12 @@ static struct elf_file *debug_file_find(const struct layout_question *question)
 	g_autofree char *build_id = elf_build_id(question->elf), *link = elf_debuglink(question->elf, &checksum);
 	struct elf_file *elf = NULL;
 	if (build_id && strlen(build_id) > 2) {
-		g_autofree char *path = g_strdup_printf("/usr/lib/debug/.build-id/%.2s/%s.debug", build_id, build_id + 2);
+		g_autofree char *path =
+			g_strdup_printf("/usr/lib/debug/.build-id/%.2s/%s.debug", build_id, build_id + 2);
 		elf = debug_file_open(question, path, build_id);
 	}
-	/* without a build-id the checksum of the whole file would have to be computed: nobody has made such files for 15 years */
+	/* without a build-id the checksum of the whole file would have to be computed: nobody has made such files for
+	 * 15 years */
 	if (elf || !link || !build_id)
 		return elf;
 	g_autofree char *directory = g_path_get_dirname(question->path);
@@ -113,7 +115,8 @@ static const struct dwarf_layout *dwarf_read(const struct layout_question *quest
 static void candidate_add(GArray *candidates, enum layout_origin origin, const struct layout_question *question,
 			  const struct py_layout *layout, bool debug, bool trace_refs)
 {
-	struct layout_candidate candidate = {.origin = origin, .debug = debug, .trace_refs = trace_refs, .layout = *layout};
+	struct layout_candidate candidate = {
+		.origin = origin, .debug = debug, .trace_refs = trace_refs, .layout = *layout};
 	py_shape_find(question->version, question->free_threaded, &candidate.layout.shape);
 	/* bpo-27987 made both larger at once (3.7.4, and where a distributor took the patch) */
 	if (candidate.layout.gc_head_size == 24)
@@ -121,8 +124,10 @@ static void candidate_add(GArray *candidates, enum layout_origin origin, const s
 	g_array_append_val(candidates, candidate);
 }
 
-/* What DWARF doesn't describe (structures private to extension modules with a file of their own) the nearest table has. */
-static void dwarf_candidate(GArray *candidates, const struct layout_question *question, const struct py_builtin *builtin)
+/* What DWARF doesn't describe (structures private to extension modules with a file of their own) the nearest table has.
+ */
+static void dwarf_candidate(GArray *candidates, const struct layout_question *question,
+			    const struct py_builtin *builtin)
 {
 	struct dwarf_layout owned = {0};
 	const struct dwarf_layout *read = dwarf_read(question, &owned);
@@ -176,7 +181,8 @@ static gint changed_compare(gconstpointer a, gconstpointer b)
 }
 
 /* the table that the interpreter's own offsets contradict least comes first */
-static void debug_offsets_candidates(GArray *candidates, const struct layout_question *question, const GPtrArray *builtins)
+static void debug_offsets_candidates(GArray *candidates, const struct layout_question *question,
+				     const GPtrArray *builtins)
 {
 	struct scored {
 		int changed;
@@ -198,8 +204,8 @@ static void debug_offsets_candidates(GArray *candidates, const struct layout_que
 	}
 	g_array_sort(scored, changed_compare);
 	for (guint i = 0; i < scored->len; i++)
-		candidate_add(candidates, LAYOUT_DEBUG_OFFSETS, question, &g_array_index(scored, struct scored, i).layout,
-			      question->debug, question->trace_refs);
+		candidate_add(candidates, LAYOUT_DEBUG_OFFSETS, question,
+			      &g_array_index(scored, struct scored, i).layout, question->debug, question->trace_refs);
 }
 
 GArray *layout_candidates(const struct layout_question *question)
@@ -209,14 +215,15 @@ GArray *layout_candidates(const struct layout_question *question)
 	struct layout_question release = *question;
 	release.debug = false;
 	g_autoptr(GPtrArray) fallback = question->debug ? builtin_list(&release) : NULL;
-	const struct py_builtin *nearest = builtins->len		? builtins->pdata[0]
+	const struct py_builtin *nearest = builtins->len               ? builtins->pdata[0]
 					   : fallback && fallback->len ? fallback->pdata[0]
 								       : NULL;
 	dwarf_candidate(candidates, question, nearest);
 	debug_offsets_candidates(candidates, question, builtins);
 	for (guint i = 0; i < builtins->len; i++) {
 		const struct py_builtin *builtin = builtins->pdata[i];
-		candidate_add(candidates, LAYOUT_BUILTIN, question, builtin->layout, builtin->debug, builtin->trace_refs);
+		candidate_add(candidates, LAYOUT_BUILTIN, question, builtin->layout, builtin->debug,
+			      builtin->trace_refs);
 	}
 	return candidates;
 }

@@ -1,6 +1,7 @@
 /*
- * Where an interpreter's layout comes from: DWARF of its own (in the file or in a separate debug file), _Py_DebugOffsets over a
- * built-in table, the built-in table. Each gives candidates; which one is true the process itself says (symbols/validate.h).
+ * Where an interpreter's layout comes from: DWARF of its own (in the file or in a separate debug file),
+ * _Py_DebugOffsets over a built-in table, the built-in table. Each gives candidates; which one is true the process
+ * itself says (symbols/validate.h).
  */
 #pragma once
 #include <glib.h>
@@ -11,11 +12,11 @@
 /* what is known of the interpreter when its layout is looked for */
 struct layout_question {
 	const struct elf_file *elf;
-	const char *path;      /* of the file, as the target sees it, not escaped */
+	const char *path; /* of the file, as the target sees it, not escaped */
 	const struct interpreter_access *access;
 	uint32_t version;
 	bool debug, free_threaded, trace_refs;
-	uint64_t runtime;      /* 0: unknown */
+	uint64_t runtime; /* 0: unknown */
 };
 
 struct layout_candidate {
@@ -24,5 +25,6 @@ struct layout_candidate {
 	struct py_layout layout;
 };
 
-/* All candidates, the most trustworthy first (of struct layout_candidate); empty: nothing is known of this version and kind. */
+/* All candidates, the most trustworthy first (of struct layout_candidate); empty: nothing is known of this version and
+ * kind. */
 GArray *layout_candidates(const struct layout_question *question);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define INTERPRETERS_MAX 10000u
-#define ATTEMPTS 20u
+#define ATTEMPTS         20u
 #define ATTEMPT_PAUSE_US 500u
 /* objects looked at to tell how large a gc head is */
 #define HEADS_TO_TRY 16u
@@ -19,7 +19,8 @@ bool access_u32(const struct interpreter_access *access, uint64_t address, uint3
 }
 
 /* Is `type` a type called `name`? Its name is a C string of the image. */
-static bool type_is(const struct interpreter_access *access, const struct py_layout *layout, uint64_t type, const char *name)
+static bool type_is(const struct interpreter_access *access, const struct py_layout *layout, uint64_t type,
+		    const char *name)
 {
 	char text[16];
 	uint64_t at;
@@ -28,17 +29,20 @@ static bool type_is(const struct interpreter_access *access, const struct py_lay
 	       access->read(access->context, at, text, size) && !memcmp(text, name, size);
 }
 
-bool access_is_a(const struct interpreter_access *access, const struct py_layout *layout, uint64_t object, const char *name)
+bool access_is_a(const struct interpreter_access *access, const struct py_layout *layout, uint64_t object,
+		 const char *name)
 {
 	uint64_t type;
-	return object && access_u64(access, object + layout->ob_type, &type) && type && type_is(access, layout, type, name);
+	return object && access_u64(access, object + layout->ob_type, &type) && type &&
+	       type_is(access, layout, type, name);
 }
 
 /* `type` is its own type, and is called that */
 static bool type_type_holds(const struct interpreter_access *access, const struct py_layout *layout, uint64_t type)
 {
 	uint64_t own;
-	return type && access_u64(access, type + layout->ob_type, &own) && own == type && type_is(access, layout, type, "type");
+	return type && access_u64(access, type + layout->ob_type, &own) && own == type &&
+	       type_is(access, layout, type, "type");
 }
 
 static bool head_read(const struct interpreter *found, const struct interpreter_access *access, uint64_t *head)
@@ -86,14 +90,16 @@ static bool type_type_find(struct interpreter *found, const struct interpreter_a
 	return true;
 }
 
-/* All interpreters; one that is just being made or taken down doesn't speak against the layout as long as another is whole. */
-static enum validity interpreters_check(struct interpreter *found, const struct interpreter_access *access, uint64_t *first,
-					const char **why)
+/* All interpreters; one that is just being made or taken down doesn't speak against the layout as long as another is
+ * whole. */
+static enum validity interpreters_check(struct interpreter *found, const struct interpreter_access *access,
+					uint64_t *first, const char **why)
 {
 	uint64_t interp;
 	unsigned whole = 0;
 	if (!head_read(found, access, &interp)) {
-		*why = "its runtime state can't be read";
+		*why = found->runtime || found->interp_head ? "its runtime state can't be read"
+							    : "its interpreters can't be found without symbols";
 		return LAYOUT_WRONG;
 	}
 	for (unsigned n = 0; interp && n < INTERPRETERS_MAX; n++) {
@@ -134,12 +140,14 @@ static uint64_t generations_find(struct interpreter *found, const struct interpr
 	return heads;
 }
 
-/* Only forward: while a collection runs, the backward links hold reference counts (CPython Modules/gcmodule.c update_refs). */
-static bool generation_is_circular(const struct interpreter *found, const struct interpreter_access *access, uint64_t head)
+/* Only forward: while a collection runs, the backward links hold reference counts (CPython Modules/gcmodule.c
+ * update_refs). */
+static bool generation_is_circular(const struct interpreter *found, const struct interpreter_access *access,
+				   uint64_t head)
 {
 	uint64_t next, last, back;
-	return access_u64(access, head, &next) && access_u64(access, head + 8, &last) && (next & ~3ull) && (last & ~3ull) &&
-	       access_u64(access, last & ~3ull, &back) && (back & ~3ull) == head;
+	return access_u64(access, head, &next) && access_u64(access, head + 8, &last) && (next & ~3ull) &&
+	       (last & ~3ull) && access_u64(access, last & ~3ull, &back) && (back & ~3ull) == head;
 }
 
 /* does an object start `size` bytes behind the head? */
@@ -155,8 +163,9 @@ static bool head_has_size(const struct interpreter *found, const struct interpre
 }
 
 /*
- * The gc head's size is checked on objects of the oldest generation: most of them are there, and stay. 3.6 and 3.7 have two sizes
- * (CPython bpo-27987, and distributors who took the patch): the table for the other one is tried next when this one is wrong.
+ * The gc head's size is checked on objects of the oldest generation: most of them are there, and stay. 3.6 and 3.7 have
+ * two sizes (CPython bpo-27987, and distributors who took the patch): the table for the other one is tried next when
+ * this one is wrong.
  */
 static bool gc_heads_check(const struct interpreter *found, const struct interpreter_access *access, uint64_t heads)
 {
@@ -202,9 +211,9 @@ static bool collector_check(struct interpreter *found, const struct interpreter_
 static bool layout_has_essentials(const struct interpreter *found)
 {
 	const struct py_layout *layout = &found->layout;
-	const uint32_t needed[] = {layout->ob_type,	   layout->tp_name,	    layout->interp_next,
-				   layout->interp_tstate_head, layout->tstate_interp, layout->interp_sysdict,
-				   layout->interp_builtins,    layout->object_size};
+	const uint32_t needed[] = {
+		layout->ob_type,       layout->tp_name,        layout->interp_next,     layout->interp_tstate_head,
+		layout->tstate_interp, layout->interp_sysdict, layout->interp_builtins, layout->object_size};
 	for (size_t i = 0; i < G_N_ELEMENTS(needed); i++)
 		if (needed[i] == PY_ABSENT)
 			return false;

@@ -15,8 +15,8 @@ enum validity {
 };
 
 /*
- * Check found->layout against the process, and correct what drifts inside a minor (the generations, the size of the gc head). Sets
- * found->type_type. `why` gets a static string that says what is wrong.
+ * Check found->layout against the process, and correct what drifts inside a minor (the generations, the size of the gc
+ * head). Sets found->type_type. `why` gets a static string that says what is wrong.
  */
 enum validity layout_validate(struct interpreter *found, const struct interpreter_access *access, const char **why);
 
@@ -25,4 +25,5 @@ bool access_u64(const struct interpreter_access *access, uint64_t address, uint6
 bool access_u32(const struct interpreter_access *access, uint64_t address, uint32_t *value);
 
 /* Is the object at `object` an instance of exactly the built-in type called `name`? */
-bool access_is_a(const struct interpreter_access *access, const struct py_layout *layout, uint64_t object, const char *name);
+bool access_is_a(const struct interpreter_access *access, const struct py_layout *layout, uint64_t object,
+		 const char *name);

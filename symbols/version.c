@@ -11,9 +11,13 @@
 void version_format(uint32_t version, char text[VERSION_TEXT_MAX])
 {
 	unsigned level = version >> 4 & 0xf, serial = version & 0xf;
-	int n = g_snprintf(text, VERSION_TEXT_MAX, "%u.%u.%u", version >> 24, version >> 16 & 0xff, version >> 8 & 0xff);
+	int n = g_snprintf(text, VERSION_TEXT_MAX, "%u.%u.%u", version >> 24, version >> 16 & 0xff,
+			   version >> 8 & 0xff);
 	if (level == 0xa || level == 0xb || level == 0xc)
-		g_snprintf(text + n, VERSION_TEXT_MAX - (gulong)n, "%s%u", level == 0xa ? "a" : level == 0xb ? "b" : "rc",
+		g_snprintf(text + n, VERSION_TEXT_MAX - (gulong)n, "%s%u",
+			   level == 0xa   ? "a"
+			   : level == 0xb ? "b"
+					  : "rc",
 			   serial);
 }
 
@@ -104,7 +108,8 @@ static uint32_t range_scan(uint64_t start, uint64_t end, const struct interprete
 	return 0;
 }
 
-uint32_t version_scan(const struct elf_file *elf, uint64_t bias, const struct interpreter_access *access, uint64_t *address)
+uint32_t version_scan(const struct elf_file *elf, uint64_t bias, const struct interpreter_access *access,
+		      uint64_t *address)
 {
 	for (size_t i = 0; i < elf->n_segments; i++) {
 		const GElf_Phdr *segment = &elf->segments[i];

@@ -21,13 +21,15 @@ uint32_t version_parse(const char *text, size_t size);
 bool version_is_supported(uint32_t version);
 
 /*
- * Find what Py_GetVersion() returned in the writable segments of the image: "3.8.18 (default, …) \n[GCC 12.2.0]", a static buffer
- * that the start of every CPython fills (Python/getversion.c). 0: there is none, the interpreter hasn't started. `address`, which
- * may be NULL, gets where it is.
+ * Find what Py_GetVersion() returned in the writable segments of the image: "3.8.18 (default, …) \n[GCC 12.2.0]", a
+ * static buffer that the start of every CPython fills (Python/getversion.c). 0: there is none, the interpreter hasn't
+ * started. `address`, which may be NULL, gets where it is.
  */
-uint32_t version_scan(const struct elf_file *elf, uint64_t bias, const struct interpreter_access *access, uint64_t *address);
+uint32_t version_scan(const struct elf_file *elf, uint64_t bias, const struct interpreter_access *access,
+		      uint64_t *address);
 
-/* From a file name: "libpython3.8.so.1.0", "python3.12d", "math.cpython-312-x86_64-linux-gnu.so"; 0: none. The micro version is 0. */
+/* From a file name: "libpython3.8.so.1.0", "python3.12d", "math.cpython-312-x86_64-linux-gnu.so"; 0: none. The micro
+ * version is 0. */
 uint32_t version_from_name(const char *path);
 
 /* Does the name belong to a debug (d) or free-threaded (t) build? */

@@ -11,10 +11,10 @@
 #include <internal/pystate.h>
 #endif
 #if PY_VERSION_HEX >= 0x03080000
-#include <internal/pycore_object.h>
-#include <internal/pycore_pystate.h>
 #include <internal/pycore_code.h>
 #include <internal/pycore_gil.h>
+#include <internal/pycore_object.h>
+#include <internal/pycore_pystate.h>
 #endif
 #if __has_include(<internal/pycore_runtime.h>)
 #include <internal/pycore_interp.h>

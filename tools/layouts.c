@@ -3,10 +3,10 @@
  *
  *     layouts [-t TITLE] [-o FILE] [-b TABLE]... FILE... [-x BYTES FILE...]
  *
- * The first FILE is the ELF file that holds CPython (libpython or a static python), or an object made of its headers. Fields it
- * knows nothing about are looked for in the other FILEs (lib-dynload/...), in their order. Those behind -x are of a build whose
- * object header is BYTES shorter: objects' fields found there are moved by that much. What all of them lack isn't printed.
- * With -b only what differs from the tables given is.
+ * The first FILE is the ELF file that holds CPython (libpython or a static python), or an object made of its headers.
+ * Fields it knows nothing about are looked for in the other FILEs (lib-dynload/...), in their order. Those behind -x
+ * are of a build whose object header is BYTES shorter: objects' fields found there are moved by that much. What all of
+ * them lack isn't printed. With -b only what differs from the tables given is.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -72,8 +72,9 @@ static bool base_read(struct table *table, const char *path)
 			continue;
 		for (size_t i = 0; i < py_layout_n_fields; i++)
 			if (!strcmp(py_layout_fields[i].name, name))
-				*member(&table->base, i) =
-					!strcmp(value, "PY_ABSENT") ? PY_ABSENT : (uint32_t)g_ascii_strtoull(value, NULL, 10);
+				*member(&table->base, i) = !strcmp(value, "PY_ABSENT")
+								   ? PY_ABSENT
+								   : (uint32_t)g_ascii_strtoull(value, NULL, 10);
 	}
 	table->has_base = true;
 	return true;

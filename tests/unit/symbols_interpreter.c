@@ -1,13 +1,18 @@
 /*
  * interpreter_find() on every CPython at hand: pyenv's, Debian's, and those of other Debian suites under .cache/ (run
  * by chroot). The interpreter prints its own truth: the version, the build, id(type).
+ *
+ * Each is looked at three times: as it is; as if it were stripped of its debug information; and as if it had no symbols
+ * and no sections at all. For that the process runs the real file, and we are given a doctored copy of it.
  */
+#include <elf.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -25,8 +30,12 @@ static const char truth[] =
 	"sys.stdout.flush()\n"
 	"sys.stdin.read()\n";
 
+enum disguise { AS_IS, STRIPPED, BARE, DISGUISES };
+static const char *const disguise_names[] = {"as it is", "stripped", "bare"};
+
 struct child {
 	pid_t pid;
+	enum disguise disguise;
 	int in; /* close to end it */
 	unsigned version, debug, free_threaded, trace_refs;
 	uint64_t type, sysdict;
@@ -70,9 +79,42 @@ static bool child_read(void *context, uint64_t address, void *out, uint64_t size
 	return process_vm_readv(child->pid, &to, 1, &from, 1, 0) == (ssize_t)size;
 }
 
+static bool sections_edit(uint8_t *bytes, size_t size, enum disguise disguise)
+{
+	Elf64_Ehdr *header = (Elf64_Ehdr *)(void *)bytes;
+	if (size < sizeof(*header) || memcmp(bytes, ELFMAG, SELFMAG) || header->e_shoff > size)
+		return false;
+	if (disguise == BARE) {
+		header->e_shoff = header->e_shnum = header->e_shstrndx = 0;
+	} else {
+		Elf64_Shdr *sections = (Elf64_Shdr *)(void *)(bytes + header->e_shoff);
+		const char *names = (const char *)bytes + sections[header->e_shstrndx].sh_offset;
+		for (int i = 0; i < header->e_shnum; i++)
+			if (!strncmp(names + sections[i].sh_name, ".debug_", 7) || sections[i].sh_type == SHT_SYMTAB ||
+			    !strcmp(names + sections[i].sh_name, ".gnu_debuglink"))
+				sections[i].sh_type = SHT_NULL, sections[i].sh_name = 0;
+	}
+	/* the build-id leads to separate debug files: whatever notes there are, they aren't its any more */
+	for (size_t i = 0; i + 16 <= size && i < 65536; i += 4)
+		if (!memcmp(bytes + i, "\3\0\0\0GNU", 8))
+			bytes[i] = 0x7f;
+	return true;
+}
+
 static int child_open(void *context, const struct mapping *mapping)
 {
-	return maps_open(((const struct child *)context)->pid, mapping);
+	const struct child *child = context;
+	int fd = maps_open(child->pid, mapping);
+	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	if (child->disguise == AS_IS || size <= 0)
+		return fd;
+	int copy = memfd_create("disguise", MFD_CLOEXEC);
+	g_autofree uint8_t *bytes = g_malloc((gsize)size);
+	g_assert_cmpint(pread(fd, bytes, (size_t)size, 0), ==, size);
+	if (sections_edit(bytes, (size_t)size, child->disguise))
+		g_assert_cmpint(write(copy, bytes, (size_t)size), ==, size);
+	close(fd);
+	return copy;
 }
 
 static int child_open_path(void *context, const char *path)
@@ -85,46 +127,115 @@ static const char *origin_name(enum layout_origin origin)
 	return origin == LAYOUT_DWARF ? "dwarf" : origin == LAYOUT_DEBUG_OFFSETS ? "debug offsets" : "builtin";
 }
 
-static void check_interpreter(struct child *child, const char *name)
+static const uint32_t *member(const struct py_layout *layout, size_t field)
+{
+	return (const uint32_t *)(const void *)((const char *)layout + py_layout_fields[field].position);
+}
+
+/* a layout found without debug information says what that says, wherever both say something */
+static void check_layout(const struct interpreter *found, const struct py_layout *expected)
+{
+	unsigned wrong = 0, compared = 0;
+	for (size_t i = 0; i < py_layout_n_fields; i++) {
+		uint32_t ours = *member(&found->layout, i), theirs = *member(expected, i);
+		const char *name = py_layout_fields[i].name;
+		/* whole sizes grow at the end within a minor version, and nothing is read by them */
+		if (ours == PY_ABSENT || theirs == PY_ABSENT || !strcmp(name, "runtime_size") ||
+		    !strcmp(name, "interp_size") || !strcmp(name, "runtime_main_interpreter"))
+			continue;
+		compared++;
+		if (ours != theirs) {
+			g_test_message("%s is %u, not %u", name, ours, theirs);
+			wrong++;
+		}
+	}
+	g_test_message("%u fields compared", compared);
+	g_assert_cmpuint(wrong, ==, 0);
+	g_assert_cmpuint(compared, >, 200);
+	g_assert_cmpmem(&found->layout.shape, sizeof(expected->shape), &expected->shape, sizeof(expected->shape));
+}
+
+static void check_arenas(const struct interpreter *found, struct interpreter_access *access)
+{
+	uint64_t arenas;
+	uint32_t maxarenas;
+	if (found->layout.shape.obmalloc != PY_OBMALLOC_STATIC)
+		return;
+	g_assert_true(found->arenas && access_u64(access, found->arenas, &arenas) && arenas);
+	g_assert_true(found->maxarenas && access_u32(access, found->maxarenas, &maxarenas));
+	g_assert_cmpuint(maxarenas, >=, 16);
+	g_assert_cmpuint(maxarenas & (maxarenas - 1), ==, 0);
+}
+
+static uint64_t interpreter_head(const struct interpreter *found, struct interpreter_access *access)
+{
+	uint64_t interp = 0;
+	if (found->layout.shape.gc == PY_GC_GLOBAL)
+		g_assert_true(access_u64(access, found->interp_head, &interp));
+	else
+		g_assert_true(access_u64(access, found->runtime + found->layout.runtime_interpreters_head, &interp));
+	return interp;
+}
+
+static interpreter_t *find(struct child *child, enum disguise disguise, const char *name, GError **error)
+{
+	struct interpreter_access access = {child, child_read, child_open, disguise == AS_IS ? child_open_path : NULL};
+	g_autoptr(maps_t) maps = maps_read(child->pid, error);
+	g_assert_nonnull(maps);
+	child->disguise = disguise;
+	gint64 before = g_get_monotonic_time();
+	interpreter_t *found = interpreter_find(maps, &access, error);
+	long took = (long)(g_get_monotonic_time() - before);
+	if (found)
+		g_test_message("%s, %s: CPython %s%s%s%s, %s, %s, bias %#lx, runtime %#lx, arenas %#lx %#lx, %ld us",
+			       name, disguise_names[disguise], found->version_text, found->debug ? " debug" : "",
+			       found->free_threaded ? " free-threaded" : "", found->trace_refs ? " trace refs" : "",
+			       origin_name(found->origin), found->path, found->bias, found->runtime, found->arenas,
+			       found->maxarenas, took);
+	return found;
+}
+
+static void check_found(struct child *child, const struct interpreter *found)
 {
 	struct interpreter_access access = {child, child_read, child_open, child_open_path};
-	g_autoptr(GError) error = NULL;
-	g_autoptr(maps_t) maps = maps_read(child->pid, &error);
-	g_assert_no_error(error);
-	gint64 before = g_get_monotonic_time();
-	g_autoptr(interpreter_t) found = interpreter_find(maps, &access, &error);
-	gint64 took = g_get_monotonic_time() - before;
-	if (child->version >> 16 < 0x306) {
-		g_assert_error(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN);
-		g_assert_true(g_str_has_prefix(error->message, "CPython 2.7.18 is not supported"));
-		return;
-	}
-	g_assert_no_error(error);
-	g_test_message("%s: CPython %s%s%s%s, %s, %s, bias %#lx, runtime %#lx, arenas %#lx %#lx, %ld us", name,
-		       found->version_text, found->debug ? " debug" : "", found->free_threaded ? " free-threaded" : "",
-		       found->trace_refs ? " trace refs" : "", origin_name(found->origin), found->path, found->bias,
-		       found->runtime, found->arenas, found->maxarenas, (long)took);
 	g_assert_cmphex(found->version, ==, child->version);
 	g_assert_cmpuint(found->debug, ==, child->debug);
 	g_assert_cmpuint(found->free_threaded, ==, child->free_threaded);
 	g_assert_cmpuint(found->trace_refs, ==, child->trace_refs);
 	g_assert_cmphex(found->type_type, ==, child->type);
 	g_assert_true(access_is_a(&access, &found->layout, child->sysdict, "dict"));
-	uint64_t arenas, interp, sysdict;
-	if (found->layout.shape.obmalloc == PY_OBMALLOC_STATIC) {
-		g_assert_true(found->arenas && access_u64(&access, found->arenas, &arenas) && arenas);
-		uint32_t maxarenas;
-		g_assert_true(found->maxarenas && access_u32(&access, found->maxarenas, &maxarenas));
-		g_assert_cmpuint(maxarenas, >=, 16);
-		g_assert_cmpuint(maxarenas & (maxarenas - 1), ==, 0);
-	}
-	if (found->layout.shape.gc == PY_GC_GLOBAL)
-		g_assert_true(access_u64(&access, found->interp_head, &interp));
-	else
-		g_assert_true(access_u64(&access, found->runtime + found->layout.runtime_interpreters_head, &interp));
+	check_arenas(found, &access);
+	uint64_t sysdict, interp = interpreter_head(found, &access);
 	g_assert_true(access_u64(&access, interp + found->layout.interp_sysdict, &sysdict));
 	g_assert_cmphex(sysdict, ==, child->sysdict);
+}
+
+static void check_interpreter(struct child *child, const char *name)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(interpreter_t) found = find(child, AS_IS, name, &error);
+	if (child->version >> 16 < 0x306) {
+		g_assert_error(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN);
+		g_assert_true(g_str_has_prefix(error->message, "CPython 2.7.18 is not supported"));
+		return;
+	}
+	g_assert_no_error(error);
+	check_found(child, found);
+	for (enum disguise disguise = STRIPPED; disguise < DISGUISES; disguise++) {
+		g_autoptr(interpreter_t) disguised = find(child, disguise, name, &error);
+		g_assert_no_error(error);
+		g_assert_cmpint(disguised->origin, !=, LAYOUT_DWARF);
+		check_found(child, disguised);
+		g_assert_cmphex(disguised->runtime, ==, found->runtime);
+		g_assert_cmphex(disguised->bias, ==, found->bias);
+		g_assert_cmphex(disguised->interp_head, ==, found->interp_head);
+		g_assert_cmphex(disguised->arenas, ==, found->arenas);
+		g_assert_cmphex(disguised->maxarenas, ==, found->maxarenas);
+		if (found->origin == LAYOUT_DWARF)
+			check_layout(disguised, &found->layout);
+	}
 	char minor[16];
+	g_autoptr(maps_t) maps = maps_read(child->pid, NULL);
 	g_snprintf(minor, sizeof(minor), "%u.%u", child->version >> 24, child->version >> 16 & 0xff);
 	g_assert_cmpstr(interpreter_guess(maps), ==, minor);
 }
