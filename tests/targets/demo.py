@@ -14,10 +14,15 @@ PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
 class Session:
     """The leak: one of these a request, kept for ever."""
 
+    __slots__ = ("user", "page", "cart", "language", "country", "referer")
+
     def __init__(self, number):
-        self.number = number
-        self.cart = [number, number + 1]
-        self.name = "session %d" % number
+        self.user = number % 200
+        self.page = number % 100
+        self.cart = None
+        self.language = "en"
+        self.country = "NZ"
+        self.referer = None
 
 
 class Request:
