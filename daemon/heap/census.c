@@ -27,7 +27,7 @@ struct taker {
 	uint32_t prefixes[4];    /* bytes that may precede an object in its block */
 	size_t n_prefixes;
 	uint32_t overhead;       /* of a debug hook around a block's data */
-	const struct type *last; /* of the previous block: neighbours are often alike */
+	struct type *last; /* of the previous object */
 };
 
 static void emit(struct taker *taker, const struct object *object);
@@ -110,31 +110,45 @@ static bool object_in_block(struct taker *taker, const struct block *block, stru
 	return fits || linked(heap, object->address - head, links);
 }
 
+/* If an object of the type at `address` lies `prefix` bytes into the block, visit it. */
+static bool take_object(struct taker *taker, const struct block *block, uint32_t prefix, struct type *type)
+{
+	struct object object = {.address = block->address + prefix,
+				.bytes = block->bytes + prefix,
+				.available = block->size - prefix,
+				.type = type};
+	if (!object_in_block(taker, block, &object))
+		return false;
+	taker->last = type;
+	taker->census->object_bytes += (int64_t)(block->size + taker->overhead);
+	emit(taker, &object);
+	return true;
+}
+
 static void visit_block(void *context, const struct block *block)
 {
 	struct taker *taker = context;
 	heap_t *heap = taker->heap;
 	const struct py_layout *layout = heap->layout;
+	struct type *last = taker->last;
 	if (block->domain == BLOCK_RAW)
+		return;
+	/* neighbours are often alike */
+	if (last && block->size >= last->prefix + layout->object_size &&
+	    object_type_address(layout, block->bytes + last->prefix) == last->address &&
+	    take_object(taker, block, last->prefix, last))
 		return;
 	for (size_t i = 0; i < taker->n_prefixes; i++) {
 		uint32_t prefix = taker->prefixes[i];
 		if (block->size < prefix + layout->object_size)
 			continue;
-		struct object object = {.address = block->address + prefix,
-					.bytes = block->bytes + prefix,
-					.available = block->size - prefix};
-		uint64_t address = object_type_address(layout, object.bytes);
-		if (taker->last && address == taker->last->address)
-			object.type = (struct type *)taker->last;
-		else
-			object.type = type_get(heap, address);
-		if (!object.type || object.type->prefix != prefix || !object_in_block(taker, block, &object))
+		uint64_t address = object_type_address(layout, block->bytes + prefix);
+		/* types are larger than pymalloc's blocks */
+		if (taker->allocator.pymalloc.n_arenas && allocator_owns(&taker->allocator, address))
 			continue;
-		taker->last = object.type;
-		taker->census->object_bytes += (int64_t)(block->size + taker->overhead);
-		emit(taker, &object);
-		return;
+		struct type *type = type_get(heap, address);
+		if (type && type->prefix == prefix && take_object(taker, block, prefix, type))
+			return;
 	}
 }
 

@@ -215,7 +215,7 @@ void mimalloc_clear(struct mimalloc *mimalloc)
 	memset(mimalloc, 0, sizeof(*mimalloc));
 }
 
-bool mimalloc_owns(const struct mimalloc *mimalloc, uint64_t address)
+const struct mimalloc_segment *mimalloc_segment(const struct mimalloc *mimalloc, uint64_t address)
 {
 	size_t low = 0, high = mimalloc->n_segments;
 	while (low < high) {
@@ -225,5 +225,5 @@ bool mimalloc_owns(const struct mimalloc *mimalloc, uint64_t address)
 		else
 			high = middle;
 	}
-	return low && address < mimalloc->segments[low - 1].end;
+	return low && address < mimalloc->segments[low - 1].end ? &mimalloc->segments[low - 1] : NULL;
 }

@@ -27,8 +27,8 @@ struct mimalloc {
 void mimalloc_open(heap_t *heap, struct mimalloc *mimalloc);
 void mimalloc_clear(struct mimalloc *mimalloc);
 
-/* Whether `address` lies in a segment. */
-bool mimalloc_owns(const struct mimalloc *mimalloc, uint64_t address);
+/* The segment that holds `address`, or NULL. */
+const struct mimalloc_segment *mimalloc_segment(const struct mimalloc *mimalloc, uint64_t address);
 
 /* Visit every used block of one segment in address order; adds to *stats. */
 void mimalloc_walk_segment(heap_t *heap, const struct mimalloc *mimalloc, const struct mimalloc_segment *segment,

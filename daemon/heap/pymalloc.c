@@ -148,7 +148,7 @@ void pymalloc_clear(struct pymalloc *pymalloc)
 	memset(pymalloc, 0, sizeof(*pymalloc));
 }
 
-bool pymalloc_owns(const struct pymalloc *pymalloc, uint64_t address)
+const struct arena *pymalloc_range(const struct pymalloc *pymalloc, uint64_t address)
 {
 	size_t low = 0, high = pymalloc->n_ranges;
 	while (low < high) {
@@ -158,7 +158,7 @@ bool pymalloc_owns(const struct pymalloc *pymalloc, uint64_t address)
 		else
 			high = middle;
 	}
-	return low && address < pymalloc->ranges[low - 1].end;
+	return low && address < pymalloc->ranges[low - 1].end ? &pymalloc->ranges[low - 1] : NULL;
 }
 
 /* Mark the free blocks of a pool; returns their number. */

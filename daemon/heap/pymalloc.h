@@ -33,8 +33,8 @@ struct pymalloc {
 bool pymalloc_open(heap_t *heap, struct pymalloc *pymalloc);
 void pymalloc_clear(struct pymalloc *pymalloc);
 
-/* Whether `address` lies in an arena. */
-bool pymalloc_owns(const struct pymalloc *pymalloc, uint64_t address);
+/* The range of arenas that holds `address`, or NULL. */
+const struct arena *pymalloc_range(const struct pymalloc *pymalloc, uint64_t address);
 
 /* Visit every used block of one arena in address order; adds to *stats. */
 void pymalloc_walk_arena(heap_t *heap, const struct pymalloc *pymalloc, const struct arena *arena, block_visit *visit,

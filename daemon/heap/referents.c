@@ -72,8 +72,7 @@ static void visit_deque(heap_t *heap, const struct object *object, referent_visi
 static void visit_attributes(heap_t *heap, const struct object *object, referent_visit *visit, void *context)
 {
 	const struct py_shape *shape = &heap->layout->shape;
-	struct dict_keys keys;
-	uint64_t word, cached, values = 0;
+	uint64_t word, values = 0;
 	if (!(object->type->flags & PY_FLAG_MANAGED_DICT) || !shape->managed_dict_offset)
 		return;
 	if (!memory_u64(heap->memory, object->address + (uint64_t)(int64_t)shape->managed_dict_offset, &word))
@@ -98,9 +97,8 @@ static void visit_attributes(heap_t *heap, const struct object *object, referent
 	}
 	if (word)
 		visit(context, word);
-	if (values && memory_u64(heap->memory, object->type->address + heap->layout->ht_cached_keys, &cached) &&
-	    dict_keys_read(heap, cached, &keys))
-		visit_words(heap, values, keys.n_entries, 8, visit, context);
+	if (values)
+		visit_words(heap, values, type_attribute_slots(heap, object->type), 8, visit, context);
 }
 
 void object_referents(heap_t *heap, const struct object *object, referent_visit *visit, void *context)

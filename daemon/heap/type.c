@@ -124,6 +124,18 @@ uint64_t type_dict(heap_t *heap, const struct type *type)
 	return dict;
 }
 
+uint64_t type_attribute_slots(const heap_t *heap, struct type *type)
+{
+	struct dict_keys keys;
+	uint64_t address;
+	if (type->attribute_slots < 0) {
+		bool found = memory_u64(heap->memory, type->address + heap->layout->ht_cached_keys, &address) &&
+			     dict_keys_read(heap, address, &keys);
+		type->attribute_slots = found ? (int64_t)keys.n_entries : 0;
+	}
+	return (uint64_t)type->attribute_slots;
+}
+
 static const char *intern_escaped(struct type_table *table, const char *raw)
 {
 	g_autofree char *escaped = text_escape(raw, strlen(raw));
@@ -162,7 +174,6 @@ static void find_size_rule(heap_t *heap, struct type *type)
 {
 	uint64_t mro = 0, length = 0, item, items;
 	type->size = &size_of_object;
-	type->size_offset = type->basicsize;
 	if (!memory_u64(heap->memory, type->address + heap->layout->tp_mro, &mro) || !mro ||
 	    !memory_u64(heap->memory, mro + heap->layout->ob_size, &length))
 		return;
@@ -181,7 +192,6 @@ static void find_size_rule(heap_t *heap, struct type *type)
 			return;
 		if (class != type && class->size && class->size != &size_of_object) {
 			type->size = class->size;
-			type->size_offset = class->size_offset;
 			return;
 		}
 		if (class != type || !dict_get(heap, type_dict(heap, class), "__sizeof__"))
@@ -302,6 +312,7 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	type->base = load_u64(bytes, layout->tp_base);
 	type->prefix = prefix_of(layout, flags);
 	type->kind = TYPE_PLAIN;
+	type->attribute_slots = -1;
 	table_insert(heap->types, type);
 	name_type(heap, type);
 	find_size_rule(heap, type);
