@@ -3,11 +3,14 @@
 #include "daemon/heap/size.h"
 #include "daemon/heap/type.h"
 
+#define MAX_THREADS 8
+
 /* the counters of one type, beside the type table: index is type->index */
 struct row {
 	int64_t count, gc_count, bytes, refs, refs_max, immortal;
 };
 
+/* one thread's counters */
 struct counter {
 	heap_t *heap;
 	struct row *rows;
@@ -30,15 +33,15 @@ static void count_outside(struct counter *counter, const struct object *object, 
 		counter->region_bytes[region - counter->heap->memory->regions] += inline_bytes(object, bytes);
 }
 
-static struct row *row_of(struct counter *counter, const struct type *type)
+static struct row *row_at(struct counter *counter, size_t index)
 {
-	if (type->index >= counter->n_rows) {
-		size_t n = MAX(counter->n_rows * 2, (size_t)type->index + 1024);
+	if (index >= counter->n_rows) {
+		size_t n = MAX(counter->n_rows * 2, index + 1024);
 		counter->rows = g_renew(struct row, counter->rows, n);
 		memset(counter->rows + counter->n_rows, 0, (n - counter->n_rows) * sizeof(struct row));
 		counter->n_rows = n;
 	}
-	return &counter->rows[type->index];
+	return &counter->rows[index];
 }
 
 static void count_object(void *context, const struct object *object)
@@ -50,7 +53,7 @@ static void count_object(void *context, const struct object *object)
 		counter->unreadable++;
 	if (object->outside)
 		count_outside(counter, object, bytes);
-	struct row *row = row_of(counter, object->type);
+	struct row *row = row_at(counter, object->type->index);
 	struct refcount refcount = object_refcount(counter->heap->layout, object->bytes);
 	row->count++;
 	row->gc_count += object->tracked;
@@ -115,23 +118,59 @@ static void fill_gc(const heap_t *heap, const struct census *census, sample_t *s
 	}
 }
 
+/* Add what another thread counted. */
+static void counter_merge(struct counter *sum, struct counter *counter, size_t n_regions)
+{
+	for (size_t i = 0; i < counter->n_rows; i++) {
+		const struct row *row = &counter->rows[i];
+		if (!row->count)
+			continue;
+		struct row *total = row_at(sum, i);
+		total->count += row->count;
+		total->gc_count += row->gc_count;
+		total->bytes += row->bytes;
+		total->refs += row->refs;
+		total->refs_max = MAX(total->refs_max, row->refs_max);
+		total->immortal += row->immortal;
+	}
+	for (size_t i = 0; i < n_regions; i++)
+		sum->region_bytes[i] += counter->region_bytes[i];
+	sum->unreadable += counter->unreadable;
+}
+
+static void counter_clear(struct counter *counter)
+{
+	g_free(counter->rows);
+	g_free(counter->region_bytes);
+}
+
 bool histogram_take(heap_t *heap, enum census_coverage coverage, sample_t *sample, struct histogram_memory *memory,
 		    GError **error)
 {
-	struct counter counter = {.heap = heap};
-	counter.region_bytes = g_new0(int64_t, heap->memory->n_regions + 1);
-	if (!census_take(heap, coverage, count_object, &counter, &memory->census, error)) {
-		g_free(counter.rows);
-		g_free(counter.region_bytes);
+	struct counter counters[MAX_THREADS] = {0};
+	void *contexts[MAX_THREADS];
+	size_t n = MIN(g_get_num_processors(), MAX_THREADS), n_regions = heap->memory->n_regions;
+	for (size_t i = 0; i < n; i++) {
+		counters[i].heap = heap;
+		counters[i].region_bytes = g_new0(int64_t, n_regions + 1);
+		contexts[i] = &counters[i];
+	}
+	bool ok = census_take(heap, coverage, count_object, contexts, n, &memory->census, error);
+	for (size_t i = 1; i < n; i++) {
+		counter_merge(&counters[0], &counters[i], n_regions);
+		counter_clear(&counters[i]);
+	}
+	if (!ok) {
+		counter_clear(&counters[0]);
 		return false;
 	}
-	memory->region_bytes = counter.region_bytes;
-	fill_types(&counter, sample);
+	fill_types(&counters[0], sample);
 	fill_gc(heap, &memory->census, sample);
-	sample->totals.unreadable = counter.unreadable + memory->census.unreadable;
+	sample->totals.unreadable = counters[0].unreadable + memory->census.unreadable;
 	if (memory->census.allocator && memory->census.raw_blocks >= 0)
 		sample->totals.allocated_blocks = memory->census.used_blocks + memory->census.raw_blocks;
-	g_free(counter.rows);
+	memory->region_bytes = g_steal_pointer(&counters[0].region_bytes);
+	counter_clear(&counters[0]);
 	return true;
 }
 

@@ -27,28 +27,32 @@ void allocator_clear(struct allocator *allocator)
 	mimalloc_clear(&allocator->mimalloc);
 }
 
-bool allocator_find(struct allocator *allocator, uint64_t address)
+bool allocator_find(const struct allocator *allocator, struct allocator_hint *hint, uint64_t address)
 {
 	const struct arena *range = pymalloc_range(&allocator->pymalloc, address);
 	if (range) {
-		allocator->hint_start = range->start;
-		allocator->hint_size = range->end - range->start;
+		*hint = (struct allocator_hint){range->start, range->end - range->start};
 		return true;
 	}
 	const struct mimalloc_segment *segment = mimalloc_segment(&allocator->mimalloc, address);
-	if (segment) {
-		allocator->hint_start = segment->start;
-		allocator->hint_size = segment->end - segment->start;
-	}
+	if (segment)
+		*hint = (struct allocator_hint){segment->start, segment->end - segment->start};
 	return segment != NULL;
 }
 
-void allocator_walk(heap_t *heap, const struct allocator *allocator, block_visit *visit, void *context,
+size_t allocator_parts(const struct allocator *allocator)
+{
+	return allocator->pymalloc.n_arenas + allocator->mimalloc.n_segments;
+}
+
+void allocator_walk(heap_t *heap, const struct allocator *allocator, size_t part, block_visit *visit, void *context,
 		    struct block_stats *stats)
 {
-	for (size_t i = 0; i < allocator->pymalloc.n_arenas; i++)
-		pymalloc_walk_arena(heap, &allocator->pymalloc, &allocator->pymalloc.arenas[i], visit, context, stats);
-	for (size_t i = 0; i < allocator->mimalloc.n_segments; i++)
-		mimalloc_walk_segment(heap, &allocator->mimalloc, &allocator->mimalloc.segments[i], visit, context,
-				      stats);
+	size_t n_arenas = allocator->pymalloc.n_arenas;
+	if (part < n_arenas)
+		pymalloc_walk_arena(heap, &allocator->pymalloc, &allocator->pymalloc.arenas[part], visit, context,
+				    stats);
+	else
+		mimalloc_walk_segment(heap, &allocator->mimalloc, &allocator->mimalloc.segments[part - n_arenas], visit,
+				      context, stats);
 }

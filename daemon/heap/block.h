@@ -1,5 +1,7 @@
 /* A block of an allocator: what Python got for an object or for anything else. */
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* what the allocator knows of a block's use */
@@ -30,11 +32,17 @@ struct block_stats {
 			    goes */
 };
 
+static inline void block_stats_add(struct block_stats *sum, const struct block_stats *stats)
+{
+	sum->used_blocks += stats->used_blocks;
+	sum->used_bytes += stats->used_bytes;
+	sum->free_bytes += stats->free_bytes;
+	sum->free_pool_bytes += stats->free_pool_bytes;
+	sum->damaged += stats->damaged;
+}
+
 #define BLOCK_HOOK_PREFIX 16
 #define BLOCK_HOOK_SUFFIX 8
-
-#include <stdbool.h>
-#include <stddef.h>
 
 /*
  * Whether the 16 bytes at `block` are a debug hook's prefix: size (big-endian), api id 'o', 'm' or 'r', and 7 times

@@ -1,126 +1,60 @@
 #include "daemon/heap/census.h"
 
+#include <stdatomic.h>
+
 #include "base/error.h"
 #include "daemon/heap/addresses.h"
 #include "daemon/heap/allocator.h"
+#include "daemon/heap/candidate.h"
 #include "daemon/heap/gc.h"
 #include "daemon/heap/referents.h"
 #include "daemon/heap/type.h"
 
-#define LINK_MASK    (~3ull)
-#define MAX_REFCOUNT (1ll << 31)
+#define LINK_MASK (~3ull)
 
-/* ob_gc_bits of free-threaded builds: CPython Include/internal/pycore_gc.h */
-#define GC_BIT_TRACKED 1
-#define GC_BIT_FROZEN  8
-
-struct taker {
+/* what all threads share, and only read */
+struct survey {
 	heap_t *heap;
 	census_visit *visit;
-	void *context;
 	struct census *census;
 	struct allocator allocator;
-	struct addresses seen;   /* objects outside the blocks */
 	struct addresses frozen; /* objects of the permanent generation */
-	int64_t tracked;         /* visited ones in the collector's lists, the permanent generation included */
-	GArray *pending;         /* uint64_t: those still to be looked at */
 	uint32_t prefixes[4];    /* bytes that may precede an object in its block */
 	size_t n_prefixes;
-	uint32_t overhead;       /* of a debug hook around a block's data */
+	uint32_t overhead;   /* of a debug hook around a block's data */
+	_Atomic size_t next; /* part of the allocator's memory that nobody has taken yet */
+};
+
+/* one thread's part of it */
+struct taker {
+	struct survey *survey;
+	heap_t *heap;
+	void *context;         /* of the visitor */
+	struct addresses seen; /* objects outside the blocks */
+	GArray *pending;       /* uint64_t: those of them still to be looked at */
+	struct allocator_hint hint;
 	struct type *last; /* of the previous object */
+	struct block_stats stats;
+	int64_t tracked; /* visited ones in the collector's lists, the permanent generation included */
+	int64_t outside, object_bytes;
 };
 
 static void emit(struct taker *taker, const struct object *object);
 
-/* Whether the reference count of an object that lives in a block is one. */
-static bool refcount_sane(const heap_t *heap, const uint8_t *object)
-{
-	const struct py_layout *layout = heap->layout;
-	struct refcount refcount = object_refcount(layout, object);
-	uint64_t word = load_u64(object, layout->ob_refcnt);
-	switch (layout->shape.refcount) {
-	case PY_REFCOUNT_PLAIN:
-		if (refcount.immortal)
-			return true;
-		break;
-	case PY_REFCOUNT_LOW32:
-		/* all 64 bits count: a pointer whose low half looks immortal is none */
-		if (refcount.immortal)
-			return word <= UINT32_MAX;
-		break;
-	case PY_REFCOUNT_FLAGS:
-		if (word >> 32 & 0xffff)
-			return false;
-		if (refcount.immortal)
-			return true;
-		break;
-	case PY_REFCOUNT_SPLIT:
-	case PY_REFCOUNT_DEFERRED:
-		return refcount.immortal || (refcount.count >= 0 && refcount.count < MAX_REFCOUNT);
-	}
-	if (refcount.count <= 0 || refcount.count >= MAX_REFCOUNT)
-		return false;
-	/* where the heap lies below 4 GiB (an interpreter that is no PIE), a small pointer passes as a count */
-	return refcount.count < 65536 || !memory_find(heap->memory, (uint64_t)refcount.count);
-}
-
-/* Whether a block of `size` bytes is what the type's allocator would ask for an instance. */
-static bool size_fits(const heap_t *heap, const struct type *type, uint64_t size)
-{
-	uint32_t unit = heap->layout->shape.block_alignment;
-	if (type->itemsize || type->flags & (PY_FLAG_UNICODE | PY_FLAG_INLINE_VALUES))
-		return size >= type->prefix + type->basicsize;
-	uint32_t wanted = (type->prefix + type->basicsize + unit - 1) / unit * unit;
-	return size == wanted;
-}
-
-/* A collector's link that is no more than memory that looks like one: the neighbour doesn't point back. */
-static bool linked(const heap_t *heap, uint64_t head, const uint8_t *at)
-{
-	uint64_t next = load_u64(at, 0) & LINK_MASK, back;
-	if (!next)
-		return (load_u64(at, 8) & LINK_MASK) == 0 || heap->collecting;
-	if (heap->collecting)
-		return memory_find(heap->memory, next) != NULL;
-	return memory_u64(heap->memory, next + 8, &back) && (back & LINK_MASK) == head;
-}
-
-/* Whether an object of `type` lies `prefix` bytes into this block. */
-static bool object_in_block(struct taker *taker, const struct block *block, struct object *object)
-{
-	heap_t *heap = taker->heap;
-	const struct type *type = object->type;
-	if (object->available < type->basicsize || !refcount_sane(heap, object->bytes))
-		return false;
-	bool fits = taker->allocator.debug_hooks ? block->size >= type->prefix + type->basicsize
-						 : size_fits(heap, type, block->size);
-	if (!(type->flags & PY_FLAG_HAVE_GC))
-		return fits || !(type->flags & PY_FLAG_UNICODE);
-	if (heap->layout->shape.gc == PY_GC_NONE) {
-		/* tracked is a bit; frozen objects keep it, but gc.get_objects() leaves them out */
-		uint8_t bits = object->bytes[heap->layout->ob_gc_bits];
-		object->tracked = (bits & (GC_BIT_TRACKED | GC_BIT_FROZEN)) == GC_BIT_TRACKED;
-		return true;
-	}
-	uint32_t head = heap->layout->gc_head_size;
-	const uint8_t *links = object->bytes - head;
-	object->tracked = load_u64(links, 0) != 0;
-	if (!object->tracked)
-		return (load_u64(links, 8) & LINK_MASK) == 0 || heap->collecting;
-	return fits || linked(heap, object->address - head, links);
-}
-
 /* If an object of the type at `address` lies `prefix` bytes into the block, visit it. */
 static bool take_object(struct taker *taker, const struct block *block, uint32_t prefix, struct type *type)
 {
+	const struct survey *survey = taker->survey;
 	struct object object = {.address = block->address + prefix,
 				.bytes = block->bytes + prefix,
 				.available = block->size - prefix,
 				.type = type};
-	if (!object_in_block(taker, block, &object))
+	/* mimalloc's size classes are wider than what was asked for, as a hook's exact size is narrower */
+	bool exact = survey->allocator.debug_hooks || survey->allocator.mimalloc.n_segments;
+	if (!candidate_accept(taker->heap, block, exact, &object))
 		return false;
 	taker->last = type;
-	taker->census->object_bytes += (int64_t)(block->size + taker->overhead);
+	taker->object_bytes += (int64_t)(block->size + survey->overhead);
 	emit(taker, &object);
 	return true;
 }
@@ -128,8 +62,8 @@ static bool take_object(struct taker *taker, const struct block *block, uint32_t
 static void visit_block(void *context, const struct block *block)
 {
 	struct taker *taker = context;
-	heap_t *heap = taker->heap;
-	const struct py_layout *layout = heap->layout;
+	const struct survey *survey = taker->survey;
+	const struct py_layout *layout = taker->heap->layout;
 	struct type *last = taker->last;
 	if (block->domain == BLOCK_RAW)
 		return;
@@ -138,15 +72,15 @@ static void visit_block(void *context, const struct block *block)
 	    object_type_address(layout, block->bytes + last->prefix) == last->address &&
 	    take_object(taker, block, last->prefix, last))
 		return;
-	for (size_t i = 0; i < taker->n_prefixes; i++) {
-		uint32_t prefix = taker->prefixes[i];
+	for (size_t i = 0; i < survey->n_prefixes; i++) {
+		uint32_t prefix = survey->prefixes[i];
 		if (block->size < prefix + layout->object_size)
 			continue;
 		uint64_t address = object_type_address(layout, block->bytes + prefix);
 		/* types are larger than pymalloc's blocks */
-		if (taker->allocator.pymalloc.n_arenas && allocator_owns(&taker->allocator, address))
+		if (survey->allocator.pymalloc.n_arenas && allocator_owns(&survey->allocator, &taker->hint, address))
 			continue;
-		struct type *type = type_get(heap, address);
+		struct type *type = type_get(taker->heap, address);
 		if (type && type->prefix == prefix && take_object(taker, block, prefix, type))
 			return;
 	}
@@ -156,7 +90,8 @@ static void visit_block(void *context, const struct block *block)
 static void consider(void *context, uint64_t address)
 {
 	struct taker *taker = context;
-	if (address % 8 || allocator_owns(&taker->allocator, address) || addresses_has(&taker->seen, address))
+	if (address % 8 || allocator_owns(&taker->survey->allocator, &taker->hint, address) ||
+	    addresses_has(&taker->seen, address))
 		return;
 	const uint8_t *bytes = memory_at(taker->heap->memory, address, taker->heap->layout->object_size);
 	if (!bytes || !type_get(taker->heap, object_type_address(taker->heap->layout, bytes)))
@@ -167,22 +102,24 @@ static void consider(void *context, uint64_t address)
 
 static void emit(struct taker *taker, const struct object *object)
 {
+	const struct survey *survey = taker->survey;
 	const struct py_layout *layout = taker->heap->layout;
 	struct object listed = *object;
 	/* gc.get_objects() doesn't list the permanent generation */
-	if (object->tracked && taker->frozen.n && addresses_has(&taker->frozen, object->address))
+	if (object->tracked && survey->frozen.n && addresses_has(&survey->frozen, object->address))
 		listed.tracked = false;
-	taker->visit(taker->context, &listed);
+	survey->visit(taker->context, &listed);
 	object_referents(taker->heap, object, consider, taker);
 	if (!object->tracked || layout->shape.gc == PY_GC_NONE)
 		return;
 	taker->tracked++;
 	/* the neighbour in the collector's list, wherever the list's head is */
 	uint64_t next = load_u64(object->bytes - layout->gc_head_size, 0) & LINK_MASK;
-	if (next && !allocator_owns(&taker->allocator, next))
+	if (next && !allocator_owns(&survey->allocator, &taker->hint, next))
 		consider(taker, next + layout->gc_head_size);
 }
 
+/* Objects outside the blocks: visit them, and what they in turn refer to. One thread does. */
 static void visit_pending(struct taker *taker)
 {
 	heap_t *heap = taker->heap;
@@ -191,17 +128,15 @@ static void visit_pending(struct taker *taker)
 		uint64_t address = g_array_index(taker->pending, uint64_t, taker->pending->len - 1);
 		g_array_set_size(taker->pending, taker->pending->len - 1);
 		struct object object;
-		if (!object_at(heap, address, &object) || !refcount_sane(heap, object.bytes))
+		if (!object_at(heap, address, &object) || !candidate_refcount(heap, object.bytes))
 			continue;
 		bool static_type = object.type->flags & PY_FLAG_TYPE &&
 				   !(load_u64(object.bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE);
-		if (object.type->flags & PY_FLAG_HAVE_GC && !static_type && layout->shape.gc != PY_GC_NONE) {
-			const uint8_t *links = memory_at(heap->memory, address - layout->gc_head_size, 16);
-			object.tracked =
-				links && load_u64(links, 0) && linked(heap, address - layout->gc_head_size, links);
-		}
+		bool has_head = object.type->flags & PY_FLAG_HAVE_GC && !static_type;
+		if (has_head && memory_at(heap->memory, address - object.type->prefix, object.type->prefix + 1))
+			object.tracked = candidate_tracked(heap, &object);
 		object.outside = true;
-		taker->census->outside++;
+		taker->outside++;
 		emit(taker, &object);
 	}
 }
@@ -229,33 +164,44 @@ static void consider_lists(struct taker *taker)
 	visit_pending(taker);
 }
 
-static void add_prefix(struct taker *taker, uint32_t prefix)
+static void add_prefix(struct survey *survey, uint32_t prefix)
 {
-	for (size_t i = 0; i < taker->n_prefixes; i++) {
-		if (taker->prefixes[i] == prefix)
+	for (size_t i = 0; i < survey->n_prefixes; i++) {
+		if (survey->prefixes[i] == prefix)
 			return;
 	}
-	taker->prefixes[taker->n_prefixes++] = prefix;
+	survey->prefixes[survey->n_prefixes++] = prefix;
+}
+
+static void find_prefixes(struct survey *survey)
+{
+	const struct py_layout *layout = survey->heap->layout;
+	uint32_t head = layout->shape.gc == PY_GC_NONE ? 0 : layout->gc_head_size;
+	add_prefix(survey, 0);
+	add_prefix(survey, head);
+	if (layout->shape.managed_dict_offset) {
+		add_prefix(survey, head + 16);
+		add_prefix(survey, 16);
+	}
 }
 
 static void add_frozen(void *context, const struct object *object)
 {
-	struct taker *taker = context;
-	addresses_add(&taker->frozen, object->address);
+	addresses_add(&((struct survey *)context)->frozen, object->address);
 }
 
-static void find_frozen(struct taker *taker)
+static void find_frozen(struct survey *survey)
 {
-	for (size_t i = 0; i < taker->heap->n_interpreters; i++) {
-		uint64_t head = taker->heap->interpreters[i].collector.permanent;
+	for (size_t i = 0; i < survey->heap->n_interpreters; i++) {
+		uint64_t head = survey->heap->interpreters[i].collector.permanent;
 		if (head)
-			taker->census->permanent[i] = gc_walk_list(taker->heap, head, add_frozen, taker).objects;
+			survey->census->permanent[i] = gc_walk_list(survey->heap, head, add_frozen, survey).objects;
 	}
 }
 
-static void count_lists(struct taker *taker)
+static void count_lists(struct survey *survey, int64_t tracked)
 {
-	heap_t *heap = taker->heap;
+	heap_t *heap = survey->heap;
 	size_t n = heap->n_interpreters * HEAP_MAX_GENERATIONS;
 	g_autofree uint64_t *heads = g_new0(uint64_t, n);
 	if (heap->collecting)
@@ -265,108 +211,156 @@ static void count_lists(struct taker *taker)
 		if (i % HEAP_MAX_GENERATIONS < collector->n_generations)
 			heads[i] = collector->generations[i % HEAP_MAX_GENERATIONS].head;
 	}
-	gc_count_lists(heap, heads, n, taker->tracked - (int64_t)taker->frozen.n, taker->census->lists);
+	gc_count_lists(heap, heads, n, tracked - (int64_t)survey->frozen.n, survey->census->lists);
 }
 
-static void find_ranges(struct taker *taker)
+static void find_ranges(struct survey *survey)
 {
-	const struct allocator *allocator = &taker->allocator;
-	struct census *census = taker->census;
-	census->ranges = g_new(struct address_range, allocator->pymalloc.n_ranges + allocator->mimalloc.n_segments + 1);
-	for (size_t i = 0; i < allocator->pymalloc.n_ranges; i++)
+	const struct pymalloc *pymalloc = &survey->allocator.pymalloc;
+	const struct mimalloc *mimalloc = &survey->allocator.mimalloc;
+	struct census *census = survey->census;
+	census->ranges = g_new(struct address_range, pymalloc->n_ranges + mimalloc->n_segments + 1);
+	for (size_t i = 0; i < pymalloc->n_ranges; i++)
 		census->ranges[census->n_ranges++] =
-			(struct address_range){allocator->pymalloc.ranges[i].start, allocator->pymalloc.ranges[i].end};
-	for (size_t i = 0; i < allocator->mimalloc.n_segments; i++)
-		census->ranges[census->n_ranges++] = (struct address_range){allocator->mimalloc.segments[i].start,
-									    allocator->mimalloc.segments[i].end};
+			(struct address_range){pymalloc->ranges[i].start, pymalloc->ranges[i].end};
+	for (size_t i = 0; i < mimalloc->n_segments; i++)
+		census->ranges[census->n_ranges++] =
+			(struct address_range){mimalloc->segments[i].start, mimalloc->segments[i].end};
 }
 
-static void take_all(struct taker *taker)
+static void taker_init(struct taker *taker, struct survey *survey, void *context)
 {
-	find_frozen(taker);
-	const struct py_layout *layout = taker->heap->layout;
-	struct block_stats stats = {0};
-	add_prefix(taker, 0);
-	if (layout->shape.gc != PY_GC_NONE)
-		add_prefix(taker, layout->gc_head_size);
-	if (layout->shape.managed_dict_offset) {
-		add_prefix(taker, taker->prefixes[taker->n_prefixes - 1] + 16);
-		add_prefix(taker, 16);
-	}
-	allocator_walk(taker->heap, &taker->allocator, visit_block, taker, &stats);
-	visit_pending(taker);
-	consider_lists(taker);
-	consider_type_objects(taker);
-	count_lists(taker);
-	find_ranges(taker);
-	taker->census->used_blocks = stats.used_blocks;
-	taker->census->used_bytes = stats.used_bytes;
-	taker->census->free_bytes = stats.free_bytes;
-	taker->census->free_pool_bytes = stats.free_pool_bytes;
-	taker->census->damaged = stats.damaged;
-	taker->census->raw_blocks = taker->allocator.pymalloc.raw_blocks;
-	taker->census->allocator = taker->allocator.known;
+	*taker = (struct taker){.survey = survey, .heap = survey->heap, .context = context};
+	addresses_init(&taker->seen);
+	taker->pending = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 }
+
+static void taker_clear(struct taker *taker)
+{
+	addresses_clear(&taker->seen);
+	g_array_unref(taker->pending);
+}
+
+static void *walk_parts(void *data)
+{
+	struct taker *taker = data;
+	struct survey *survey = taker->survey;
+	size_t n = allocator_parts(&survey->allocator), part;
+	while ((part = atomic_fetch_add(&survey->next, 1)) < n)
+		allocator_walk(survey->heap, &survey->allocator, part, visit_block, taker, &taker->stats);
+	return NULL;
+}
+
+/* What another thread found, into the first one's account. */
+static void taker_merge(struct taker *first, const struct taker *other)
+{
+	for (guint i = 0; i < other->pending->len; i++)
+		consider(first, g_array_index(other->pending, uint64_t, i));
+	block_stats_add(&first->stats, &other->stats);
+	first->tracked += other->tracked;
+	first->object_bytes += other->object_bytes;
+}
+
+static void take_all(struct survey *survey, void *const *contexts, size_t n)
+{
+	struct census *census = survey->census;
+	g_autofree struct taker *takers = g_new(struct taker, n);
+	g_autofree GThread **threads = g_new0(GThread *, n);
+	find_prefixes(survey);
+	find_frozen(survey);
+	for (size_t i = 0; i < n; i++)
+		taker_init(&takers[i], survey, contexts[i]);
+	for (size_t i = 1; i < n; i++)
+		threads[i] = g_thread_new("walk", walk_parts, &takers[i]);
+	walk_parts(&takers[0]);
+	for (size_t i = 1; i < n; i++) {
+		g_thread_join(threads[i]);
+		taker_merge(&takers[0], &takers[i]);
+		taker_clear(&takers[i]);
+	}
+	struct taker *first = &takers[0];
+	visit_pending(first);
+	consider_lists(first);
+	consider_type_objects(first);
+	count_lists(survey, first->tracked);
+	find_ranges(survey);
+	census->outside = first->outside;
+	census->object_bytes = first->object_bytes;
+	census->used_blocks = first->stats.used_blocks;
+	census->used_bytes = first->stats.used_bytes;
+	census->free_bytes = first->stats.free_bytes;
+	census->free_pool_bytes = first->stats.free_pool_bytes;
+	census->damaged = first->stats.damaged;
+	census->raw_blocks = survey->allocator.pymalloc.raw_blocks;
+	census->allocator = survey->allocator.known;
+	taker_clear(first);
+}
+
+/* the lists only: one thread, the visitor's first context */
+struct lister {
+	census_visit *visit;
+	void *context;
+};
 
 static void visit_permanent(void *context, const struct object *object)
 {
-	struct taker *taker = context;
+	const struct lister *lister = context;
 	struct object untracked = *object;
 	untracked.tracked = false; /* gc.get_objects() doesn't list them */
-	taker->visit(taker->context, &untracked);
+	lister->visit(lister->context, &untracked);
 }
 
-static void take_lists(struct taker *taker)
+static void take_lists(heap_t *heap, struct lister *lister, struct census *census)
 {
-	heap_t *heap = taker->heap;
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		const struct heap_collector *collector = &heap->interpreters[i].collector;
 		for (size_t j = 0; j < collector->n_generations; j++) {
 			struct gc_walk walk =
-				gc_walk_list(heap, collector->generations[j].head, taker->visit, taker->context);
-			taker->census->lists[i * HEAP_MAX_GENERATIONS + j] = walk.objects;
-			taker->census->unreadable += walk.unreadable;
+				gc_walk_list(heap, collector->generations[j].head, lister->visit, lister->context);
+			census->lists[i * HEAP_MAX_GENERATIONS + j] = walk.objects;
+			census->unreadable += walk.unreadable;
 		}
 		if (!collector->permanent)
 			continue;
-		struct gc_walk walk = gc_walk_list(heap, collector->permanent, visit_permanent, taker);
-		taker->census->permanent[i] = walk.objects;
-		taker->census->unreadable += walk.unreadable;
+		struct gc_walk walk = gc_walk_list(heap, collector->permanent, visit_permanent, lister);
+		census->permanent[i] = walk.objects;
+		census->unreadable += walk.unreadable;
 	}
 }
 
-bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visit, void *context, struct census *census,
-		 GError **error)
+static void census_init(struct census *census, size_t n_interpreters)
 {
-	struct taker taker = {.heap = heap, .visit = visit, .context = context, .census = census};
 	memset(census, 0, sizeof(*census));
-	census->lists = g_new(int64_t, heap->n_interpreters * HEAP_MAX_GENERATIONS);
-	census->permanent = g_new(int64_t, heap->n_interpreters);
-	for (size_t i = 0; i < heap->n_interpreters; i++) {
+	census->lists = g_new(int64_t, n_interpreters * HEAP_MAX_GENERATIONS);
+	census->permanent = g_new(int64_t, n_interpreters);
+	for (size_t i = 0; i < n_interpreters * HEAP_MAX_GENERATIONS; i++)
+		census->lists[i] = -1;
+	for (size_t i = 0; i < n_interpreters; i++)
 		census->permanent[i] = -1;
-		for (size_t j = 0; j < HEAP_MAX_GENERATIONS; j++)
-			census->lists[i * HEAP_MAX_GENERATIONS + j] = -1;
-	}
+}
+
+bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visit, void *const *contexts, size_t n,
+		 struct census *census, GError **error)
+{
+	census_init(census, heap->n_interpreters);
 	if (coverage == CENSUS_GC) {
-		take_lists(&taker);
+		struct lister lister = {visit, contexts[0]};
+		take_lists(heap, &lister, census);
 		return true;
 	}
-	if (!allocator_open(heap, &taker.allocator)) {
+	struct survey survey = {.heap = heap, .visit = visit, .census = census};
+	if (!allocator_open(heap, &survey.allocator)) {
 		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN,
 			  "the state of its allocator isn't where the layout says", NULL,
 			  "cannot read the heap of CPython %s", heap->python->version_text);
 		census_clear(census);
 		return false;
 	}
-	taker.overhead = taker.allocator.debug_hooks ? BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX : 0;
-	addresses_init(&taker.seen);
-	addresses_init(&taker.frozen);
-	taker.pending = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	take_all(&taker);
-	g_array_unref(taker.pending);
-	addresses_clear(&taker.seen);
-	addresses_clear(&taker.frozen);
-	allocator_clear(&taker.allocator);
+	survey.overhead = survey.allocator.debug_hooks ? BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX : 0;
+	addresses_init(&survey.frozen);
+	take_all(&survey, contexts, n);
+	addresses_clear(&survey.frozen);
+	allocator_clear(&survey.allocator);
 	return true;
 }
 

@@ -39,9 +39,10 @@ struct census {
 };
 
 /*
- * Visit every object; object.tracked says whether gc.get_objects() would list it. False: the allocator's state makes no
- * sense (*error, HEAP_ERROR UNKNOWN). Clear the result with census_clear().
+ * Visit every object; object.tracked says whether gc.get_objects() would list it. `n` threads take part (with CENSUS_GC
+ * only one), each calls the visitor with its own of the `n` contexts. False: the allocator's state makes no sense
+ * (*error, HEAP_ERROR UNKNOWN). Clear the result with census_clear().
  */
-bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visit, void *context, struct census *census,
-		 GError **error);
+bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visit, void *const *contexts, size_t n,
+		 struct census *census, GError **error);
 void census_clear(struct census *census);

@@ -98,7 +98,7 @@ static void visit_attributes(heap_t *heap, const struct object *object, referent
 	if (word)
 		visit(context, word);
 	if (values)
-		visit_words(heap, values, type_attribute_slots(heap, object->type), 8, visit, context);
+		visit_words(heap, values, object->type->attribute_slots, 8, visit, context);
 }
 
 void object_referents(heap_t *heap, const struct object *object, referent_visit *visit, void *context)

@@ -461,8 +461,9 @@ static bool measure_stgdict(heap_t *heap, const struct object *object, int64_t *
 	return add_string(heap, format, bytes);
 }
 
-#define TYPE_DATA_ALIGNMENT 16 /* PyObject_GetTypeData(): what a metatype adds lies aligned behind its base's struct   \
-				*/
+#define TYPE_DATA_ALIGNMENT                                                                                            \
+	16 /* PyObject_GetTypeData(): what a metatype adds lies aligned behind its base's struct                       \
+	    */
 
 /* Modules/_ctypes/_ctypes.c, CType_Type_sizeof() (3.13+) */
 static bool measure_ctype(heap_t *heap, const struct object *object, int64_t *bytes)

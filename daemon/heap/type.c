@@ -1,5 +1,7 @@
 #include "daemon/heap/type.h"
 
+#include <stdatomic.h>
+
 #include "base/text.h"
 #include "daemon/heap/dict.h"
 #include "daemon/heap/object.h"
@@ -9,23 +11,33 @@
 #define MAX_NAME       1024 /* code points of a name that are kept */
 #define MAX_METATYPES  32   /* type of a type of a type … */
 #define MAX_MRO        4096
-#define MAX_LOADING    256  /* of types met while another is looked at; only a corrupt heap nests deeper */
+#define MAX_LOADING    256 /* of types met while another is looked at; only a corrupt heap nests deeper */
+#define FIRST_SLOTS    1024
 #define MISSES         4096 /* remembered addresses that are no types */
 #define MAX_TYPE_BYTES (1u << 30)
 
 struct slot {
-	uint64_t address; /* 0: empty */
+	_Atomic uint64_t address; /* 0: empty; written last */
 	struct type *type;
 };
 
-/* Open addressing over addresses; types are few and looked up for every object. */
-struct type_table {
-	struct slot *slots;
+struct slots {
 	size_t mask;
-	GPtrArray *types; /* owns struct type, in the order of discovery */
+	struct slot at[];
+};
+
+/*
+ * Open addressing over addresses; types are few and looked up for every object, by several threads at once. Looking up
+ * takes no lock: a slot is filled once and never changes, and a table that has become too small stays until the end.
+ */
+struct type_table {
+	struct slots *_Atomic slots;
+	GRecMutex lock;      /* to add a type; adding one may need others */
+	GPtrArray *outgrown; /* tables */
+	GPtrArray *types;    /* owns struct type, in the order of discovery */
 	GStringChunk *strings;
-	int loading;             /* depth of load_type() */
-	uint64_t misses[MISSES]; /* a cache: the last address seen there that is no type */
+	GPtrArray *pending;              /* types being looked at, not yet in the table */
+	_Atomic uint64_t misses[MISSES]; /* a cache: the last address seen there that is no type */
 };
 
 static inline size_t hash_address(uint64_t address)
@@ -33,12 +45,21 @@ static inline size_t hash_address(uint64_t address)
 	return (size_t)((address >> 4) * 0x9e3779b97f4a7c15ull >> 20);
 }
 
+static struct slots *slots_new(size_t n)
+{
+	struct slots *slots = g_malloc0(sizeof(*slots) + n * sizeof(struct slot));
+	slots->mask = n - 1;
+	return slots;
+}
+
 struct type_table *type_table_new(void)
 {
 	struct type_table *table = g_new0(struct type_table, 1);
-	table->mask = 1023;
-	table->slots = g_new0(struct slot, table->mask + 1);
+	atomic_store(&table->slots, slots_new(FIRST_SLOTS));
+	g_rec_mutex_init(&table->lock);
+	table->outgrown = g_ptr_array_new_with_free_func(g_free);
 	table->types = g_ptr_array_new_with_free_func(g_free);
+	table->pending = g_ptr_array_new();
 	table->strings = g_string_chunk_new(4096);
 	return table;
 }
@@ -47,36 +68,50 @@ void type_table_free(struct type_table *table)
 {
 	if (!table)
 		return;
-	g_free(table->slots);
+	g_free(atomic_load(&table->slots));
+	g_rec_mutex_clear(&table->lock);
+	g_ptr_array_unref(table->outgrown);
 	g_ptr_array_unref(table->types);
+	g_ptr_array_unref(table->pending);
 	g_string_chunk_free(table->strings);
 	g_free(table);
 }
 
-static struct slot *table_slot(struct type_table *table, uint64_t address)
+static struct type *slots_find(const struct slots *slots, uint64_t address)
 {
-	size_t i = hash_address(address) & table->mask;
-	while (table->slots[i].address && table->slots[i].address != address)
-		i = (i + 1) & table->mask;
-	return &table->slots[i];
+	for (size_t i = hash_address(address) & slots->mask;; i = (i + 1) & slots->mask) {
+		uint64_t at = atomic_load_explicit(&slots->at[i].address, memory_order_acquire);
+		if (at == address)
+			return slots->at[i].type;
+		if (!at)
+			return NULL;
+	}
 }
 
-static void table_insert(struct type_table *table, struct type *type)
+static void slots_add(struct slots *slots, struct type *type)
 {
+	size_t i = hash_address(type->address) & slots->mask;
+	while (atomic_load_explicit(&slots->at[i].address, memory_order_relaxed))
+		i = (i + 1) & slots->mask;
+	slots->at[i].type = type;
+	atomic_store_explicit(&slots->at[i].address, type->address, memory_order_release);
+}
+
+/* Make a type visible to all; it is complete. */
+static void table_add(struct type_table *table, struct type *type)
+{
+	struct slots *slots = atomic_load(&table->slots);
 	type->index = table->types->len;
 	g_ptr_array_add(table->types, type);
-	if (table->types->len * 2 > table->mask) {
-		struct slot *old = table->slots;
-		size_t n = table->mask + 1;
-		table->mask = n * 2 - 1;
-		table->slots = g_new0(struct slot, n * 2);
-		for (size_t i = 0; i < n; i++) {
-			if (old[i].address)
-				*table_slot(table, old[i].address) = old[i];
-		}
-		g_free(old);
+	if (table->types->len * 2 > slots->mask) {
+		struct slots *larger = slots_new((slots->mask + 1) * 2);
+		for (size_t i = 0; i < table->types->len; i++)
+			slots_add(larger, g_ptr_array_index(table->types, i));
+		g_ptr_array_add(table->outgrown, slots);
+		atomic_store_explicit(&table->slots, larger, memory_order_release);
+		return;
 	}
-	*table_slot(table, type->address) = (struct slot){type->address, type};
+	slots_add(slots, type);
 }
 
 size_t type_count(const heap_t *heap)
@@ -124,16 +159,16 @@ uint64_t type_dict(heap_t *heap, const struct type *type)
 	return dict;
 }
 
-uint64_t type_attribute_slots(const heap_t *heap, struct type *type)
+/* Entries of the shared keys of a type's instances. */
+static uint64_t attribute_slots(const heap_t *heap, const struct type *type)
 {
 	struct dict_keys keys;
 	uint64_t address;
-	if (type->attribute_slots < 0) {
-		bool found = memory_u64(heap->memory, type->address + heap->layout->ht_cached_keys, &address) &&
-			     dict_keys_read(heap, address, &keys);
-		type->attribute_slots = found ? (int64_t)keys.n_entries : 0;
-	}
-	return (uint64_t)type->attribute_slots;
+	if (!(type->flags & PY_FLAG_HEAPTYPE) || !heap_has(heap->layout->ht_cached_keys) ||
+	    !memory_u64(heap->memory, type->address + heap->layout->ht_cached_keys, &address) ||
+	    !dict_keys_read(heap, address, &keys))
+		return 0;
+	return keys.n_entries;
 }
 
 static const char *intern_escaped(struct type_table *table, const char *raw)
@@ -251,22 +286,35 @@ static uint32_t prefix_of(const struct py_layout *layout, uint64_t flags)
 
 static struct type *load_type(heap_t *heap, uint64_t address, int depth);
 
+/* A type that isn't in the table yet, with the lock held. */
+static struct type *find_or_load(heap_t *heap, uint64_t address, int depth)
+{
+	struct type_table *table = heap->types;
+	for (size_t i = 0; i < table->pending->len; i++) {
+		struct type *type = g_ptr_array_index(table->pending, i);
+		if (type->address == address)
+			return type;
+	}
+	struct type *type = slots_find(atomic_load(&table->slots), address);
+	if (type || table->pending->len > MAX_LOADING)
+		return type;
+	return load_type(heap, address, depth);
+}
+
 static struct type *get_type(heap_t *heap, uint64_t address, int depth)
 {
 	struct type_table *table = heap->types;
-	struct slot *slot = table_slot(table, address);
-	if (slot->address)
-		return slot->type;
-	uint64_t *miss = &table->misses[hash_address(address) % MISSES];
-	if (*miss == address || !address)
+	struct type *type = slots_find(atomic_load_explicit(&table->slots, memory_order_acquire), address);
+	if (type || !address)
+		return type;
+	_Atomic uint64_t *miss = &table->misses[hash_address(address) % MISSES];
+	if (atomic_load_explicit(miss, memory_order_relaxed) == address)
 		return NULL;
-	if (table->loading > MAX_LOADING)
-		return NULL;
-	table->loading++;
-	struct type *type = load_type(heap, address, depth);
-	table->loading--;
+	g_rec_mutex_lock(&table->lock);
+	type = find_or_load(heap, address, depth);
+	g_rec_mutex_unlock(&table->lock);
 	if (!type)
-		*miss = address;
+		atomic_store_explicit(miss, address, memory_order_relaxed);
 	return type;
 }
 
@@ -312,11 +360,15 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	type->base = load_u64(bytes, layout->tp_base);
 	type->prefix = prefix_of(layout, flags);
 	type->kind = TYPE_PLAIN;
-	type->attribute_slots = -1;
-	table_insert(heap->types, type);
+	type->attribute_slots = attribute_slots(heap, type);
+	/* what follows may come back to this type: it is found among the pending ones, and seen by others when it is
+	 * complete */
+	g_ptr_array_add(heap->types->pending, type);
 	name_type(heap, type);
 	find_size_rule(heap, type);
 	type->kind = find_kind(heap, type);
+	g_ptr_array_remove_index(heap->types->pending, heap->types->pending->len - 1);
+	table_add(heap->types, type);
 	return type;
 }
 

@@ -41,21 +41,20 @@ struct type {
 	const char *module;           /* type.__module__, escaped; "" when it has none */
 	const char *qualname;         /* type.__qualname__, escaped */
 	const struct size_rule *size; /* what its __sizeof__ does (daemon/heap/size.h) */
-	int64_t attribute_slots; /* of type_attribute_slots(); -1: not looked up yet */
+	uint64_t attribute_slots;     /* how many attributes instances may keep as values in place of a dict: its shared
+					 keys */
 };
 
 struct type_table *type_table_new(void);
 void type_table_free(struct type_table *table);
 
-/* The type at `address`, or NULL when what is there is no type. Stays valid as long as the heap. */
+/* The type at `address`, or NULL when what is there is no type. Stays valid as long as the heap. Safe from several
+ * threads at once. */
 struct type *type_get(heap_t *heap, uint64_t address);
 
 /* Number of types found so far; the n-th of them in the order of discovery. */
 size_t type_count(const heap_t *heap);
 struct type *type_nth(const heap_t *heap, size_t index);
-
-/* How many attributes instances keep as values in place of a dict: the entries of the type's shared keys. */
-uint64_t type_attribute_slots(const heap_t *heap, struct type *type);
 
 /* The address of a type's attribute dict; 0: none. Static types of 3.12+ keep it in the interpreter. */
 uint64_t type_dict(heap_t *heap, const struct type *type);

@@ -1,0 +1,118 @@
+#include "daemon/heap/candidate.h"
+
+#include "daemon/heap/type.h"
+
+#define LINK_MASK    (~3ull) /* the collector's marks in its links */
+#define MAX_REFCOUNT (1ll << 31)
+
+/* ob_gc_bits of free-threaded builds: CPython Include/internal/pycore_gc.h */
+#define GC_BIT_TRACKED 1
+#define GC_BIT_FROZEN  8
+
+/* gc_refs up to 3.7: Include/internal/mem.h, _PyGC_REFS_UNTRACKED and _PyGC_REFS_TENTATIVELY_UNREACHABLE */
+#define GC_REFS_UNTRACKED (-2)
+#define GC_REFS_LOWEST    (-4)
+
+bool candidate_refcount(const heap_t *heap, const uint8_t *object)
+{
+	const struct py_layout *layout = heap->layout;
+	struct refcount refcount = object_refcount(layout, object);
+	uint64_t word = load_u64(object, layout->ob_refcnt);
+	switch (layout->shape.refcount) {
+	case PY_REFCOUNT_PLAIN:
+		if (refcount.immortal)
+			return true;
+		break;
+	case PY_REFCOUNT_LOW32:
+		/* all 64 bits count: a pointer whose low half looks immortal is none */
+		if (refcount.immortal)
+			return word <= UINT32_MAX;
+		break;
+	case PY_REFCOUNT_FLAGS:
+		if (word >> 32 & 0xffff)
+			return false;
+		if (refcount.immortal)
+			return true;
+		break;
+	case PY_REFCOUNT_SPLIT:
+	case PY_REFCOUNT_DEFERRED:
+		return refcount.immortal || (refcount.count >= 0 && refcount.count < MAX_REFCOUNT);
+	}
+	if (refcount.count <= 0 || refcount.count >= MAX_REFCOUNT)
+		return false;
+	/* where the heap lies below 4 GiB (an interpreter that is no PIE), a small pointer passes as a count */
+	return refcount.count < 65536 || !memory_find(heap->memory, (uint64_t)refcount.count);
+}
+
+/* Whether a block of `size` bytes is what the type's allocator would ask for an instance. */
+static bool size_fits(const heap_t *heap, const struct type *type, uint64_t size)
+{
+	uint32_t unit = heap->layout->shape.block_alignment;
+	if (type->itemsize || type->flags & (PY_FLAG_UNICODE | PY_FLAG_INLINE_VALUES))
+		return size >= type->prefix + type->basicsize;
+	uint32_t wanted = (type->prefix + type->basicsize + unit - 1) / unit * unit;
+	return size == wanted;
+}
+
+/* Whether the head at `head` is linked into a list, and not just memory that looks like it: its neighbour points back.
+ */
+static bool linked(const heap_t *heap, uint64_t head, const uint8_t *at)
+{
+	uint64_t next = load_u64(at, 0) & LINK_MASK, back;
+	if (!next)
+		return (load_u64(at, 8) & LINK_MASK) == 0 || heap->collecting;
+	if (heap->collecting)
+		return memory_find(heap->memory, next) != NULL;
+	return memory_u64(heap->memory, next + 8, &back) && (back & LINK_MASK) == head;
+}
+
+/* Whether the collector has listed an object that has a head, and whether the head of one it hasn't listed is that of
+ * an object. */
+static bool head_tracked(const heap_t *heap, const uint8_t *head, bool *plausible)
+{
+	const struct py_layout *layout = heap->layout;
+	if (heap_has(layout->gc_head_refs)) {
+		/* up to 3.7: a count of its own says so, and the links of an untracked object are stale */
+		int64_t refs = load_i64(head, layout->gc_head_refs) >> 1;
+		*plausible = refs >= GC_REFS_LOWEST && refs < MAX_REFCOUNT;
+		return refs != GC_REFS_UNTRACKED;
+	}
+	*plausible = (load_u64(head, 8) & LINK_MASK) == 0 || heap->collecting;
+	return load_u64(head, 0) != 0;
+}
+
+/* Free-threaded builds: tracked is a bit; frozen objects keep it, but gc.get_objects() leaves them out. */
+static bool bit_tracked(const heap_t *heap, const struct object *object)
+{
+	return (object->bytes[heap->layout->ob_gc_bits] & (GC_BIT_TRACKED | GC_BIT_FROZEN)) == GC_BIT_TRACKED;
+}
+
+bool candidate_tracked(const heap_t *heap, const struct object *object)
+{
+	bool plausible;
+	if (heap->layout->shape.gc == PY_GC_NONE)
+		return bit_tracked(heap, object);
+	const uint8_t *head = object->bytes - heap->layout->gc_head_size;
+	return head_tracked(heap, head, &plausible) && linked(heap, object->address - heap->layout->gc_head_size, head);
+}
+
+bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
+{
+	const struct type *type = object->type;
+	uint64_t least = type->prefix + (uint64_t)type->basicsize;
+	if (object->available < type->basicsize || !candidate_refcount(heap, object->bytes))
+		return false;
+	bool fits = exact ? block->size >= least : size_fits(heap, type, block->size);
+	if (!(type->flags & PY_FLAG_HAVE_GC))
+		return fits || !(type->flags & PY_FLAG_UNICODE);
+	if (heap->layout->shape.gc == PY_GC_NONE) {
+		object->tracked = bit_tracked(heap, object);
+		return true;
+	}
+	bool plausible;
+	const uint8_t *head = object->bytes - heap->layout->gc_head_size;
+	object->tracked = head_tracked(heap, head, &plausible);
+	if (!object->tracked)
+		return plausible;
+	return fits || linked(heap, object->address - heap->layout->gc_head_size, head);
+}

@@ -1,0 +1,27 @@
+/*
+ * Telling objects from what else lies in an allocator's blocks: key tables, arrays, freed and cached objects, stale
+ * memory.
+ *
+ * A block holds an object when the word where the type pointer would be is a type, the type's instances begin that far
+ * into a block, the reference count is one that a live object can have, and the collector's links (if it has any) are
+ * those of a listed object or empty.
+ */
+#pragma once
+#include <stdbool.h>
+
+#include "daemon/heap/block.h"
+#include "daemon/heap/object.h"
+
+/* Whether the reference count at `object` is one of a live object. Objects with none (0) are dead: freed, or kept for
+ * reuse. */
+bool candidate_refcount(const heap_t *heap, const uint8_t *object);
+
+/* Whether the collector has listed an object outside the blocks; its type has PY_FLAG_HAVE_GC and the bytes before it
+ * can be read. */
+bool candidate_tracked(const heap_t *heap, const struct object *object);
+
+/*
+ * Whether `object` (address, bytes, available and type are set) is one: `exact` says that the block's size is what was
+ * asked for, not a size class. Sets object->tracked.
+ */
+bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object);
