@@ -411,6 +411,32 @@ static bool sections_are_sane(const struct elf_file *elf)
 	return true;
 }
 
+/*
+ * libdw decompresses every section of debug information when it begins, line tables and location lists too, which half
+ * of the time goes into. In our copy of the section headers those we don't need lose their names.
+ */
+static void sections_hide(const struct elf_file *elf)
+{
+	static const char *const unneeded[] = {".debug_line",   ".debug_loclists", ".debug_loc",  ".debug_rnglists",
+					       ".debug_ranges", ".debug_aranges",  ".debug_frame"};
+	size_t strings;
+	Elf_Scn *section = NULL;
+	if (elf_getshdrstrndx(elf->elf, &strings))
+		return;
+	while ((section = elf_nextscn(elf->elf, section))) {
+		GElf_Shdr header;
+		const char *name =
+			gelf_getshdr(section, &header) ? elf_strptr(elf->elf, strings, header.sh_name) : NULL;
+		for (size_t i = 0; name && i < G_N_ELEMENTS(unneeded); i++) {
+			if (strcmp(name, unneeded[i]) || !(header.sh_flags & SHF_COMPRESSED))
+				continue;
+			header.sh_name = 0;
+			(void)gelf_update_shdr(section, &header);
+			break;
+		}
+	}
+}
+
 bool dwarf_layout_read(const struct elf_file *elf, enum dwarf_effort effort, struct dwarf_layout *out, GError **error)
 {
 	struct elf_section info;
@@ -419,6 +445,7 @@ bool dwarf_layout_read(const struct elf_file *elf, enum dwarf_effort effort, str
 		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN, NULL, NULL, "there is no debug information");
 		return false;
 	}
+	sections_hide(elf);
 	Dwarf *dwarf = sections_are_sane(elf) ? dwarf_begin_elf(elf->elf, DWARF_C_READ, NULL) : NULL;
 	if (!dwarf) {
 		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_FAILED, NULL, NULL, "the debug information is corrupt");
