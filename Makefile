@@ -12,11 +12,6 @@ SANITIZE := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-san
 
 FLOORS   := base symbols daemon tui
 SOURCES  := $(shell find $(FLOORS) -name '*.c' | sort)
-ifeq ($(wildcard tui/screens/top.c),)
-SOURCES  := $(filter-out tui/commands/top.c,$(SOURCES))
-else
-STRICT   += -DHAVE_TOP
-endif
 HEADERS  := $(shell find $(FLOORS) -name '*.h' | sort)
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY  := $(filter-out $(BUILD)/tui/main.o,$(OBJECTS))

@@ -130,8 +130,9 @@ GString *manual_topic(const char *name)
 		GString *out = g_string_new(section->title);
 		g_string_append_c(out, '\n');
 		append_text(out, section->text);
-		if (section->more)
-			g_string_append_printf(out, "\n%s", section->more);
+		g_autofree char *more = section->more ? section->more() : NULL;
+		if (more)
+			g_string_append_printf(out, "\n%s", more);
 		return out;
 	}
 	return NULL;
@@ -215,8 +216,9 @@ GString *manual_man(void)
 		g_autofree char *title = g_utf8_strup(section->title, -1);
 		g_string_append_printf(out, ".SH \"%s\"\n", title);
 		append_troff_text(out, section->text);
-		if (section->more)
-			append_troff_verbatim(out, section->more);
+		g_autofree char *more = section->more ? section->more() : NULL;
+		if (more)
+			append_troff_verbatim(out, more);
 	}
 	return out;
 }
@@ -265,8 +267,9 @@ GString *manual_markdown(void)
 	for (const struct manual_section *section = manual_sections; section->topic; section++) {
 		g_string_append_printf(out, "## %s\n\n", section->title);
 		append_markdown_text(out, section->text);
-		if (section->more)
-			g_string_append_printf(out, "```\n%s```\n\n", section->more);
+		g_autofree char *more = section->more ? section->more() : NULL;
+		if (more)
+			g_string_append_printf(out, "```\n%s```\n\n", more);
 	}
 	return g_string_truncate(out, out->len - 1);
 }

@@ -11,7 +11,7 @@ struct manual_section {
 	const char *topic; /* of `reftop help TOPIC` */
 	const char *title;
 	const char *text;
-	const char *more; /* appended as it stands, for what has a source of its own; or NULL */
+	char *(*more)(void); /* appended as it stands, for what has a source of its own; g_free() it; or NULL */
 };
 
 /* ends with an empty entry */

@@ -1,5 +1,6 @@
 /* The hand-written sections of the manual; see tui/manual.h for how they are marked up. */
 #include "daemon/store/recording.h"
+#include "tui/keys.h"
 #include "tui/manual.h"
 
 static const char first_law[] =
@@ -130,12 +131,29 @@ static const char files[] = "NO_COLOR: when set and not empty, no colours are us
 			    "TMPDIR: where the output of a program started with `reftop -- PROGRAM` goes, in a file "
 			    "that is named on the screen and at the end.";
 
+static const char keys[] =
+	"Of the live view. The mouse sorts by a click on a column's title, selects by one on a row, and scrolls.";
+
+static char *list_keys(void)
+{
+	GString *text = g_string_new(NULL);
+	for (size_t i = 0; i < key_table_size; i++)
+		g_string_append_printf(text, "  %-10s %s\n", key_table[i].names, key_table[i].help);
+	return g_string_free(text, FALSE);
+}
+
+static char *show_schema(void)
+{
+	return g_strdup(recording_schema);
+}
+
 const struct manual_section manual_sections[] = {
 	{"first-law", "What it does to the target", first_law, NULL},
+	{"keys", "Keys", keys, list_keys},
 	{"permissions", "Permissions", permissions, NULL},
 	{"exit-status", "Exit status", exit_status, NULL},
 	{"json", "JSON", json, NULL},
-	{"recording", "The recording", recording, recording_schema},
+	{"recording", "The recording", recording, show_schema},
 	{"environment", "Environment", files, NULL},
 	{NULL, NULL, NULL, NULL},
 };

@@ -62,7 +62,8 @@ static void append_memory(GString *text, const sample_t *sample)
 				       sample_memory_parts[i].label);
 	g_string_append_printf(text, "%10s  RSS", text_bytes(bytes, sample->target.rss));
 	if (sample->totals.allocated_blocks != SAMPLE_UNKNOWN)
-		g_string_append_printf(text, "; %s allocated blocks", text_count(count, sample->totals.allocated_blocks));
+		g_string_append_printf(text, "; %s allocated blocks",
+				       text_count(count, sample->totals.allocated_blocks));
 	g_string_append(text, "\n\n");
 }
 
@@ -180,8 +181,9 @@ const struct command command_histo = {
 		   "the sum and the maximum of their reference counts, immortal objects apart. Sort keys: bytes (the "
 		   "default), count, "
 		   "gc_count, refs, refs_max, immortal, owned, name.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_JSON, OPTION_CSV, OPTION_SORT,
-					    OPTION_LIMIT, OPTION_STRICT, OPTION_NONBLOCKING, OPTION_GC, OPTION_VERBOSE, OPTION_END},
+	.options =
+		(const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_JSON, OPTION_CSV, OPTION_SORT, OPTION_LIMIT,
+					 OPTION_STRICT, OPTION_NONBLOCKING, OPTION_GC, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = histo_run,
 };

@@ -1,9 +1,12 @@
 /* `reftop top`, which is also `reftop PID` and `reftop -- PROGRAM`: the live view (tui/screens/top.h). */
+#include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "daemon/source/live.h"
 #include "tui/commands/commands.h"
+#include "tui/processes.h"
 #include "tui/program.h"
 #include "tui/screens/top.h"
 
@@ -57,6 +60,35 @@ static void say_end(program_t *program)
 	g_printerr("  output: %s\n", program_log(program));
 }
 
+/* `reftop` alone on a terminal: the list of processes, and which one it should be. 0 when the answer was none. */
+static gboolean pick_process(gint64 *pid, GError **error)
+{
+	struct winsize size = {0};
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	g_autoptr(GPtrArray) processes = processes_find();
+	g_autoptr(GString) table = processes_table(processes, size.ws_col);
+	if (!processes->len) {
+		error_set(error, FACE_ERROR, REFTOP_ERROR_GONE, "no process of this machine looks like one",
+			  "start one, or let `reftop -- PROGRAM` do that", "there is no Python process to watch");
+		return FALSE;
+	}
+	char line[64] = "";
+	printf("%s\nWatch which process? PID (or Enter for none): ", table->str);
+	fflush(stdout);
+	*pid = 0;
+	if (!fgets(line, sizeof(line), stdin) || !*g_strstrip(line))
+		return TRUE;
+	return parse_pid(&command_top, line, pid, error);
+}
+
+/* The process to watch, from the options or the person. False: an error, or with *pid 0 there is none to watch. */
+static gboolean choose_process(const struct options *options, gint64 *pid, GError **error)
+{
+	if (options->pid || options->n_arguments || options->dump_screen)
+		return options_target(&command_top, options, pid, error);
+	return pick_process(pid, error) && *pid;
+}
+
 static int watch(const struct options *options, pid_t pid, program_t *program, GError **error)
 {
 	struct live_options live = {.nonblocking = options->nonblocking};
@@ -83,27 +115,30 @@ static int top_main(const struct options *options, GError **error)
 		usage_error(error, &command_top, NULL, "either a process or a program, not both");
 		return REFTOP_ERROR_USAGE;
 	}
-	if (!options->program && !options_target(&command_top, options, &pid, error))
-		return REFTOP_ERROR_USAGE;
 	if (!options->dump_screen && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))) {
 		usage_error(error, &command_top, "standard input or output is no terminal",
 			    "the live view needs a terminal");
 		return REFTOP_ERROR_USAGE;
 	}
+	if (!options->program && !choose_process(options, &pid, error))
+		return error && *error ? REFTOP_ERROR_USAGE : 0;
 	g_autoptr(program_t) program = NULL;
 	if (options->program && !(program = program_start(options->program, error)))
 		return REFTOP_ERROR_FAILED;
 	int status = watch(options, (pid_t)pid, program, error);
-	if (program)
+	g_autofree char *how = program ? program_ended(program) : NULL;
+	/* an error of a program that ended has told that already */
+	if (program && !(how && error && *error))
 		say_end(program);
 	return status;
 }
 
 const struct command command_top = {
 	.name = "top",
-	.synopsis = "-p PID | -- PROGRAM ...",
+	.synopsis = "[-p PID | -- PROGRAM ...]",
 	.summary = "the live view: types, counts, bytes, reference counts, and how they grow",
-	.details = "`reftop PID` and `reftop -- PROGRAM ...` are the same. A program that is started so has no input, "
+	.details = "`reftop PID` and `reftop -- PROGRAM ...` are the same; without either the processes are listed, to "
+		   "pick one. A program that is started so has no input, "
 		   "and its output goes to a "
 		   "file that is named; its exit status is told at the end. It is not killed: it goes on when the view "
 		   "is left. With "
