@@ -57,6 +57,10 @@ static sample_t *script_head(int i)
 	sample->gc[0] = (struct sample_gc){ .enabled = true, .n_generations = 3 };
 	for (int g = 0; g < 3; g++)
 		sample->gc[0].generations[g] = (struct sample_generation){ 412 >> (g * 3), g ? 10 : 700, 1000, i };
+	sample->totals.has_memory = i % 2; /* both kinds of sample, in every golden of an odd number */
+	sample->totals.memory = (struct sample_memory){ .objects = (310 + i) << 20, .blocks = 41 << 20, .free_blocks = 9 << 20,
+							.free_pools = 1 << 20, .malloc_heap = 60 << 20, .anonymous = 33 << 20,
+							.file = 57 << 20, .other = 1 << 20 };
 	sample->types = g_new0(struct sample_type, 64);
 	return sample;
 }

@@ -93,6 +93,11 @@ static void refs_max_text(const void *data, const void *context, int width, char
 	table_count(out, width, ((const struct trend_row *)data)->refs_max);
 }
 
+static void owned_text(const void *data, const void *context, int width, char out[TABLE_CELL])
+{
+	table_bytes(out, ((const struct trend_row *)data)->owned);
+}
+
 static void immortal_text(const void *data, const void *context, int width, char out[TABLE_CELL])
 {
 	table_count(out, width, ((const struct trend_row *)data)->immortal);
@@ -202,6 +207,7 @@ COMPARE(refs_change_compare, change(row, TREND_REFS))
 COMPARE(refs_max_compare, row->refs_max)
 COMPARE(refs_each_compare, per_object(row, TREND_REFS))
 COMPARE(bytes_each_compare, per_object(row, TREND_BYTES))
+COMPARE(owned_compare, row->owned)
 COMPARE(immortal_compare, row->immortal)
 COMPARE(since_compare, since(row))
 
@@ -235,10 +241,12 @@ const struct table_column view_columns[] = {
 	  .text = bytes_each_text, .compare = bytes_each_compare },
 	{ .id = "since", .title = "STEADY", .help = "for how long it has grown steadily", .min = 7, .want = 7, .rank = 4,
 	  .text = since_text, .role = name_role, .compare = since_compare },
+	{ .id = "owned", .title = "OWNED", .help = "buffers its objects own beyond their bytes", .min = 6, .want = 6, .rank = 5,
+	  .text = owned_text, .compare = owned_compare },
 	{ .id = "immortal", .title = "IMMORTAL", .help = "objects that are never freed (CPython 3.12 and later)", .min = 8,
-	  .want = 8, .rank = 5, .text = immortal_text, .role = dim_role, .compare = immortal_compare },
+	  .want = 8, .rank = 6, .text = immortal_text, .role = dim_role, .compare = immortal_compare },
 	{ .id = "address", .title = "ADDRESS", .help = "of the type object in the process", .min = 14, .want = 14,
-	  .rank = 6, .text = address_text, .role = dim_role },
+	  .rank = 7, .text = address_text, .role = dim_role },
 	{ .id = "trend", .title = "TREND", .help = "what the history of the row looks like", .min = 6, .want = 14,
 	  .max = 60, .left = TRUE, .draw = trend_draw },
 };

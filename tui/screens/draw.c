@@ -98,7 +98,7 @@ static void draw_end(struct view *view, struct frame *frame, int y)
 
 void draw_types(struct view *view, struct frame *frame)
 {
-	int height = frame->height, lines = height >= 16 ? 4 : height >= 12 ? 3 : height >= 7 ? 2 : 1;
+	int height = frame->height, lines = height >= 20 ? 5 : height >= 16 ? 4 : height >= 12 ? 3 : height >= 7 ? 2 : 1;
 	int top = draw_header(view, frame, lines);
 	int bottom = 2 + (view->ended_us != 0);
 	if (height - top - bottom < 2) {
@@ -129,7 +129,7 @@ static void draw_menu(struct view *view, struct frame *frame)
 	for (int i = view->menu_first; i < view->menu_first + shown && i < n; i++) {
 		int y = view->menu_y + 1 + i - view->menu_first, x = view->menu_x + 1, width = view->menu_width - 2;
 		const struct table_column *column = menu_column(i);
-		const char *words = column ? column->help : "what grew since the baseline";
+		const char *words = column ? column->help : "what grew, the program's own classes first";
 		frame_text(frame, y, x + 1, width - 1, ROLE_VALUE, column ? column->title : "growth");
 		frame_text(frame, y, x + 12, width - 12, ROLE_TEXT, words);
 		if (i == view->menu)

@@ -196,6 +196,45 @@ static void draw_scope(const struct view *view, struct frame *frame, int y, cons
 	}
 }
 
+static int part_columns(const struct sample_memory *memory, size_t part)
+{
+	char text[TABLE_CELL];
+	table_bytes(text, *sample_memory_at((struct sample_memory *)memory, part));
+	return 3 + text_columns(sample_memory_parts[part].label) + 1 + text_columns(text);
+}
+
+/* Where the memory is: the largest parts that fit, in their usual order. */
+static void draw_memory(struct frame *frame, int y, const struct sample_memory *memory)
+{
+	struct line line = { frame, y, 1 };
+	gboolean shown[SAMPLE_MEMORY_PARTS] = { FALSE };
+	int room = frame->width - 2 - (int)strlen("Memory");
+	line_item(&line, "Memory", ROLE_TEXT, " ");
+	line.x -= 2;
+	for (size_t round = 0; round < SAMPLE_MEMORY_PARTS; round++) {
+		size_t largest = SAMPLE_MEMORY_PARTS;
+		for (size_t part = 0; part < SAMPLE_MEMORY_PARTS; part++) {
+			gint64 size = *sample_memory_at((struct sample_memory *)memory, part);
+			if (shown[part] || size < 0 || part_columns(memory, part) > room)
+				continue;
+			if (largest == SAMPLE_MEMORY_PARTS ||
+			    size > *sample_memory_at((struct sample_memory *)memory, largest))
+				largest = part;
+		}
+		if (largest == SAMPLE_MEMORY_PARTS)
+			break;
+		shown[largest] = TRUE;
+		room -= part_columns(memory, largest);
+	}
+	for (size_t part = 0; part < SAMPLE_MEMORY_PARTS; part++) {
+		char text[TABLE_CELL];
+		if (!shown[part])
+			continue;
+		table_bytes(text, *sample_memory_at((struct sample_memory *)memory, part));
+		line_item(&line, sample_memory_parts[part].label, ROLE_TEXT, text);
+	}
+}
+
 int draw_header(struct view *view, struct frame *frame, int lines)
 {
 	const sample_t *sample = trend_last(view->trend);
@@ -208,6 +247,9 @@ int draw_header(struct view *view, struct frame *frame, int lines)
 		draw_cost(view, frame, 2, sample);
 	if (lines > 3)
 		draw_scope(view, frame, 3, sample);
+	if (lines <= 4 || !sample->totals.has_memory)
+		return MIN(lines, 4);
+	draw_memory(frame, 4, &sample->totals.memory);
 	return lines;
 }
 

@@ -5,16 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tui/screens/verdict.h"
 #include "tui/screens/view.h"
 
 #define CLEARLY 1.1      /* so much more makes a row pass another */
-#define OWN_WEIGHT 1.15
 #define STEADY_WEIGHT 10 /* steady growth counts as so much more than growth that may be a warm-up or a tooth */
 
 static double weight(const struct trend_row *row, enum trend_metric metric)
 {
-	/* of two that grow alike, the program's own class is above the dicts and lists that come along with it */
-	double growth = (double)row->settled[metric] * (row->builtin || row->settled[metric] < 0 ? 1 : OWN_WEIGHT);
+	/* what leaks is the program's own class; dicts, lists and strings come along with it */
+	double growth = (double)row->settled[metric] * (row->builtin || row->settled[metric] < 0 ? 1 : VERDICT_OWN_WEIGHT);
 	return growth > 0 && row->growth[metric].verdict == GROWTH_STEADY ? growth * STEADY_WEIGHT : growth;
 }
 

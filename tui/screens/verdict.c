@@ -81,8 +81,9 @@ static int culprit_compare(gconstpointer a, gconstpointer b, gpointer data)
 {
 	const struct trend_row *x = *(struct trend_row *const *)a, *y = *(struct trend_row *const *)b;
 	enum trend_metric metric = *(enum trend_metric *)data;
-	/* dicts and lists grow along with the objects that hold them: of two alike the program's own class is the one to name */
-	double p = x->growth[metric].rate * (x->builtin ? 1 : 1.1), q = y->growth[metric].rate * (y->builtin ? 1 : 1.1);
+	/* dicts, lists and strings grow along with the objects that hold them: the program's own class is the one to name */
+	double p = x->growth[metric].rate * (x->builtin ? 1 : VERDICT_OWN_WEIGHT);
+	double q = y->growth[metric].rate * (y->builtin ? 1 : VERDICT_OWN_WEIGHT);
 	if (p < q || p > q)
 		return p < q ? 1 : -1;
 	return g_strcmp0(x->name, y->name);

@@ -5,6 +5,12 @@
 #include "daemon/analysis/trend.h"
 #include "tui/frame.h"
 
+/*
+ * How many dicts, lists and strings an object of the program's own may bring along and still be named first: what leaks is the class,
+ * the built-in objects hang on it.
+ */
+#define VERDICT_OWN_WEIGHT 8
+
 /* A sentence of at most `width` columns (shorter words are chosen until it fits), and its role. Free with g_free(). */
 char *verdict_words(const trend_t *trend, int width, enum role *role);
 
