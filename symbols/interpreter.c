@@ -24,6 +24,8 @@ enum symbol {
 	SYMBOL_ARENAS,
 	SYMBOL_MAXARENAS,
 	SYMBOL_METHOD_CACHE,
+	SYMBOL_ALLOCATED_BLOCKS,
+	SYMBOL_GET_ALLOCATED_BLOCKS,
 	SYMBOL_REF_TOTAL,
 	SYMBOL_NEGATIVE_REFCOUNT,
 	SYMBOL_TRACE_REFS,
@@ -41,6 +43,8 @@ static const struct elf_symbol symbol_names[SYMBOLS] = {
 	[SYMBOL_ARENAS] = {.name = "arenas"},
 	[SYMBOL_MAXARENAS] = {.name = "maxarenas"},
 	[SYMBOL_METHOD_CACHE] = {.name = "method_cache"},
+	[SYMBOL_ALLOCATED_BLOCKS] = {.name = "_Py_AllocatedBlocks"},
+	[SYMBOL_GET_ALLOCATED_BLOCKS] = {.name = "_Py_GetAllocatedBlocks"},
 	[SYMBOL_REF_TOTAL] = {.name = "_Py_RefTotal"},
 	[SYMBOL_NEGATIVE_REFCOUNT] = {.name = "_Py_NegativeRefcount"},
 	[SYMBOL_TRACE_REFS] = {.name = "_Py_AddToAllObjects"},
@@ -221,6 +225,29 @@ static uint64_t interp_head_decode(const struct attempt *attempt)
 	return at + i + 7 + (uint64_t)(int64_t)displacement;
 }
 
+/*
+ * raw_allocated_blocks is a static that strip takes away, but _Py_GetAllocatedBlocks(), which is exported, reads it
+ * (3.9 to 3.11): the 64-bit variable it loads by `mov DISPLACEMENT(%rip),%REGISTER` that isn't `arenas`.
+ */
+static uint64_t raw_blocks_decode(const struct attempt *attempt)
+{
+	const struct interpreter *found = attempt->found;
+	uint8_t code[64];
+	uint64_t at = symbol_address(attempt, SYMBOL_GET_ALLOCATED_BLOCKS);
+	if (!at || !attempt->access->read(attempt->access->context, at, code, sizeof(code)))
+		return 0;
+	for (size_t i = 0; i + 7 <= sizeof(code); i++) {
+		int32_t displacement;
+		if (code[i] != 0x48 || code[i + 1] != 0x8b || (code[i + 2] & 0xc7) != 0x05)
+			continue;
+		memcpy(&displacement, code + i + 3, sizeof(displacement));
+		uint64_t variable = at + i + 7 + (uint64_t)(int64_t)displacement;
+		if (variable != found->arenas && variable >= found->image_start && variable < found->image_end)
+			return variable;
+	}
+	return 0;
+}
+
 static void arenas_find(struct attempt *attempt)
 {
 	struct interpreter *found = attempt->found;
@@ -231,6 +258,9 @@ static void arenas_find(struct attempt *attempt)
 	found->maxarenas = symbol_address(attempt, SYMBOL_MAXARENAS);
 	if (!found->arenas || !found->maxarenas)
 		scan_arenas(attempt->elf, found, attempt->maps, attempt->access, &found->arenas, &found->maxarenas);
+	found->all_blocks = symbol_address(attempt, SYMBOL_ALLOCATED_BLOCKS);
+	if (!found->all_blocks)
+		found->raw_blocks = raw_blocks_decode(attempt);
 }
 
 /* 3.6 has no _PyRuntime, and two roots */

@@ -167,8 +167,8 @@ bool histogram_take(heap_t *heap, enum census_coverage coverage, sample_t *sampl
 	fill_types(&counters[0], sample);
 	fill_gc(heap, &memory->census, sample);
 	sample->totals.unreadable = counters[0].unreadable + memory->census.unreadable;
-	if (memory->census.allocator && memory->census.raw_blocks >= 0)
-		sample->totals.allocated_blocks = memory->census.used_blocks + memory->census.raw_blocks;
+	if (coverage == CENSUS_ALL)
+		sample->totals.allocated_blocks = memory->census.allocated_blocks;
 	memory->region_bytes = g_steal_pointer(&counters[0].region_bytes);
 	counter_clear(&counters[0]);
 	return true;

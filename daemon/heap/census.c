@@ -291,7 +291,10 @@ static void take_all(struct survey *survey, void *const *contexts, size_t n)
 	census->free_bytes = first->stats.free_bytes;
 	census->free_pool_bytes = first->stats.free_pool_bytes;
 	census->damaged = first->stats.damaged;
-	census->raw_blocks = survey->allocator.pymalloc.raw_blocks;
+	const struct pymalloc *pymalloc = &survey->allocator.pymalloc;
+	census->allocated_blocks = pymalloc->all_blocks >= 0   ? pymalloc->all_blocks
+				   : pymalloc->raw_blocks >= 0 ? census->used_blocks + pymalloc->raw_blocks
+							       : -1;
 	census->allocator = survey->allocator.known;
 	taker_clear(first);
 }

@@ -26,8 +26,8 @@ struct census {
 	int64_t used_blocks, used_bytes; /* allocator blocks in use, all domains */
 	int64_t object_bytes;            /* of these, those that hold an object */
 	int64_t free_bytes, free_pool_bytes;
-	int64_t raw_blocks; /* PyMem_RawMalloc's, where the interpreter counts them */
-	int64_t damaged;    /* pools that don't agree with themselves */
+	int64_t allocated_blocks; /* what sys.getallocatedblocks() says, -1: can't be told */
+	int64_t damaged;          /* pools that don't agree with themselves */
 	struct address_range {
 		uint64_t start, end;
 	} * ranges; /* the allocator's memory, ascending */

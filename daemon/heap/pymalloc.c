@@ -62,7 +62,7 @@ static bool state_read(const heap_t *heap, uint64_t state, struct pymalloc *pyma
 		return false;
 	if (heap_has(layout->obmalloc_raw_blocks) &&
 	    memory_u64(heap->memory, state + layout->obmalloc_raw_blocks, &raw))
-		pymalloc->raw_blocks += (int64_t)raw;
+		pymalloc->raw_blocks = MAX(pymalloc->raw_blocks, 0) + (int64_t)raw;
 	return arenas_read(heap, array, n, found);
 }
 
@@ -72,8 +72,13 @@ static bool all_arenas(const heap_t *heap, struct pymalloc *pymalloc, GArray *fo
 	uint64_t array;
 	uint32_t n;
 	if (layout->shape.obmalloc == PY_OBMALLOC_STATIC) {
+		uint64_t blocks;
 		if (!heap->python->arenas)
 			return true;
+		if (heap->python->all_blocks && memory_u64(heap->memory, heap->python->all_blocks, &blocks))
+			pymalloc->all_blocks = (int64_t)blocks;
+		if (heap->python->raw_blocks && memory_u64(heap->memory, heap->python->raw_blocks, &blocks))
+			pymalloc->raw_blocks = (int64_t)blocks;
 		return memory_u64(heap->memory, heap->python->arenas, &array) &&
 		       memory_u32(heap->memory, heap->python->maxarenas, &n) && arenas_read(heap, array, n, found);
 	}
@@ -127,6 +132,7 @@ static bool find_debug_hooks(const heap_t *heap, const struct pymalloc *pymalloc
 bool pymalloc_open(heap_t *heap, struct pymalloc *pymalloc)
 {
 	memset(pymalloc, 0, sizeof(*pymalloc));
+	pymalloc->raw_blocks = pymalloc->all_blocks = -1;
 	if (heap->layout->shape.gc == PY_GC_NONE)
 		return true;
 	g_autoptr(GArray) found = g_array_new(FALSE, FALSE, sizeof(struct arena));
