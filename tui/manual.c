@@ -207,7 +207,8 @@ GString *manual_man(void)
 	for (size_t i = 0; commands[i]; i++) {
 		g_string_append_printf(out, ".br\n.B reftop %s\n", commands[i]->name);
 		append_troff(out, commands[i]->synopsis);
-		g_string_append_c(out, '\n');
+		if (*commands[i]->synopsis)
+			g_string_append_c(out, '\n');
 	}
 	g_string_append(out, ".SH COMMANDS\n");
 	for (size_t i = 0; commands[i]; i++)
