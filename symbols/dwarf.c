@@ -437,6 +437,33 @@ static void sections_hide(const struct elf_file *elf)
 	}
 }
 
+/*
+ * libdw (0.188) gives out names without looking for their end. Sections that end with a 0, as those of every compiler do (strings,
+ * and the null entry that ends a unit's children), can't be run out of.
+ */
+static bool sections_are_terminated(const struct elf_file *elf)
+{
+	static const char *const needed[] = {".debug_info", ".debug_str", ".debug_line_str"};
+	size_t strings;
+	Elf_Scn *section = NULL;
+	if (elf_getshdrstrndx(elf->elf, &strings))
+		return false;
+	while ((section = elf_nextscn(elf->elf, section))) {
+		GElf_Shdr header;
+		const char *name =
+			gelf_getshdr(section, &header) ? elf_strptr(elf->elf, strings, header.sh_name) : NULL;
+		for (size_t i = 0; name && i < G_N_ELEMENTS(needed); i++) {
+			/* "z" for the sections that were compressed the old way: .zdebug_info */
+			if (strcmp(name, needed[i]) && (strncmp(name, ".z", 2) || strcmp(name + 2, needed[i] + 1)))
+				continue;
+			Elf_Data *data = elf_getdata(section, NULL);
+			if (data && data->d_size && ((const char *)data->d_buf)[data->d_size - 1])
+				return false;
+		}
+	}
+	return true;
+}
+
 bool dwarf_layout_read(const struct elf_file *elf, enum dwarf_effort effort, struct dwarf_layout *out, GError **error)
 {
 	struct elf_section info;
@@ -447,6 +474,10 @@ bool dwarf_layout_read(const struct elf_file *elf, enum dwarf_effort effort, str
 	}
 	sections_hide(elf);
 	Dwarf *dwarf = sections_are_sane(elf) ? dwarf_begin_elf(elf->elf, DWARF_C_READ, NULL) : NULL;
+	if (dwarf && !sections_are_terminated(elf)) {
+		dwarf_end(dwarf);
+		dwarf = NULL;
+	}
 	if (!dwarf) {
 		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_FAILED, NULL, NULL, "the debug information is corrupt");
 		return false;
