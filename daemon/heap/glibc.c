@@ -1,0 +1,296 @@
+#include "daemon/heap/glibc.h"
+
+#include <glib.h>
+#include <stdlib.h>
+
+#define HEADER 16                  /* prev_size, size */
+#define FLAGS 7ull                 /* PREV_INUSE, IS_MMAPPED, NON_MAIN_ARENA */
+#define PREV_INUSE 1ull
+#define IS_MMAPPED 2ull
+#define SMALLEST 32
+#define THREAD_HEAP (64ull << 20)  /* HEAP_MAX_SIZE */
+#define TCACHE_LARGEST 0x420       /* chunks up to 1032 user bytes */
+#define FASTBINS 10
+#define MAX_BIN 1000000
+#define ARENA_TOP 0x60             /* malloc_state: mutex, flags, have_fastchunks, fastbinsY[10] at 0x10, top */
+#define ARENA_FASTBINS 0x10
+#define BINS_BYTES 0x900           /* of malloc_state up to the end of its bins */
+#define PAGE 4096
+
+struct search {
+	const struct memory *memory;
+	const struct maps *maps;
+	GArray *chunks; /* struct glibc_chunk, user data */
+	GArray *tops;   /* uint64_t: chunk addresses of the tops */
+	GArray *firsts; /* uint64_t: user data of the first chunks */
+};
+
+static uint64_t word_at(const struct memory *memory, uint64_t address)
+{
+	uint64_t word = 0;
+	memory_u64(memory, address, &word);
+	return word;
+}
+
+/* Chunks from `chunk` on up to `end`; returns how many there are if they fit together to its end, else 0. */
+static size_t walk(struct search *search, uint64_t chunk, uint64_t end, bool add)
+{
+	size_t n = 0;
+	uint64_t first = chunk;
+	while (chunk + HEADER <= end) {
+		uint64_t size;
+		if (!memory_u64(search->memory, chunk + 8, &size))
+			break;
+		uint64_t bytes = size & ~(FLAGS | 8);
+		if (bytes < SMALLEST || bytes > end - chunk)
+			break;
+		bool last = chunk + bytes + HEADER > end || !(word_at(search->memory, chunk + bytes + 8) & ~FLAGS);
+		if (add) {
+			bool used = last || word_at(search->memory, chunk + bytes + 8) & PREV_INUSE;
+			struct glibc_chunk found = {chunk + HEADER, chunk + bytes + (last ? 0 : 8),
+						    last ? GLIBC_TOP : used ? GLIBC_IN_USE : GLIBC_FREE};
+			g_array_append_val(search->chunks, found);
+			if (last)
+				g_array_append_val(search->tops, chunk);
+		}
+		n++;
+		chunk += bytes;
+		if (last)
+			break;
+	}
+	if (add && n) {
+		first += HEADER;
+		g_array_append_val(search->firsts, first);
+	}
+	return n;
+}
+
+static void main_heap(struct search *search, const struct mapping *mapping)
+{
+	walk(search, mapping->start, mapping->end, true);
+}
+
+/* heap_info, malloc_state in the first heap of an arena, then chunks: the first one is found by what follows fitting */
+static void thread_heap(struct search *search, const struct mapping *mapping)
+{
+	uint64_t end = mapping->end;
+	for (uint64_t at = mapping->start + 0x20; at < mapping->start + PAGE && at + HEADER < end; at += 16) {
+		uint64_t size = word_at(search->memory, at + 8);
+		/* the first chunk has nothing before it: PREV_INUSE is set, and all chunks belong to a thread's arena */
+		if ((size & FLAGS) != (PREV_INUSE | 4) || (size & ~FLAGS) < SMALLEST || (size & 8))
+			continue;
+		if (walk(search, at, end, false) < 2)
+			continue;
+		walk(search, at, end, true);
+		return;
+	}
+}
+
+/* A chunk of its own mapping: at the start of a page, its size whole pages. */
+static void mapped_chunks(struct search *search, const struct mapping *mapping)
+{
+	for (uint64_t at = mapping->start; at < mapping->end;) {
+		uint64_t size = word_at(search->memory, at + 8), bytes = size & ~FLAGS;
+		if ((size & FLAGS) == IS_MMAPPED && bytes && bytes % PAGE == 0 && bytes <= mapping->end - at &&
+		    word_at(search->memory, at) == 0) {
+			struct glibc_chunk found = {at + HEADER, at + bytes, GLIBC_IN_USE};
+			g_array_append_val(search->chunks, found);
+			at += bytes;
+		} else {
+			at += PAGE;
+		}
+	}
+}
+
+/* Whether a word looks like a random number: no pointer, no text, no small number. */
+static bool looks_random(uint64_t word)
+{
+	int ones = __builtin_popcountll(word), text = 0, distinct = 0;
+	bool seen[256] = {false};
+	if (!(word >> 56) || word >> 48 == 0xffff || ones < 16 || ones > 48)
+		return false;
+	for (int i = 0; i < 64; i += 8) {
+		uint8_t byte = (uint8_t)(word >> i);
+		text += byte >= 32 && byte < 127;
+		distinct += !seen[byte];
+		seen[byte] = true;
+	}
+	return text < 7 && distinct >= 6;
+}
+
+/*
+ * The key that marks chunks in the tcache: from 2.34 on a random number (tcache_key_initialize()), before the address of the thread's
+ * tcache, which is the user data of a heap's first chunk.
+ */
+static bool is_first(const struct search *search, uint64_t word)
+{
+	for (guint i = 0; i < search->firsts->len; i++) {
+		if (g_array_index(search->firsts, uint64_t, i) == word)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t find_key(const struct search *search)
+{
+	g_autoptr(GHashTable) votes = g_hash_table_new(NULL, NULL);
+	uint64_t best = 0;
+	size_t best_votes = 1;
+	for (guint i = 0; i < search->chunks->len; i++) {
+		const struct glibc_chunk *chunk = &g_array_index(search->chunks, struct glibc_chunk, i);
+		if (chunk->state != GLIBC_IN_USE || chunk->end - chunk->start > TCACHE_LARGEST)
+			continue;
+		uint64_t word = word_at(search->memory, chunk->start + 8);
+		if (!looks_random(word))
+			continue;
+		size_t n = GPOINTER_TO_SIZE(g_hash_table_lookup(votes, (gpointer)word)) + 1;
+		g_hash_table_insert(votes, (gpointer)word, GSIZE_TO_POINTER(n));
+		if (n > best_votes) {
+			best_votes = n;
+			best = word;
+		}
+	}
+	return best;
+}
+
+static void mark_tcache(struct search *search, uint64_t key)
+{
+	for (guint i = 0; i < search->chunks->len; i++) {
+		struct glibc_chunk *chunk = &g_array_index(search->chunks, struct glibc_chunk, i);
+		if (chunk->state != GLIBC_IN_USE || chunk->end - chunk->start > TCACHE_LARGEST)
+			continue;
+		uint64_t word = word_at(search->memory, chunk->start + 8);
+		if (word && ((key && word == key) || (!key && is_first(search, word))))
+			chunk->state = GLIBC_TCACHE;
+	}
+}
+
+static struct glibc_chunk *chunk_of(GArray *chunks, uint64_t start)
+{
+	size_t low = 0, high = chunks->len;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (g_array_index(chunks, struct glibc_chunk, middle).start < start)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == chunks->len || g_array_index(chunks, struct glibc_chunk, low).start != start)
+		return NULL;
+	return &g_array_index(chunks, struct glibc_chunk, low);
+}
+
+/* the lists of an arena; links are mangled with the place they lie at (safe-linking, 2.32+) or plain */
+static void mark_fastbins(struct search *search, uint64_t arena)
+{
+	for (unsigned i = 0; i < FASTBINS; i++) {
+		uint64_t at = word_at(search->memory, arena + ARENA_FASTBINS + 8 * i);
+		for (size_t n = 0; at && n < MAX_BIN; n++) {
+			struct glibc_chunk *chunk = chunk_of(search->chunks, at + HEADER);
+			if (!chunk || chunk->state != GLIBC_IN_USE)
+				break;
+			chunk->state = GLIBC_FASTBIN;
+			uint64_t link = word_at(search->memory, at + HEADER), clear = link ^ (at + HEADER) >> 12;
+			at = chunk_of(search->chunks, link + HEADER) ? link : clear;
+		}
+	}
+}
+
+static bool is_top(const struct search *search, uint64_t word)
+{
+	for (guint i = 0; i < search->tops->len; i++) {
+		if (g_array_index(search->tops, uint64_t, i) == word)
+			return true;
+	}
+	return false;
+}
+
+/* An arena is where `top` points to a heap's last chunk: behind heap_info, or where the links of free chunks lead to (main_arena). */
+static void find_arenas(struct search *search)
+{
+	uint64_t lowest = UINT64_MAX;
+	for (guint i = 0; i < search->chunks->len; i++) {
+		const struct glibc_chunk *chunk = &g_array_index(search->chunks, struct glibc_chunk, i);
+		if (chunk->state != GLIBC_FREE)
+			continue;
+		for (unsigned k = 0; k < 2; k++) {
+			uint64_t link = word_at(search->memory, chunk->start + 8 * k);
+			const struct mapping *mapping = maps_find(search->maps, link);
+			if (mapping && mapping->writable && strstr(mapping->path, "libc") && link < lowest)
+				lowest = link;
+		}
+	}
+	for (uint64_t at = lowest - BINS_BYTES; lowest != UINT64_MAX && at < lowest + 16; at += 8) {
+		uint64_t word = word_at(search->memory, at);
+		if (word && is_top(search, word))
+			mark_fastbins(search, at - ARENA_TOP);
+	}
+	for (size_t i = 0; i < search->maps->n; i++) {
+		const struct mapping *mapping = &search->maps->mappings[i];
+		if (!mapping->writable || mapping->path[0] || mapping->start % THREAD_HEAP)
+			continue;
+		for (uint64_t at = mapping->start; at < mapping->start + 0x100; at += 8) {
+			uint64_t word = word_at(search->memory, at);
+			if (word && is_top(search, word))
+				mark_fastbins(search, at - ARENA_TOP);
+		}
+	}
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct glibc_chunk *x = a, *y = b;
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+bool glibc_find(const struct memory *memory, const struct maps *maps, struct glibc *glibc)
+{
+	struct search search = {.memory = memory, .maps = maps};
+	memset(glibc, 0, sizeof(*glibc));
+	if (!maps)
+		return true;
+	search.chunks = g_array_new(FALSE, FALSE, sizeof(struct glibc_chunk));
+	search.tops = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	search.firsts = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct mapping *mapping = &maps->mappings[i];
+		if (!mapping->writable || mapping->shared)
+			continue;
+		if (strcmp(mapping->path, "[heap]") == 0)
+			main_heap(&search, mapping);
+		else if (!mapping->path[0] && mapping->start % THREAD_HEAP == 0)
+			thread_heap(&search, mapping);
+		else if (!mapping->path[0])
+			mapped_chunks(&search, mapping);
+	}
+	g_array_sort(search.chunks, compare);
+	glibc->tcache_key = find_key(&search);
+	mark_tcache(&search, glibc->tcache_key);
+	find_arenas(&search);
+	glibc->n = search.chunks->len;
+	glibc->chunks = (struct glibc_chunk *)g_array_free(search.chunks, FALSE);
+	g_array_unref(search.tops);
+	g_array_unref(search.firsts);
+	return true;
+}
+
+void glibc_clear(struct glibc *glibc)
+{
+	g_free(glibc->chunks);
+	memset(glibc, 0, sizeof(*glibc));
+}
+
+const struct glibc_chunk *glibc_chunk_at(const struct glibc *glibc, uint64_t address)
+{
+	size_t low = 0, high = glibc->n;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (glibc->chunks[middle].start <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (!low || address >= glibc->chunks[low - 1].end)
+		return NULL;
+	return &glibc->chunks[low - 1];
+}

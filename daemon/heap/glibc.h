@@ -1,0 +1,37 @@
+/*
+ * The chunks of glibc's malloc (glibc malloc/malloc.c, 2.26 to 2.43): which memory is allocated, and which is free and full of what was
+ * there before.
+ *
+ * A chunk: [size of the previous one if that is free] [size | flags] [user data …]; the user data goes on over the first word of
+ * the next chunk. The main heap is walked from its start, the heaps of threads' arenas (64 MiB aligned) from their first chunk. Free
+ * are: a chunk whose follower says so; the top; what waits in the tcache (its second word is a key, one random number for the process) or in a
+ * fastbin. Other allocators (musl, jemalloc, …) are not recognised: nothing is visited, and nothing can be told about their memory.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+#include "symbols/maps.h"
+
+enum glibc_state { GLIBC_IN_USE, GLIBC_FREE, GLIBC_TOP, GLIBC_TCACHE, GLIBC_FASTBIN };
+
+struct glibc_chunk {
+	uint64_t start; /* of the user data */
+	uint64_t end;   /* of the user data */
+	enum glibc_state state;
+};
+
+struct glibc {
+	struct glibc_chunk *chunks; /* sorted by start */
+	size_t n;
+	uint64_t tcache_key; /* 0: not found */
+};
+
+/* Find the chunks; n is 0 when this isn't glibc's malloc. False: not enough memory. */
+bool glibc_find(const struct memory *memory, const struct maps *maps, struct glibc *glibc);
+void glibc_clear(struct glibc *glibc);
+
+/* The chunk whose user data holds `address`, or NULL. */
+const struct glibc_chunk *glibc_chunk_at(const struct glibc *glibc, uint64_t address);
