@@ -567,7 +567,7 @@ struct py_shape {
 	bool getsizeof_static_types_prefixed; /* 3.11, 3.12: sys.getsizeof adds a GC head to static types, which have none */
 	bool int_zero_has_digit;          /* sys.getsizeof(0) counts one digit (3.11.? and later; see the minor's file) */
 	enum py_stack_refs stack_refs;
-	bool static_base_owned;           /* <= 3.10: a static type owns its tp_base where CPython filled in `object` */
+	bool static_base_owned;           /* <= 3.9: a static type owns its tp_base where CPython filled in `object` */
 	bool heap_types_counted;          /* 3.8+: every instance of a heap type owns its type; earlier only those of Python classes */
 	bool gc_head_old_space_bit;       /* mask the low bits of gc_next (always harmless) */
 };

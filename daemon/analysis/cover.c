@@ -9,13 +9,16 @@ bool cover_init(struct cover *cover, const struct memory *memory, const struct m
 	cover->regions = g_new0(struct cover_region, memory->n_regions + 1);
 	for (size_t i = 0; i < memory->n_regions; i++) {
 		const struct memory_region *region = &memory->regions[i];
-		if (region->lazy || !region->bytes || region->size < 8 || region->start % 8)
+		if (region->size < 8 || region->start % 8)
 			continue;
 		if (region->mapping != MEMORY_NO_MAPPING && maps && region->mapping < maps->n) {
 			const struct mapping *mapping = &maps->mappings[region->mapping];
 			if (!mapping->writable || mapping->shared)
 				continue;
 		}
+		/* static data of a file: the pages never written to are still to be read */
+		if (!memory_at(memory, region->start, region->size))
+			continue;
 		struct cover_region *own = &cover->regions[cover->n];
 		*own = (struct cover_region){.start = region->start, .size = region->size & ~7ull, .bytes = region->bytes,
 					     .mapping = region->mapping};

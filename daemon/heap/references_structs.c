@@ -254,10 +254,13 @@ static void static_type(references_t *references, const struct object *object)
 	references_word(references, object, layout->tp_mro, REFERENCE_TYPE_ATTRIBUTE, "__mro__");
 	references_word(references, object, layout->tp_bases, REFERENCE_TYPE_ATTRIBUTE, "__bases__");
 	references_word(references, object, layout->tp_dict, REFERENCE_TYPE_ATTRIBUTE, "__dict__");
-	/* a base that C code named is borrowed; `object`, which PyType_Ready() filled in, was owned up to 3.10 */
+	/* a base that C code named is borrowed; `object`, which PyType_Ready() filled in, was owned once: which it was can't be seen */
 	if (layout->shape.static_base_owned && base && memory_u64(references->heap->memory, base + layout->tp_base, &base_of_base) &&
-	    !base_of_base)
-		references_word(references, object, layout->tp_base, REFERENCE_TYPE_ATTRIBUTE, "__base__");
+	    !base_of_base) {
+		struct reference reference = {.kind = REFERENCE_TYPE_ATTRIBUTE, .probable = true, .target = base,
+					      .word = object->address + layout->tp_base, .field = "__base__"};
+		references_emit(references, &reference);
+	}
 	if (layout->shape.static_builtin_dicts && load_u64(object->bytes, layout->tp_flags) & PY_FLAG_STATIC_BUILTIN) {
 		if (subclasses)
 			static_state(references, object->address, subclasses - 1);

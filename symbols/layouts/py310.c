@@ -22,7 +22,6 @@
 		.generator_cleared = 255,				\
 		.managed_dict_offset = 0,				\
 		.managed_weakref_offset = 0,				\
-		.static_base_owned = true,				\
 		.heap_types_counted = true,				\
 	}
 

@@ -1,0 +1,133 @@
+#include "daemon/analysis/audit.h"
+
+#include "daemon/heap/type.h"
+
+static void count(void *context, const struct reference *reference)
+{
+	audit_t *audit = context;
+	uint32_t index = table_find(&audit->table, reference->target);
+	if (index == TABLE_NONE)
+		return;
+	if (reference->probable)
+		audit->table.objects[index].probable++;
+	else
+		audit->table.objects[index].exact++;
+}
+
+static void account(void *context, uint64_t start, uint64_t end, bool whole)
+{
+	audit_t *audit = context;
+	owners_account(&audit->owners, start, end, whole);
+}
+
+static void consider_interned(audit_t *audit)
+{
+	for (size_t i = 0; i < audit->table.n; i++) {
+		struct object object;
+		if (type_nth(audit->heap, audit->table.objects[i].type)->kind == TYPE_DICT &&
+		    object_at(audit->heap, audit->table.objects[i].address, &object))
+			references_consider_interned(audit->references, &object);
+	}
+}
+
+static void count_exact(audit_t *audit)
+{
+	references_begin(audit->references, count, account, audit);
+	for (size_t i = 0; i < audit->table.n; i++) {
+		struct object object;
+		if (object_at(audit->heap, audit->table.objects[i].address, &object))
+			references_of_object(audit->references, &object);
+	}
+	references_of_runtime(audit->references);
+	/* an object that the linker laid out was born with a count of 1, which nobody holds */
+	for (size_t i = 0; i < audit->table.n; i++) {
+		struct table_object *object = &audit->table.objects[i];
+		if (object->refcount != TABLE_IMMORTAL && owners_image_at(&audit->owners, object->address))
+			object->exact++;
+	}
+}
+
+struct searching {
+	audit_t *audit;
+	enum owners_class class;
+};
+
+static void search_word(void *context, uint64_t address, uint64_t word)
+{
+	struct searching *searching = context;
+	struct audit_totals *totals = &searching->audit->totals;
+	uint32_t index = table_find(&searching->audit->table, word);
+	(void)address;
+	totals->words++;
+	if (index == TABLE_NONE || searching->audit->table.objects[index].refcount == TABLE_IMMORTAL)
+		return;
+	searching->audit->table.objects[index].probable++;
+	totals->by_class[searching->class]++;
+}
+
+static void search(audit_t *audit)
+{
+	const struct owners_view *view = audit->owners.view;
+	struct searching searching = {.audit = audit};
+	for (size_t i = 0; i < audit->owners.cover.n; i++) {
+		const struct cover_region *region = &audit->owners.cover.regions[i];
+		searching.class = owners_class_of(&audit->owners, region->start);
+		cover_walk(&audit->owners.cover, region, search_word, &searching);
+	}
+	searching.class = OWNERS_STACK;
+	for (size_t i = 0; i < view->n_threads; i++) {
+		for (size_t k = 0; k < view->threads[i].n_registers; k++)
+			search_word(&searching, 0, view->threads[i].registers[k]);
+	}
+}
+
+static void sum_up(audit_t *audit)
+{
+	struct audit_totals *totals = &audit->totals;
+	for (size_t i = 0; i < audit->table.n; i++) {
+		struct table_object *object = &audit->table.objects[i];
+		if (object->refcount == TABLE_IMMORTAL)
+			continue;
+		uint32_t open = object->refcount > object->exact ? object->refcount - object->exact : 0;
+		if (object->probable > open) {
+			totals->spare_words += object->probable - open;
+			object->probable = open;
+		}
+		totals->objects++;
+		totals->refs += object->refcount;
+		totals->exact += MIN(object->exact, object->refcount);
+		totals->probable += object->probable;
+		totals->unexplained += audit_unexplained(object);
+		totals->deficit += audit_deficit(object);
+		totals->unexplained_objects += audit_unexplained(object) > 0;
+		totals->deficit_objects += audit_deficit(object) > 0;
+		totals->orphans += audit_orphan(object);
+	}
+}
+
+audit_t *audit_take(heap_t *heap, const struct owners_view *view, GError **error)
+{
+	g_autoptr(audit_t) audit = g_new0(audit_t, 1);
+	audit->heap = heap;
+	if (!table_take(heap, &audit->table, error))
+		return NULL;
+	audit->references = references_new(heap);
+	consider_interned(audit);
+	if (!owners_init(&audit->owners, heap, &audit->table, audit->references, view, error))
+		return NULL;
+	count_exact(audit);
+	owners_finish(&audit->owners);
+	search(audit);
+	sum_up(audit);
+	return g_steal_pointer(&audit);
+}
+
+void audit_free(audit_t *audit)
+{
+	if (!audit)
+		return;
+	references_free(audit->references);
+	owners_clear(&audit->owners);
+	table_clear(&audit->table);
+	g_free(audit);
+}

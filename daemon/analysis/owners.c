@@ -1,0 +1,243 @@
+#include "daemon/analysis/owners.h"
+
+#include "base/error.h"
+#include "daemon/analysis/images.h"
+#include "daemon/heap/type.h"
+
+#define RED_ZONE 128            /* x86-64 ABI: bytes below the stack pointer that are in use */
+#define POOL_SIZE_CLASS 36      /* of pymalloc's pool_header (daemon/heap/pymalloc.c) */
+#define POOL_HEADER_BYTES 48
+#define SLACK 32                /* bytes a block or chunk may be larger than what was asked for */
+#define AST_BLOCK_HEADER 32     /* CPython Python/pyarena.c: size, offset, next, memory */
+
+const struct owners_image *owners_image_at(const struct owners *owners, uint64_t address)
+{
+	size_t low = 0, high = owners->n_images;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (owners->images[middle].start <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && address < owners->images[low - 1].end ? &owners->images[low - 1] : NULL;
+}
+
+/* ---- blocks of the allocator ---- */
+
+static bool holds_object(const struct owners *owners, const struct block *block)
+{
+	for (uint64_t offset = 0; offset <= 48 && offset < block->size; offset += 16) {
+		if (table_find(owners->table, block->address + offset) != TABLE_NONE)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A dead object in a free list: a type where an object has it, and a count of 0, or from 3.14 on a link in its place. It owns nothing,
+ * but for instances of heap types their type: that word stays. A struct of C code that begins with a 0 and the address of a type is none:
+ * an instance of that type would lie elsewhere in a block, or have another size.
+ */
+static bool is_dead(struct owners *owners, uint64_t address, const uint8_t *bytes, uint64_t size, uint64_t *type_word)
+{
+	const struct py_layout *layout = owners->heap->layout;
+	const uint64_t head = layout->shape.gc == PY_GC_NONE ? 0 : layout->gc_head_size;
+	const uint64_t offsets[] = {0, head, head + 16};
+	for (size_t i = 0; i < G_N_ELEMENTS(offsets); i++) {
+		uint64_t offset = offsets[i];
+		if (offset + layout->object_size > size)
+			break;
+		uint64_t count = load_u64(bytes, offset);
+		bool link = layout->shape.refcount == PY_REFCOUNT_FLAGS && allocator_owns(&owners->allocator, count);
+		if (count && !link)
+			continue;
+		const struct type *type = type_get(owners->heap, load_u64(bytes, offset + layout->ob_type));
+		if (!type || type->prefix != offset || (link && type->flags & PY_FLAG_HEAPTYPE))
+			continue;
+		uint64_t least = type->prefix + type->basicsize;
+		if (least > size || (type->flags & PY_FLAG_HEAPTYPE && !type->itemsize && least + SLACK < size))
+			continue;
+		*type_word = type->flags & PY_FLAG_HEAPTYPE ? address + offset + layout->ob_type : 0;
+		return true;
+	}
+	return false;
+}
+
+static void visit_block(void *context, const struct block *block)
+{
+	struct owners *owners = context;
+	uint64_t type_word;
+	if (holds_object(owners, block))
+		return;
+	if (!is_dead(owners, block->address, block->bytes, block->size, &type_word))
+		cover_unset(&owners->cover, block->address, block->address + block->size);
+	else if (type_word)
+		cover_unset(&owners->cover, type_word, type_word + 8);
+}
+
+static void cover_allocator(struct owners *owners)
+{
+	const struct pymalloc *pymalloc = &owners->allocator.pymalloc;
+	const struct mimalloc *mimalloc = &owners->allocator.mimalloc;
+	struct block_stats stats = {0};
+	for (size_t i = 0; i < pymalloc->n_arenas; i++)
+		cover_set(&owners->cover, pymalloc->arenas[i].start, pymalloc->arenas[i].end);
+	for (size_t i = 0; i < mimalloc->n_segments; i++)
+		cover_set(&owners->cover, mimalloc->segments[i].start, mimalloc->segments[i].end);
+	if (owners->allocator.known)
+		allocator_walk(owners->heap, &owners->allocator, visit_block, owners, &stats);
+}
+
+/* The block of an arena that holds `address`, whole. */
+static void cover_block(struct owners *owners, uint64_t address, uint64_t end)
+{
+	const struct py_shape *shape = &owners->heap->layout->shape;
+	uint64_t pool = address & ~(uint64_t)(shape->pool_bytes - 1);
+	uint32_t size_class;
+	if (owners->allocator.pymalloc.n_ranges && memory_u32(owners->heap->memory, pool + POOL_SIZE_CLASS, &size_class) &&
+	    size_class < 64 && address >= pool + POOL_HEADER_BYTES) {
+		uint64_t size = (size_class + 1) * shape->block_alignment, first = pool + POOL_HEADER_BYTES;
+		uint64_t start = first + (address - first) / size * size;
+		cover_set(&owners->cover, start, start + size);
+		return;
+	}
+	cover_set(&owners->cover, address, end);
+}
+
+/* ---- objects outside ---- */
+
+static void cover_object(struct owners *owners, references_t *references, const struct table_object *entry)
+{
+	struct object object;
+	if (!object_at(owners->heap, entry->address, &object))
+		return;
+	uint64_t size = references_object_size(references, &object);
+	bool in_image = owners_image_at(owners, entry->address) != NULL;
+	uint64_t start = entry->address - (in_image ? 0 : object.type->prefix);
+	cover_set(&owners->cover, start, entry->address + size);
+	if (!in_image)
+		addresses_add(&owners->tables, start);
+}
+
+bool owners_init(struct owners *owners, heap_t *heap, const struct table *table, references_t *references,
+		 const struct owners_view *view, GError **error)
+{
+	memset(owners, 0, sizeof(*owners));
+	owners->view = view;
+	owners->heap = heap;
+	owners->table = table;
+	addresses_init(&owners->tables);
+	if (!allocator_open(heap, &owners->allocator)) {
+		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, "the state of its allocator isn't where the layout says", NULL,
+			  "cannot explain the references of the process");
+		owners_clear(owners);
+		return false;
+	}
+	if (!cover_init(&owners->cover, view->memory, view->maps) || !glibc_find(view->memory, view->maps, &owners->glibc)) {
+		error_set(error, HEAP_ERROR, REFTOP_ERROR_FAILED, "there is not enough memory", NULL,
+			  "cannot explain the references of the process");
+		owners_clear(owners);
+		return false;
+	}
+	g_autoptr(GArray) images = images_find(view->memory, view->maps);
+	owners->n_images = images->len;
+	owners->images = (struct owners_image *)g_array_free(g_steal_pointer(&images), FALSE);
+	cover_allocator(owners);
+	for (size_t i = 0; i < table->n; i++) {
+		if (!allocator_owns(&owners->allocator, table->objects[i].address))
+			cover_object(owners, references, &table->objects[i]);
+	}
+	return true;
+}
+
+void owners_clear(struct owners *owners)
+{
+	allocator_clear(&owners->allocator);
+	cover_clear(&owners->cover);
+	glibc_clear(&owners->glibc);
+	addresses_clear(&owners->tables);
+	g_free(owners->images);
+	memset(owners, 0, sizeof(*owners));
+}
+
+void owners_account(struct owners *owners, uint64_t start, uint64_t end, bool whole)
+{
+	if (!whole) {
+		cover_set(&owners->cover, start, end);
+	} else if (allocator_owns(&owners->allocator, start)) {
+		cover_block(owners, start, end);
+	} else {
+		cover_set(&owners->cover, start, end);
+		addresses_add(&owners->tables, start);
+	}
+}
+
+/* ---- malloc and stacks ---- */
+
+/* memory of an abstract syntax tree under compilation (a running main script's): its objects are kept in a list apart */
+static bool is_ast_block(const struct memory *memory, uint64_t start)
+{
+	uint64_t words[4];
+	if (!memory_read(memory, start, words, sizeof(words)))
+		return false;
+	return words[0] && words[0] % 4096 == 0 && words[1] <= words[0] && (words[3] & ~15ull) == ((start + AST_BLOCK_HEADER) & ~15ull);
+}
+
+static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
+{
+	uint64_t size = chunk->end - chunk->start, type_word;
+	if (chunk->state != GLIBC_IN_USE || addresses_has(&owners->tables, chunk->start)) {
+		cover_set(&owners->cover, chunk->start, chunk->end);
+		return;
+	}
+	const uint8_t *bytes = memory_at(owners->heap->memory, chunk->start, MIN(size, 64)); /* is_dead() looks no further */
+	/* a size of 0 in front of it is an object's count only if a type follows */
+	if (size >= 64 && bytes && is_dead(owners, chunk->start, bytes, size, &type_word))
+		cover_set(&owners->cover, chunk->start, chunk->end);
+	else if (size >= 4096 && is_ast_block(owners->heap->memory, chunk->start))
+		cover_set(&owners->cover, chunk->start, chunk->end);
+}
+
+static void cover_dead_stacks(struct owners *owners)
+{
+	const struct owners_view *view = owners->view;
+	for (size_t i = 0; i < view->n_threads; i++) {
+		uint64_t pointer = view->threads[i].stack_pointer;
+		const struct mapping *mapping = pointer && view->maps ? maps_find(view->maps, pointer) : NULL;
+		if (mapping && pointer - RED_ZONE > mapping->start)
+			cover_set(&owners->cover, mapping->start, (pointer - RED_ZONE) & ~7ull);
+	}
+}
+
+void owners_finish(struct owners *owners)
+{
+	for (size_t i = 0; i < owners->glibc.n; i++)
+		cover_chunk(owners, &owners->glibc.chunks[i]);
+	cover_dead_stacks(owners);
+}
+
+const struct owners_thread *owners_thread_at(const struct owners *owners, uint64_t address)
+{
+	const struct owners_view *view = owners->view;
+	const struct mapping *mapping = view->maps ? maps_find(view->maps, address) : NULL;
+	for (size_t i = 0; mapping && i < view->n_threads; i++) {
+		uint64_t pointer = view->threads[i].stack_pointer;
+		if (pointer >= mapping->start && pointer < mapping->end && address >= pointer - RED_ZONE)
+			return &view->threads[i];
+	}
+	return NULL;
+}
+
+enum owners_class owners_class_of(const struct owners *owners, uint64_t address)
+{
+	if (allocator_owns(&owners->allocator, address))
+		return OWNERS_BLOCK;
+	if (owners_image_at(owners, address))
+		return OWNERS_STATIC;
+	if (owners_thread_at(owners, address))
+		return OWNERS_STACK;
+	if (glibc_chunk_at(&owners->glibc, address))
+		return OWNERS_CHUNK;
+	return OWNERS_OTHER;
+}
