@@ -1,5 +1,6 @@
 #include "daemon/heap/candidate.h"
 
+#include "daemon/heap/str.h"
 #include "daemon/heap/type.h"
 
 #define LINK_MASK    (~3ull) /* the collector's marks in its links */
@@ -54,6 +55,39 @@ static bool size_fits(const heap_t *heap, const struct type *type, uint64_t size
 	return size == wanted;
 }
 
+/*
+ * A str begins with a shorter struct than its type says, unless it is an instance of a subclass, and its characters follow (CPython
+ * Objects/unicodeobject.c, PyUnicode_New()).
+ */
+static bool str_fits(const heap_t *heap, const struct object *object)
+{
+	const struct py_layout *layout = heap->layout;
+	struct str str;
+	if (object->available < layout->ascii_size || !str_read(heap, object->address, &str))
+		return false;
+	if (!str.compact)
+		return object->available >= layout->unicode_size;
+	uint64_t header = str.ascii ? layout->ascii_size : layout->compact_size;
+	return object->available >= header && str.length < (object->available - header) / MAX(str.kind, 1);
+}
+
+/*
+ * Instances of a class made in Python are listed from birth on (CPython Objects/typeobject.c, PyType_GenericAlloc()) until they
+ * die. Such a class has keys its instances share, or slots.
+ */
+static bool made_in_python(const heap_t *heap, const struct type *type)
+{
+	const struct py_layout *layout = heap->layout;
+	uint64_t keys = 0, slots = 0;
+	if (!(type->flags & PY_FLAG_HEAPTYPE))
+		return false;
+	if (heap_has(layout->ht_cached_keys))
+		memory_u64(heap->memory, type->address + layout->ht_cached_keys, &keys);
+	if (heap_has(layout->ht_slots))
+		memory_u64(heap->memory, type->address + layout->ht_slots, &slots);
+	return keys || slots;
+}
+
 /* Whether the head at `head` is linked into a list, and not just memory that looks like it: its neighbour points back.
  */
 static bool linked(const heap_t *heap, uint64_t head, const uint8_t *at)
@@ -100,6 +134,8 @@ bool candidate_accept(const heap_t *heap, const struct block *block, bool exact,
 {
 	const struct type *type = object->type;
 	uint64_t least = type->prefix + (uint64_t)type->basicsize;
+	if (type->flags & PY_FLAG_UNICODE && !(type->flags & PY_FLAG_HEAPTYPE))
+		return candidate_refcount(heap, object->bytes) && str_fits(heap, object);
 	if (object->available < type->basicsize || !candidate_refcount(heap, object->bytes))
 		return false;
 	bool fits = exact ? block->size >= least : size_fits(heap, type, block->size);
@@ -113,6 +149,6 @@ bool candidate_accept(const heap_t *heap, const struct block *block, bool exact,
 	const uint8_t *head = object->bytes - heap->layout->gc_head_size;
 	object->tracked = head_tracked(heap, head, &plausible);
 	if (!object->tracked)
-		return plausible;
+		return plausible && (heap->collecting || !made_in_python(heap, type));
 	return fits || linked(heap, object->address - heap->layout->gc_head_size, head);
 }

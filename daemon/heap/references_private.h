@@ -84,7 +84,7 @@ references_rule references_dict, references_list, references_tuple, references_s
 	references_type, references_unknown, references_nothing, references_exception, references_code, references_frame,
 	references_generator, references_builtin, references_lru_wrapper, references_lru_link, references_context_variable,
 	references_tee, references_enumerate, references_dict_subclass, references_list_subclass, references_bytearray,
-	references_buffered, references_slice;
+	references_buffered, references_slice, references_foreign_function;
 
 /* what a thread of an interpreter owns */
 void references_thread(references_t *references, uint64_t thread);

@@ -94,6 +94,8 @@ static const struct rule {
 	{"itertools", "_tee_dataobject", references_tee, NULL, 0},
 	{"itertools", "tee_dataobject", references_tee, NULL, 0},
 	{"_thread", "_localdummy", references_nothing, NULL, 0},
+	{"_ctypes", "PyCFuncPtr", references_foreign_function, NULL, 0},
+	{"_ctypes", "CFuncPtr", references_foreign_function, NULL, 0},
 	{"_io", "BufferedReader", references_buffered, NULL, 0},
 	{"_io", "BufferedWriter", references_buffered, NULL, 0},
 	{"_io", "BufferedRandom", references_buffered, NULL, 0},
@@ -370,6 +372,20 @@ void references_bytearray(references_t *references, const struct object *object,
 {
 	(void)plan;
 	references_word(references, object, references->heap->layout->bytearray_bytes_object, REFERENCE_SLOT, "bytes");
+}
+
+/* A function of a library holds a reference to itself (CPython Modules/_ctypes/_ctypes.c, PyCFuncPtr_FromDll(): self->callable). */
+void references_foreign_function(references_t *references, const struct object *object, const struct plan *plan)
+{
+	references_unknown(references, object, plan);
+	for (uint32_t at = references->heap->layout->object_size; at + 8 <= plan->solid->basicsize; at += 8) {
+		struct reference reference = {.kind = REFERENCE_EXTENSION_OBJECT, .probable = true, .word = object->address + at,
+					      .index = at};
+		if (!references_room(object, at, 8) || load_u64(object->bytes, at) != object->address)
+			continue;
+		reference.target = object->address;
+		references_emit(references, &reference);
+	}
 }
 
 /* The buffer holds what was read from a file, never objects. */
