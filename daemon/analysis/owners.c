@@ -44,12 +44,13 @@ static bool is_dead(struct owners *owners, uint64_t address, const uint8_t *byte
 	const struct py_layout *layout = owners->heap->layout;
 	const uint64_t head = layout->shape.gc == PY_GC_NONE ? 0 : layout->gc_head_size;
 	const uint64_t offsets[] = {0, head, head + 16};
+	struct allocator_hint hint = {0};
 	for (size_t i = 0; i < G_N_ELEMENTS(offsets); i++) {
 		uint64_t offset = offsets[i];
 		if (offset + layout->object_size > size)
 			break;
 		uint64_t count = load_u64(bytes, offset);
-		bool link = layout->shape.refcount == PY_REFCOUNT_FLAGS && allocator_owns(&owners->allocator, count);
+		bool link = layout->shape.refcount == PY_REFCOUNT_FLAGS && allocator_owns(&owners->allocator, &hint, count);
 		if (count && !link)
 			continue;
 		const struct type *type = type_get(owners->heap, load_u64(bytes, offset + layout->ob_type));
@@ -85,8 +86,9 @@ static void cover_allocator(struct owners *owners)
 		cover_set(&owners->cover, pymalloc->arenas[i].start, pymalloc->arenas[i].end);
 	for (size_t i = 0; i < mimalloc->n_segments; i++)
 		cover_set(&owners->cover, mimalloc->segments[i].start, mimalloc->segments[i].end);
-	if (owners->allocator.known)
-		allocator_walk(owners->heap, &owners->allocator, visit_block, owners, &stats);
+	size_t parts = owners->allocator.known ? allocator_parts(&owners->allocator) : 0;
+	for (size_t i = 0; i < parts; i++)
+		allocator_walk(owners->heap, &owners->allocator, i, visit_block, owners, &stats);
 }
 
 /* The block of an arena that holds `address`, whole. */
@@ -144,8 +146,9 @@ bool owners_init(struct owners *owners, heap_t *heap, const struct table *table,
 	owners->n_images = images->len;
 	owners->images = (struct owners_image *)g_array_free(g_steal_pointer(&images), FALSE);
 	cover_allocator(owners);
+	struct allocator_hint hint = {0};
 	for (size_t i = 0; i < table->n; i++) {
-		if (!allocator_owns(&owners->allocator, table->objects[i].address))
+		if (!allocator_owns(&owners->allocator, &hint, table->objects[i].address))
 			cover_object(owners, references, &table->objects[i]);
 	}
 	return true;
@@ -165,7 +168,7 @@ void owners_account(struct owners *owners, uint64_t start, uint64_t end, bool wh
 {
 	if (!whole) {
 		cover_set(&owners->cover, start, end);
-	} else if (allocator_owns(&owners->allocator, start)) {
+	} else if (allocator_owns(&owners->allocator, &owners->hint, start)) {
 		cover_block(owners, start, end);
 	} else {
 		cover_set(&owners->cover, start, end);
@@ -231,7 +234,8 @@ const struct owners_thread *owners_thread_at(const struct owners *owners, uint64
 
 enum owners_class owners_class_of(const struct owners *owners, uint64_t address)
 {
-	if (allocator_owns(&owners->allocator, address))
+	struct allocator_hint hint = {0};
+	if (allocator_owns(&owners->allocator, &hint, address))
 		return OWNERS_BLOCK;
 	if (owners_image_at(owners, address))
 		return OWNERS_STATIC;

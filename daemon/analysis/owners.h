@@ -46,6 +46,7 @@ struct owners {
 	heap_t *heap;
 	const struct table *table;
 	struct allocator allocator;
+	struct allocator_hint hint;
 	struct cover cover;
 	struct glibc glibc;
 	struct owners_image *images; /* sorted by start */

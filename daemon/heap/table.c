@@ -3,42 +3,48 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "daemon/heap/candidate.h"
 #include "daemon/heap/census.h"
 #include "daemon/heap/type.h"
 
 #define MAX_OBJECTS (UINT32_MAX - 1)
-/* 3.11: objects that are part of the interpreter's image start at 999999999 (CPython Include/internal/pycore_object.h, _PyObject_IMMORTAL_REFCNT) */
-#define IMMORTAL_BY_HEIGHT 900000000
+#define MAX_THREADS 8
+
+/* objects as one thread meets them: those in the allocator's blocks come mostly in ascending order, the others don't */
+struct run {
+	struct table_object *objects;
+	size_t n, allocated;
+};
 
 struct filling {
-	const struct py_layout *layout;
-	struct table *table;
-	size_t allocated;
+	const heap_t *heap;
+	bool linked; /* what the collector tracks is in a list, and none of them is half way to another */
+	struct run inside, outside;
 	bool failed;
 };
 
 static void add(void *context, const struct object *object)
 {
 	struct filling *filling = context;
-	struct table *table = filling->table;
-	if (filling->failed)
+	struct run *run = object->outside ? &filling->outside : &filling->inside;
+	/* memory that looks like a listed object, but isn't in a list: left over from one that died */
+	if (filling->failed || (filling->linked && object->tracked && !candidate_tracked(filling->heap, object)))
 		return;
-	if (table->n == filling->allocated) {
-		size_t wanted = filling->allocated ? filling->allocated * 2 : 65536;
-		struct table_object *grown = wanted < MAX_OBJECTS ? g_try_renew(struct table_object, table->objects, wanted) : NULL;
+	if (run->n == run->allocated) {
+		size_t wanted = run->allocated ? run->allocated * 2 : 16384;
+		struct table_object *grown = wanted < MAX_OBJECTS ? g_try_renew(struct table_object, run->objects, wanted) : NULL;
 		if (!grown) {
 			filling->failed = true;
 			return;
 		}
-		table->objects = grown;
-		filling->allocated = wanted;
+		run->objects = grown;
+		run->allocated = wanted;
 	}
-	struct refcount refcount = object_refcount(filling->layout, object->bytes);
-	bool immortal = refcount.immortal || refcount.count > IMMORTAL_BY_HEIGHT;
-	table->objects[table->n++] = (struct table_object){
+	struct refcount refcount = object_refcount(filling->heap->layout, object->bytes);
+	run->objects[run->n++] = (struct table_object){
 		.address = object->address,
 		.type = object->type->index,
-		.refcount = immortal ? TABLE_IMMORTAL : (uint32_t)MAX(refcount.count, 0),
+		.refcount = refcount.immortal ? TABLE_IMMORTAL : (uint32_t)CLAMP(refcount.count, 0, TABLE_IMMORTAL - 1),
 	};
 }
 
@@ -48,21 +54,38 @@ static int compare(const void *a, const void *b)
 	return (x->address > y->address) - (x->address < y->address);
 }
 
-/* The census visits in runs of ascending addresses; sort only if that isn't one. */
-static void sort(struct table *table)
+static void run_sort(struct run *run)
 {
 	bool sorted = true;
-	for (size_t i = 1; i < table->n && sorted; i++)
-		sorted = table->objects[i - 1].address < table->objects[i].address;
-	if (sorted)
-		return;
-	qsort(table->objects, table->n, sizeof(*table->objects), compare);
-	size_t kept = 0;
-	for (size_t i = 0; i < table->n; i++) {
-		if (!kept || table->objects[kept - 1].address != table->objects[i].address)
-			table->objects[kept++] = table->objects[i];
+	for (size_t i = 1; i < run->n && sorted; i++)
+		sorted = run->objects[i - 1].address < run->objects[i].address;
+	if (!sorted)
+		qsort(run->objects, run->n, sizeof(*run->objects), compare);
+}
+
+/* One ascending array of `n` ascending runs, each object once; takes their storage. False: not enough memory. */
+static bool runs_merge(struct run *runs, size_t n, struct table *table)
+{
+	size_t total = 0, at[2 * MAX_THREADS] = {0};
+	for (size_t i = 0; i < n; i++)
+		total += runs[i].n;
+	if (total >= MAX_OBJECTS)
+		return false;
+	table->objects = g_try_new(struct table_object, total + 1);
+	while (table->objects) {
+		size_t best = n;
+		for (size_t i = 0; i < n; i++) {
+			if (at[i] < runs[i].n &&
+			    (best == n || runs[i].objects[at[i]].address < runs[best].objects[at[best]].address))
+				best = i;
+		}
+		if (best == n)
+			return true;
+		const struct table_object *next = &runs[best].objects[at[best]++];
+		if (!table->n || table->objects[table->n - 1].address != next->address)
+			table->objects[table->n++] = *next;
 	}
-	table->n = kept;
+	return false;
 }
 
 static void index_objects(struct table *table)
@@ -101,19 +124,37 @@ static void index_objects(struct table *table)
 
 bool table_take(heap_t *heap, struct table *table, GError **error)
 {
-	struct filling filling = {.layout = heap->layout, .table = table};
+	struct filling fillings[MAX_THREADS] = {0};
+	struct run runs[2 * MAX_THREADS];
+	void *contexts[MAX_THREADS];
 	struct census census;
+	size_t n = MIN(g_get_num_processors(), MAX_THREADS);
 	memset(table, 0, sizeof(*table));
-	if (!census_take(heap, CENSUS_ALL, add, &filling, &census, error))
-		return false;
-	census_clear(&census);
-	if (filling.failed) {
+	for (size_t i = 0; i < n; i++) {
+		fillings[i].heap = heap;
+		fillings[i].linked = heap->layout->shape.gc != PY_GC_NONE && !heap->collecting;
+		contexts[i] = &fillings[i];
+	}
+	bool taken = census_take(heap, CENSUS_ALL, add, contexts, n, &census, error), failed = false;
+	if (taken)
+		census_clear(&census);
+	for (size_t i = 0; i < n; i++) {
+		failed |= fillings[i].failed;
+		run_sort(&fillings[i].inside);
+		run_sort(&fillings[i].outside);
+		runs[2 * i] = fillings[i].inside;
+		runs[2 * i + 1] = fillings[i].outside;
+	}
+	failed = failed || (taken && !runs_merge(runs, 2 * n, table));
+	for (size_t i = 0; i < 2 * n; i++)
+		g_free(runs[i].objects);
+	if (taken && failed)
 		error_set(error, HEAP_ERROR, REFTOP_ERROR_FAILED, "there is not enough memory for a table of all objects", NULL,
 			  "cannot list the objects of the process");
+	if (!taken || failed) {
 		table_clear(table);
 		return false;
 	}
-	sort(table);
 	index_objects(table);
 	return true;
 }
