@@ -357,6 +357,7 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	type->flags = flags;
 	type->basicsize = (uint32_t)basicsize;
 	type->itemsize = (uint32_t)itemsize;
+	type->least = flags & PY_FLAG_UNICODE && !(flags & PY_FLAG_HEAPTYPE) ? layout->ascii_size + 1 : type->basicsize;
 	type->base = load_u64(bytes, layout->tp_base);
 	type->prefix = prefix_of(layout, flags);
 	type->kind = TYPE_PLAIN;
@@ -386,9 +387,9 @@ bool object_at(heap_t *heap, uint64_t address, struct object *object)
 	if (!bytes)
 		return false;
 	struct type *type = type_get(heap, object_type_address(heap->layout, bytes));
-	if (!type || available < type->basicsize)
+	if (!type || available < type->least)
 		return false;
-	if (region->lazy && !memory_at(heap->memory, address, type->basicsize))
+	if (region->lazy && !memory_at(heap->memory, address, type->least))
 		return false;
 	*object = (struct object){.address = address, .bytes = bytes, .available = available, .type = type};
 	return true;

@@ -34,6 +34,7 @@ struct type {
 	uint32_t index; /* 0, 1, … in the order of discovery: a column of counters can stand beside the table */
 	uint64_t flags;
 	uint32_t basicsize; /* bytes */
+	uint32_t least;        /* bytes of the smallest instance: basicsize, but a compact str is shorter than that */
 	uint32_t itemsize;  /* bytes */
 	uint32_t prefix;    /* bytes before the object in its block: GC head and managed dict */
 	uint64_t base;      /* tp_base, 0: none */
