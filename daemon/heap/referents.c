@@ -1,6 +1,7 @@
 #include "daemon/heap/referents.h"
 
 #include "daemon/heap/dict.h"
+#include "daemon/heap/size.h"
 #include "daemon/heap/type.h"
 
 #define DEQUE_BLOCK_ITEMS 64
@@ -106,6 +107,7 @@ void object_referents(heap_t *heap, const struct object *object, referent_visit 
 	const struct py_layout *layout = heap->layout;
 	const struct type *type = object->type;
 	uint64_t end = type->basicsize;
+	int64_t measured;
 	switch (type->kind) {
 	case TYPE_ATOM:
 		break;
@@ -129,10 +131,9 @@ void object_referents(heap_t *heap, const struct object *object, referent_visit 
 		break;
 	case TYPE_TUPLE:
 	case TYPE_PLAIN:
-		if (type->itemsize == 8) {
-			int64_t n = load_i64(object->bytes, layout->ob_size);
-			end += 8 * (uint64_t)CLAMP(n < 0 ? -n : n, 0, (int64_t)(object->available / 8));
-		}
+		/* ob_size isn't the number of items in every such type: what __sizeof__ says is */
+		if (type->itemsize == 8 && type->size->measure(heap, object, &measured))
+			end = (uint64_t)measured;
 		break;
 	}
 	/* an atom's own struct holds none, what a subclass adds may */
