@@ -136,7 +136,7 @@ bool candidate_accept(const heap_t *heap, const struct block *block, bool exact,
 	uint64_t least = type->prefix + (uint64_t)type->basicsize;
 	if (type->flags & PY_FLAG_UNICODE && !(type->flags & PY_FLAG_HEAPTYPE))
 		return candidate_refcount(heap, object->bytes) && str_fits(heap, object);
-	if (object->available < type->basicsize || !candidate_refcount(heap, object->bytes))
+	if (object->available < type->least || !candidate_refcount(heap, object->bytes))
 		return false;
 	bool fits = exact ? block->size >= least : size_fits(heap, type, block->size);
 	if (!(type->flags & PY_FLAG_HAVE_GC))
