@@ -324,7 +324,11 @@ static enum outcome layout_find(struct attempt *attempt, GError **error)
 		}
 		not_started |= validity == LAYOUT_NOT_STARTED;
 	}
-	if (not_started)
+	uint64_t word;
+	if (!access_u64(attempt->access, found->image_start, &word))
+		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_GONE, "it ended, or runs another program by now", NULL,
+			  "the memory of CPython %s can't be read any more", found->version_text);
+	else if (not_started)
 		error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_UNKNOWN, "the interpreter is starting or has finished",
 			  NULL, "CPython %s holds no objects", found->version_text);
 	else if (!candidates->len)
