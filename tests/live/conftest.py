@@ -1,0 +1,94 @@
+"""Fixtures: `python` (parametrised by interpreter), `start` (a target, killed at the end), `helper` (compiled C).
+
+@pytest.mark.versions("3.8", "3.12") narrows a heavy test; without it a test runs under every interpreter the project promises.
+REFTOP_PYTHONS=3.8,3.12 narrows a whole run. An interpreter that isn't at hand is skipped by name, and the table in the last lines says so.
+"""
+import os
+
+import pytest
+
+import harness
+
+FOUND = harness.find_interpreters()
+PROMISED = harness.EXPECTED if os.environ.get("REFTOP_ALL_PYTHONS") else harness.ISSUE2
+OUTCOMES = {}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "versions(*names): the interpreters a test runs under, instead of all")
+
+
+def pytest_generate_tests(metafunc):
+    if "python" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("versions")
+    names = list(marker.args) if marker else PROMISED
+    wanted = os.environ.get("REFTOP_PYTHONS")
+    if wanted:
+        names = [n for n in names if n in wanted.split(",")]
+    metafunc.parametrize("python", names, indirect=True)
+
+
+@pytest.fixture
+def python(request):
+    name = request.param
+    if name not in FOUND:
+        pytest.skip("no Python %s at hand" % name)
+    return FOUND[name]
+
+
+@pytest.fixture
+def start():
+    """start(python, "census.py", args...) -> harness.Target, ended when the test is over."""
+    targets = []
+
+    def starter(interpreter, script, *args, **kwargs):
+        target = harness.Target(interpreter.argv(script, *map(str, args)), **kwargs)
+        targets.append(target)
+        return target
+
+    yield starter
+    for target in targets:
+        target.close()
+
+
+@pytest.fixture(scope="session")
+def any_python():
+    """Where the version doesn't matter: the newest that has been promised and is at hand."""
+    for name in ["3.12"] + PROMISED[::-1]:
+        if name in FOUND:
+            return FOUND[name]
+    pytest.skip("no Python at hand")
+
+
+@pytest.fixture(scope="session")
+def helper(tmp_path_factory):
+    """helper("sleepers") -> path of the shared object made from tests/targets/sleepers.c"""
+    directory = tmp_path_factory.mktemp("helpers")
+    return lambda name, *libraries: harness.build_helper(directory, name, *libraries)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    name = item.callspec.params.get("python") if hasattr(item, "callspec") else None
+    if name and (report.when == "call" or report.outcome != "passed"):
+        counts = OUTCOMES.setdefault(name, {"passed": 0, "failed": 0, "skipped": 0})
+        counts[report.outcome] += 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    write = terminalreporter.write_line
+    write("")
+    write("%-14s %-10s %6s %6s %7s  %s" % ("interpreter", "version", "passed", "failed", "skipped", "path"))
+    for name in harness.EXPECTED:
+        counts = OUTCOMES.get(name)
+        python = FOUND.get(name)
+        if not counts:
+            write("%-14s %-10s %s" % (name, python.micro() if python else "-",
+                                      "not run" if python else "SKIPPED: not at hand"))
+            continue
+        where = (python.root or "") + python.path if python else "SKIPPED: not at hand"
+        write("%-14s %-10s %6d %6d %7d  %s" % (name, python.micro() if python else "-", counts["passed"],
+                                              counts["failed"], counts["skipped"],
+                                              where.replace(os.path.expanduser("~"), "~")))

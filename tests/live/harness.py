@@ -1,0 +1,262 @@
+"""What the live tests stand on: the interpreters at hand, targets that tell the truth, and the program under test.
+
+A target is a script of tests/targets. It writes JSON lines to standard output (the first says "ready") and obeys commands,
+one a line, on standard input. Nothing here waits by sleeping: a target says where it is, or the kernel does (/proc).
+"""
+import glob
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TARGETS = os.path.join(ROOT, "tests", "targets")
+REFTOP = os.environ.get("REFTOP", os.path.join(ROOT, "build", "reftop"))
+CACHE = os.path.join(ROOT, ".cache")
+DEADLINE = float(os.environ.get("REFTOP_TEST_DEADLINE", "120"))  # seconds any single answer may take
+
+
+class Interpreter:
+    """One CPython: how to start it, and what it is."""
+
+    def __init__(self, name, path, root=None):
+        self.name, self.path, self.root = name, path, root
+        numbers = re.search(r"3\.(\d+)", name)
+        self.version = (3, int(numbers.group(1)))
+        self.free_threaded = "t" in name.split("-")[0]
+        self.debug = name.endswith("-debug")
+
+    def argv(self, script, *args):
+        """The command that runs a script of tests/targets, or any absolute path, under this interpreter."""
+        script = script if os.path.isabs(script) else os.path.join(TARGETS, script)
+        if not self.root:
+            return [self.path, script, *args]
+        inside = os.path.join(self.root, "tmp", "reftop-targets")
+        os.makedirs(inside, exist_ok=True)
+        for source in {script, *glob.glob(os.path.join(TARGETS, "*.py"))}:
+            copy = os.path.join(inside, os.path.basename(source))
+            if not os.path.exists(copy) or open(copy, "rb").read() != open(source, "rb").read():
+                shutil.copyfile(source, copy + ".new")
+                os.rename(copy + ".new", copy)
+        return ["chroot", self.root, self.path, "/tmp/reftop-targets/" + os.path.basename(script), *args]
+
+    def share(self, path):
+        """A path under which the target sees the file `path` (copied into its root when it has one of its own)."""
+        if not self.root:
+            return path
+        inside = os.path.join(self.root, "tmp", "reftop-targets")
+        os.makedirs(inside, exist_ok=True)
+        shutil.copy(path, inside)
+        return "/tmp/reftop-targets/" + os.path.basename(path)
+
+    def micro(self):
+        command = [self.path, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"]
+        if self.root:
+            command = ["chroot", self.root] + command
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                              timeout=60).stdout.strip()
+
+    def __repr__(self):
+        return self.name
+
+
+# Every interpreter the project promises, in the order of the table; where each may be found.
+EXPECTED = ["3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.11-debian", "3.11-debug",
+            "3.13-debian", "3.14-debian", "3.15-debian", "3.13-debug", "3.14-debug", "3.15-debug",
+            "3.13t", "3.14t", "3.15t"]
+ISSUE2 = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.11-debian"]  # what the program promises first
+
+
+def find_interpreters():
+    found = {}
+    for path in sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/*/bin/python3.*"))):
+        minor = re.fullmatch(r"python(3\.\d+)", os.path.basename(path))
+        if minor:
+            found.setdefault(minor.group(1), Interpreter(minor.group(1), path))
+    if os.path.exists("/usr/bin/python3.11"):
+        found["3.11-debian"] = Interpreter("3.11-debian", "/usr/bin/python3.11")
+    if os.path.exists("/usr/bin/python3.11-dbg"):
+        found["3.11-debug"] = Interpreter("3.11-debug", "/usr/bin/python3.11-dbg")
+    for root in sorted(glob.glob(os.path.join(CACHE, "rootfs-*"))):
+        for path in sorted(glob.glob(os.path.join(root, "usr/bin/python3.*"))):
+            inside = "/usr/bin/" + os.path.basename(path)
+            for pattern, ending in ((r"python(3\.\d+)", "-debian"), (r"python(3\.\d+)-dbg", "-debug")):
+                minor = re.fullmatch(pattern, os.path.basename(path))
+                if minor:
+                    name = minor.group(1) + ending
+                    found.setdefault(name, Interpreter(name, inside, root))
+    for path in sorted(glob.glob(os.path.join(CACHE, "python-*t", "bin", "python3.*t"))):
+        minor = re.fullmatch(r"python(3\.\d+t)", os.path.basename(path))
+        if minor:
+            found.setdefault(minor.group(1), Interpreter(minor.group(1), path))
+    return found
+
+
+class Dead(Exception):
+    """The target ended, or didn't answer in time; carries what it said on standard error."""
+
+
+class Target:
+    """A running script of tests/targets."""
+
+    def __init__(self, argv, env=None, cwd=None, stdout=None, preexec=None):
+        self.errors = tempfile.TemporaryFile()
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        environment.update(PYTHONHASHSEED="0", PYTHONDONTWRITEBYTECODE="1")
+        environment.update(env or {})
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=stdout or subprocess.PIPE,
+                                        stderr=self.errors, env=environment, cwd=cwd, preexec_fn=preexec)
+        self.pid = self.process.pid
+        self.buffer = b""
+        self.argv = argv
+
+    def line(self, deadline=DEADLINE):
+        end = time.monotonic() + deadline
+        out = self.process.stdout.fileno()
+        while b"\n" not in self.buffer:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([out], [], [], left)[0]:
+                raise Dead("no answer within %g s from %s\n%s" % (deadline, self.argv, self.complaints()))
+            piece = os.read(out, 1 << 20)
+            if not piece:
+                raise Dead("%s ended (%s)\n%s" % (self.argv, self.process.wait(), self.complaints()))
+            self.buffer += piece
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return line.decode()
+
+    def answer(self, deadline=DEADLINE):
+        return json.loads(self.line(deadline))
+
+    def send(self, command):
+        self.process.stdin.write(command.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def ask(self, command, deadline=DEADLINE):
+        self.send(command)
+        return self.answer(deadline)
+
+    def ready(self, deadline=DEADLINE):
+        """Wait for the first line; its JSON."""
+        answer = self.answer(deadline)
+        assert answer.get("ready"), answer
+        return answer
+
+    def complaints(self):
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace")[-4000:]
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def wait_blocked(self, deadline=DEADLINE):
+        """Return once the main thread of the target sleeps in read(2) on its standard input."""
+        wait_for(lambda: syscall_of(self.pid, self.pid)[:2] == (0, 0), deadline, "the target to wait for a command")
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                try:
+                    pipe.close()
+                except OSError:
+                    pass
+        self.errors.close()
+
+
+def syscall_of(pid, tid):
+    """(number, first argument) of the system call a thread sleeps in; (None, None) while it runs or is gone."""
+    try:
+        words = open("/proc/%d/task/%d/syscall" % (pid, tid)).read().split()
+    except OSError:
+        return None, None
+    if not words or words[0] == "running" or words[0] == "-1":
+        return None, None
+    return int(words[0]), int(words[1], 16)
+
+
+def wait_for(condition, deadline, what):
+    """Poll a condition that the kernel or a file shows and that nothing announces."""
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError("waited %g s for %s" % (deadline, what))
+        select.select([], [], [], 0.002)
+
+
+class Result:
+    def __init__(self, argv, code, out, err):
+        self.argv, self.code, self.out, self.err = argv, code, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    def __repr__(self):
+        return "%s -> %s\n%s\n%s" % (" ".join(map(str, self.argv)), self.code, self.out[:2000], self.err[:4000])
+
+
+def reftop(*args, timeout=DEADLINE, **kwargs):
+    """Run the program to its end. Everything it says is in the result."""
+    argv = [REFTOP, *map(str, args)]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=kwargs.pop("stdout", subprocess.PIPE),
+                          stderr=subprocess.PIPE, timeout=timeout, **kwargs)
+    return Result(argv, done.returncode, (done.stdout or b"").decode(errors="surrogateescape"),
+                  done.stderr.decode(errors="surrogateescape"))
+
+
+def histo(pid, *args, **kwargs):
+    """One sample of a process as the JSON document says it."""
+    result = reftop("histo", "-p", pid, "--json", *args, **kwargs)
+    assert result.code == 0, result
+    sample = result.json
+    assert sample["schema"] == "reftop.sample/1", sample["schema"]
+    return sample
+
+
+def check_sums(sample):
+    """What holds for every consistent sample, whatever the target did."""
+    types, totals = sample["types"], sample["totals"]
+    assert sample["snapshot"]["consistent"] is True, sample["snapshot"]
+    assert totals["unreadable"] == 0, totals
+    for total, key in (("objects", "count"), ("gc_objects", "gc_count"), ("bytes", "bytes"), ("refs", "refs"),
+                       ("immortal", "immortal")):
+        assert totals[total] == sum(t[key] for t in types), (total, totals)
+    for t in types:
+        assert 0 < t["count"] < 10 ** 9 and 0 <= t["gc_count"] <= t["count"], t
+        assert 0 <= t["immortal"] <= t["count"], t
+        assert 0 < t["bytes"] < 10 ** 12, t
+        mortal = t["count"] - t["immortal"]
+        assert mortal <= t["refs"] < 10 ** 12 and (t["refs_max"] > 0) == (mortal > 0), t
+        assert t["refs_max"] <= t["refs"] <= mortal * t["refs_max"], t
+        assert t["module"] and t["qualname"], t
+    addresses = [t["address"] for t in types]
+    assert len(set(addresses)) == len(addresses)
+    if sample["gc"]:
+        listed = sum(g["objects"] for i in sample["gc"] for g in i["generations"])
+        assert listed == totals["gc_objects"], (listed, totals)
+
+
+def row(sample, name, module="__main__"):
+    """The row of a type by name; there must be one."""
+    rows = [t for t in sample["types"] if t["qualname"] == name and t["module"] == module]
+    assert len(rows) == 1, (name, rows)
+    return rows[0]
+
+
+def build_helper(directory, name, *libraries):
+    """Compile tests/targets/<name>.c to a shared object in `directory`; its path."""
+    out = os.path.join(str(directory), name + ".so")
+    if not os.path.exists(out):
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-o", out, os.path.join(TARGETS, name + ".c"),
+                        "-lpthread", *libraries], check=True)
+    return out

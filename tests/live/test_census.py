@@ -1,0 +1,133 @@
+"""What `histo` says about a quiet target, against the target's own truth: equal to the number, type by type.
+
+The only corrections are those the target names in "costs" (tests/targets/census.py): they are already in its numbers.
+"""
+import json
+
+import pytest
+
+import harness
+
+
+def truth_of(target):
+    """The last truth of a census target: the document, and the collector's counters as they stand while it waits."""
+    truth = target.answer()
+    assert truth["ready"]
+    counts = target.answer()
+    target.wait_blocked()
+    return truth, counts
+
+
+def differences(truth, sample):
+    """Every number that differs, as text; empty when the sample tells the truth."""
+    seen = {t["address"]: t for t in sample["types"]}
+    told = []
+    for address, module, qualname, count, size, refs, refs_max, immortal in truth["rows"]:
+        name = "%s.%s at %s" % (module, qualname, address)
+        row = seen.get(address)
+        if not row:
+            told.append("%s: missing, %d objects" % (name, count))
+            continue
+        if (row["module"], row["qualname"]) != (module, qualname):
+            told.append("%s: called %s.%s" % (name, row["module"], row["qualname"]))
+        listed = count if truth["listed"] is None else truth["listed"].get(address, 0)
+        if row["gc_count"] != listed:
+            told.append("%s: gc_count %d, is %d" % (name, row["gc_count"], listed))
+        if sample["snapshot"]["coverage"] == "all" and row["count"] > count:
+            continue  # objects the collector doesn't know: test_all_objects.py
+        for key, value in (("count", count), ("bytes", size), ("refs", refs), ("refs_max", refs_max),
+                           ("immortal", immortal)):
+            if row[key] != value:
+                told.append("%s: %s %d, is %d (%+d) of %d objects" % (name, key, row[key], value, row[key] - value, count))
+    known = {r[0] for r in truth["rows"]}
+    for row in sample["types"]:
+        if row["gc_count"] and row["address"] not in known:
+            told.append("%s.%s at %s: %d objects that aren't there" % (row["module"], row["qualname"], row["address"],
+                                                                      row["gc_count"]))
+    return told
+
+
+@pytest.mark.parametrize("variant", ["plain", "frozen", "disabled"])
+def test_census_is_the_truth(python, start, variant):
+    target = start(python, "census.py", *([] if variant == "plain" else [variant]))
+    truth, counts = truth_of(target)
+    assert sum(r[3] for r in truth["rows"]) >= 100000
+    sample = harness.histo(target.pid)
+    harness.check_sums(sample)
+    told = differences(truth, sample)
+    assert not told, "%d differences:\n%s" % (len(told), "\n".join(told))
+
+    assert sample["target"]["pid"] == target.pid
+    assert sample["target"]["python"] == python.micro()
+    assert sample["target"]["debug"] is python.debug
+    assert sample["target"]["free_threaded"] is python.free_threaded
+    assert sample["snapshot"]["mode"] == "quiet" and sample["snapshot"]["pause_us"] == 0
+
+    gc = sample["gc"][0]
+    assert gc["enabled"] is (variant != "disabled")
+    assert gc["collecting"] is False
+    assert gc["permanent"] == truth["frozen"]
+    assert (truth["frozen"] > 0) == (variant == "frozen")
+    assert [g["count"] for g in gc["generations"]] == counts
+    assert [g["threshold"] for g in gc["generations"]] == truth["threshold"]
+    assert gc["collections"] == truth["collections"]
+
+
+def test_again_after_the_target_ran(python, start):
+    """A second truth and a second sample: the first left nothing behind."""
+    target = start(python, "census.py", "small")
+    truth_of(target)
+    harness.histo(target.pid)
+    target.send("truth")
+    truth, _ = truth_of(target)
+    told = differences(truth, harness.histo(target.pid))
+    assert not told, "\n".join(told)
+
+
+def test_the_table_and_the_csv_say_the_same(any_python, start):
+    target = start(any_python, "census.py", "small")
+    truth_of(target)
+    sample = harness.histo(target.pid)
+    largest = max(sample["types"], key=lambda t: t["count"])
+
+    text = harness.reftop("histo", "-p", target.pid, "--no-color")
+    assert text.code == 0 and "\x1b" not in text.out, text
+    assert largest["qualname"] in text.out
+
+    csv = harness.reftop("histo", "-p", target.pid, "--csv")
+    assert csv.code == 0, csv
+    lines = [l for l in csv.out.splitlines() if l]
+    header = lines[0].lower().split(",")
+    assert "count" in header and "bytes" in header, header
+    assert len(lines) - 1 == len(sample["types"])
+    total = sum(int(l.split(",")[header.index("count")]) for l in lines[1:])
+    assert total == sample["totals"]["objects"]
+
+    for key in ("count", "bytes", "refs"):
+        result = harness.reftop("histo", "-p", target.pid, "--json", "--sort", key, "--limit", 7)
+        assert result.code == 0, result
+        values = [t[key] for t in result.json["types"]]
+        assert len(values) == 7 and values == sorted(values, reverse=True)
+        assert values[0] == max(t[key] for t in sample["types"])
+
+
+def test_names_are_escaped(any_python, start, tmp_path):
+    """A type may be called anything; no control character reaches the terminal or the JSON."""
+    script = tmp_path / "evil.py"
+    script.write_text(r'''
+import os, sys
+keep = [type("evil\x1b[31m\nname\x07\u202e", (object,), {"__module__": "mo\x00d\rule"})() for i in range(10)]
+keep += [type("\u540d\u524d", (object,), {})()]
+keep += [type("x" * 5000, (object,), {})()]
+print('{"ready": true}'); sys.stdout.flush()
+os.read(0, 10)
+''')
+    target = start(any_python, str(script))
+    target.ready()
+    for arguments in (["--json"], ["--csv"], ["--no-color"]):
+        result = harness.reftop("histo", "-p", target.pid, *arguments)
+        assert result.code == 0, result
+        assert not [c for c in result.out if ord(c) < 32 and c != "\n" or ord(c) in (0x7f, 0x202e)], repr(result.out)
+        assert "\u540d\u524d" in result.out or "--no-color" in arguments
+    names = [t["qualname"] for t in json.loads(harness.reftop("histo", "-p", target.pid, "--json").out)["types"]]
+    assert any(n.startswith("evil") and "31m" in n for n in names)
