@@ -4,6 +4,7 @@
 #include "daemon/heap/type.h"
 
 #define LINK_MASK    (~3ull) /* the collector's marks in its links */
+#define LOWEST_LINK  4096    /* no page below can be mapped (vm.mmap_min_addr) */
 #define MAX_REFCOUNT (1ll << 31)
 
 /* ob_gc_bits of free-threaded builds: CPython Include/internal/pycore_gc.h */
@@ -150,5 +151,9 @@ bool candidate_accept(const heap_t *heap, const struct block *block, bool exact,
 	object->tracked = head_tracked(heap, head, &plausible);
 	if (!object->tracked)
 		return plausible && (heap->collecting || !made_in_python(heap, type));
+	/* an int whose block still holds, behind its digits, the header of what was there before: its size stands where the
+	 * link would be */
+	if ((load_u64(head, 0) & LINK_MASK) < LOWEST_LINK)
+		return false;
 	return fits || linked(heap, object->address - heap->layout->gc_head_size, head);
 }
