@@ -20,7 +20,9 @@ bool cover_init(struct cover *cover, const struct memory *memory, const struct m
 		if (!memory_at(memory, region->start, region->size))
 			continue;
 		struct cover_region *own = &cover->regions[cover->n];
-		*own = (struct cover_region){.start = region->start, .size = region->size & ~7ull, .bytes = region->bytes,
+		*own = (struct cover_region){.start = region->start,
+					     .size = region->size & ~7ull,
+					     .bytes = region->bytes,
 					     .mapping = region->mapping};
 		own->bits = g_try_new0(uint64_t, region->size / 512 + 1);
 		if (!own->bits) {

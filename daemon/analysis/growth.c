@@ -6,24 +6,24 @@
 
 /* a window is condensed to so many points: 2016 pairs, and noise shorter than a point is gone */
 #define MAX_POINTS 64
-#define MAX_PAIRS (MAX_POINTS * (MAX_POINTS - 1) / 2)
+#define MAX_PAIRS  (MAX_POINTS * (MAX_POINTS - 1) / 2)
 
 /* what "steady" means in numbers; tests/unit/growth.c plants histories on both sides of each */
-#define SEGMENTS 8           /* equal parts of a window, each with its median, its level */
-#define MIN_RISE 0.25        /* a step goes up when it is so much of an even step */
-#define MIN_RISES 5          /* of the 7 steps between levels, so many must go up */
-#define MAX_STEP 0.5         /* the largest share of the growth one step may hold; a level shift is one step */
-#define MIN_LATE 0.5         /* growth of the second half over that of the first: less is a warm-up that settles */
-#define MIN_Z 3.0            /* Mann-Kendall, all of the history */
-#define MIN_Z_PART 3.5       /* and a later part of it, of which many are tried */
-#define MAX_DROP 0.4         /* the largest drop on the way, as a share of the growth */
-#define MIN_TAIL 0.25        /* the growth of the last eighth, as a share of what the slope promises */
-#define MIN_AMOUNT 4.0       /* units: a smaller growth is nobody's leak yet */
-#define NEW_GROUND 0.5       /* share of a later window's growth that lies above everything before it */
+#define SEGMENTS        8    /* equal parts of a window, each with its median, its level */
+#define MIN_RISE        0.25 /* a step goes up when it is so much of an even step */
+#define MIN_RISES       5    /* of the 7 steps between levels, so many must go up */
+#define MAX_STEP        0.5  /* the largest share of the growth one step may hold; a level shift is one step */
+#define MIN_LATE        0.5  /* growth of the second half over that of the first: less is a warm-up that settles */
+#define MIN_Z           3.0  /* Mann-Kendall, all of the history */
+#define MIN_Z_PART      3.5  /* and a later part of it, of which many are tried */
+#define MAX_DROP        0.4  /* the largest drop on the way, as a share of the growth */
+#define MIN_TAIL        0.25 /* the growth of the last eighth, as a share of what the slope promises */
+#define MIN_AMOUNT      4.0  /* units: a smaller growth is nobody's leak yet */
+#define NEW_GROUND      0.5  /* share of a later window's growth that lies above everything before it */
 #define MOST_OF_HISTORY 0.6  /* share of the time from which a window needs no new ground */
-#define MAX_SLOWDOWN 1.5     /* rate of the 4 window lengths before a later window, over that of the window */
-#define MIN_PART 8           /* a later window is at least 1/8 of the samples */
-#define NEXT_WINDOW 0.8      /* the next window to try is so much of the last */
+#define MAX_SLOWDOWN    1.5  /* rate of the 4 window lengths before a later window, over that of the window */
+#define MIN_PART        8    /* a later window is at least 1/8 of the samples */
+#define NEXT_WINDOW     0.8  /* the next window to try is so much of the last */
 
 struct points {
 	size_t n;
@@ -99,7 +99,8 @@ static double points_slope(const struct points *points)
 	for (size_t i = 0; i < points->n; i++)
 		for (size_t j = i + 1; j < points->n; j++)
 			if (points->time[j] > points->time[i])
-				slopes[n++] = (points->value[j] - points->value[i]) / (points->time[j] - points->time[i]);
+				slopes[n++] =
+					(points->value[j] - points->value[i]) / (points->time[j] - points->time[i]);
 	return median(slopes, n);
 }
 
@@ -233,7 +234,7 @@ static size_t window_refine(const int64_t *times_us, const int64_t *values, size
 
 struct growth growth_judge(const int64_t *times_us, const int64_t *values, size_t n)
 {
-	struct growth growth = { .verdict = n < GROWTH_MIN_SAMPLES ? GROWTH_WAITING : GROWTH_NONE };
+	struct growth growth = {.verdict = n < GROWTH_MIN_SAMPLES ? GROWTH_WAITING : GROWTH_NONE};
 	size_t shortest = n / MIN_PART > GROWTH_MIN_SAMPLES ? n / MIN_PART : GROWTH_MIN_SAMPLES;
 	for (size_t window = n; window >= shortest; window = (size_t)((double)window * NEXT_WINDOW)) {
 		size_t start = n - window;

@@ -1,5 +1,6 @@
 #include "daemon/analysis/histogram.h"
 
+#include "daemon/heap/buffer.h"
 #include "daemon/heap/size.h"
 #include "daemon/heap/type.h"
 
@@ -7,7 +8,7 @@
 
 /* the counters of one type, beside the type table: index is type->index */
 struct row {
-	int64_t count, gc_count, bytes, refs, refs_max, immortal;
+	int64_t count, gc_count, bytes, refs, refs_max, immortal, owned;
 };
 
 /* one thread's counters */
@@ -58,6 +59,8 @@ static void count_object(void *context, const struct object *object)
 	row->count++;
 	row->gc_count += object->tracked;
 	row->bytes += bytes;
+	if (object->type->buffer && object->type->buffer->measure(counter->heap, object, &bytes))
+		row->owned += bytes;
 	if (refcount.immortal) {
 		row->immortal++;
 	} else {
@@ -85,7 +88,7 @@ static void fill_types(const struct counter *counter, sample_t *sample)
 			.refs = row->refs,
 			.refs_max = row->refs_max,
 			.immortal = row->immortal,
-			.owned = SAMPLE_UNKNOWN,
+			.owned = type->buffer ? row->owned : SAMPLE_UNKNOWN,
 		};
 		sample->totals.objects += row->count;
 		sample->totals.gc_objects += row->gc_count;
@@ -132,6 +135,7 @@ static void counter_merge(struct counter *sum, struct counter *counter, size_t n
 		total->refs += row->refs;
 		total->refs_max = MAX(total->refs_max, row->refs_max);
 		total->immortal += row->immortal;
+		total->owned += row->owned;
 	}
 	for (size_t i = 0; i < n_regions; i++)
 		sum->region_bytes[i] += counter->region_bytes[i];

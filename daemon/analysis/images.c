@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define MAX_SEGMENTS 256
-#define PAGE_MASK 4095ull
+#define PAGE_MASK    4095ull
 
 /* Where the file mapped at `start` ends, with what of .bss has no file behind it; 0: it is no ELF file. */
 static uint64_t image_end(const struct memory *memory, uint64_t start)
@@ -13,7 +13,8 @@ static uint64_t image_end(const struct memory *memory, uint64_t start)
 	Elf64_Ehdr header;
 	uint64_t lowest = UINT64_MAX, highest = 0;
 	if (!memory_read(memory, start, &header, sizeof(header)) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
-	    header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum > MAX_SEGMENTS)
+	    header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_phentsize != sizeof(Elf64_Phdr) ||
+	    header.e_phnum > MAX_SEGMENTS)
 		return 0;
 	for (unsigned i = 0; i < header.e_phnum; i++) {
 		Elf64_Phdr segment;

@@ -4,11 +4,11 @@
 #include "daemon/analysis/images.h"
 #include "daemon/heap/type.h"
 
-#define RED_ZONE 128            /* x86-64 ABI: bytes below the stack pointer that are in use */
-#define POOL_SIZE_CLASS 36      /* of pymalloc's pool_header (daemon/heap/pymalloc.c) */
+#define RED_ZONE          128 /* x86-64 ABI: bytes below the stack pointer that are in use */
+#define POOL_SIZE_CLASS   36  /* of pymalloc's pool_header (daemon/heap/pymalloc.c) */
 #define POOL_HEADER_BYTES 48
-#define SLACK 32                /* bytes a block or chunk may be larger than what was asked for */
-#define AST_BLOCK_HEADER 32     /* CPython Python/pyarena.c: size, offset, next, memory */
+#define SLACK             32 /* bytes a block or chunk may be larger than what was asked for */
+#define AST_BLOCK_HEADER  32 /* CPython Python/pyarena.c: size, offset, next, memory */
 
 const struct owners_image *owners_image_at(const struct owners *owners, uint64_t address)
 {
@@ -50,7 +50,8 @@ static bool is_dead(struct owners *owners, uint64_t address, const uint8_t *byte
 		if (offset + layout->object_size > size)
 			break;
 		uint64_t count = load_u64(bytes, offset);
-		bool link = layout->shape.refcount == PY_REFCOUNT_FLAGS && allocator_owns(&owners->allocator, &hint, count);
+		bool link =
+			layout->shape.refcount == PY_REFCOUNT_FLAGS && allocator_owns(&owners->allocator, &hint, count);
 		if (count && !link)
 			continue;
 		const struct type *type = type_get(owners->heap, load_u64(bytes, offset + layout->ob_type));
@@ -97,8 +98,9 @@ static void cover_block(struct owners *owners, uint64_t address, uint64_t end)
 	const struct py_shape *shape = &owners->heap->layout->shape;
 	uint64_t pool = address & ~(uint64_t)(shape->pool_bytes - 1);
 	uint32_t size_class;
-	if (owners->allocator.pymalloc.n_ranges && memory_u32(owners->heap->memory, pool + POOL_SIZE_CLASS, &size_class) &&
-	    size_class < 64 && address >= pool + POOL_HEADER_BYTES) {
+	if (owners->allocator.pymalloc.n_ranges &&
+	    memory_u32(owners->heap->memory, pool + POOL_SIZE_CLASS, &size_class) && size_class < 64 &&
+	    address >= pool + POOL_HEADER_BYTES) {
 		uint64_t size = (size_class + 1) * shape->block_alignment, first = pool + POOL_HEADER_BYTES;
 		uint64_t start = first + (address - first) / size * size;
 		cover_set(&owners->cover, start, start + size);
@@ -131,12 +133,14 @@ bool owners_init(struct owners *owners, heap_t *heap, const struct table *table,
 	owners->table = table;
 	addresses_init(&owners->tables);
 	if (!allocator_open(heap, &owners->allocator)) {
-		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, "the state of its allocator isn't where the layout says", NULL,
+		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN,
+			  "the state of its allocator isn't where the layout says", NULL,
 			  "cannot explain the references of the process");
 		owners_clear(owners);
 		return false;
 	}
-	if (!cover_init(&owners->cover, view->memory, view->maps) || !glibc_find(view->memory, view->maps, &owners->glibc)) {
+	if (!cover_init(&owners->cover, view->memory, view->maps) ||
+	    !glibc_find(view->memory, view->maps, &owners->glibc)) {
 		error_set(error, HEAP_ERROR, REFTOP_ERROR_FAILED, "there is not enough memory", NULL,
 			  "cannot explain the references of the process");
 		owners_clear(owners);
@@ -184,7 +188,8 @@ static bool is_ast_block(const struct memory *memory, uint64_t start)
 	uint64_t words[4];
 	if (!memory_read(memory, start, words, sizeof(words)))
 		return false;
-	return words[0] && words[0] % 4096 == 0 && words[1] <= words[0] && (words[3] & ~15ull) == ((start + AST_BLOCK_HEADER) & ~15ull);
+	return words[0] && words[0] % 4096 == 0 && words[1] <= words[0] &&
+	       (words[3] & ~15ull) == ((start + AST_BLOCK_HEADER) & ~15ull);
 }
 
 static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
@@ -194,7 +199,8 @@ static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
 		cover_set(&owners->cover, chunk->start, chunk->end);
 		return;
 	}
-	const uint8_t *bytes = memory_at(owners->heap->memory, chunk->start, MIN(size, 64)); /* is_dead() looks no further */
+	const uint8_t *bytes =
+		memory_at(owners->heap->memory, chunk->start, MIN(size, 64)); /* is_dead() looks no further */
 	/* a size of 0 in front of it is an object's count only if a type follows */
 	if (size >= 64 && bytes && is_dead(owners, chunk->start, bytes, size, &type_word))
 		cover_set(&owners->cover, chunk->start, chunk->end);

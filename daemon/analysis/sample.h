@@ -89,7 +89,7 @@ struct sample_type {
 	int64_t count, gc_count, bytes;
 	int64_t refs, refs_max; /* sum and maximum of reference counts, immortals apart; refs_max 0 when all are immortal */
 	int64_t immortal;
-	int64_t owned; /* bytes of buffers its objects own beyond `bytes`; SAMPLE_UNKNOWN unless measured */
+	int64_t owned; /* bytes of the buffers its objects own (daemon/heap/buffer.h); SAMPLE_UNKNOWN: a type without */
 };
 
 typedef struct sample {

@@ -14,7 +14,7 @@ struct row {
 	struct trend_row face; /* first: a struct trend_row * is a struct row * */
 	struct point *points;  /* ascending ticks, at least one */
 	size_t n_points, capacity;
-	uint32_t seen;         /* the newest tick that listed it */
+	uint32_t seen; /* the newest tick that listed it */
 };
 
 struct tick {
@@ -27,8 +27,8 @@ struct trend {
 	size_t max_ticks, max_points;
 	struct tick *ticks; /* ascending; the last is the newest sample */
 	size_t n_ticks, n_points;
-	GPtrArray *rows;    /* struct row *, owned */
-	GHashTable *index;  /* struct row * by address and name */
+	GPtrArray *rows;   /* struct row *, owned */
+	GHashTable *index; /* struct row * by address and name */
 	sample_t *last;
 	uint32_t samples, baseline_number;
 	int64_t first_time, baseline_time;
@@ -110,9 +110,8 @@ static void row_append(trend_t *trend, struct row *row, uint32_t tick, const int
 
 static struct row *trend_find(trend_t *trend, const struct sample_type *type)
 {
-	struct row key = { .face = { .address = type->address,
-				     .module = (char *)type->module,
-				     .qualname = (char *)type->qualname } };
+	struct row key = {
+		.face = {.address = type->address, .module = (char *)type->module, .qualname = (char *)type->qualname}};
 	struct row *row = g_hash_table_lookup(trend->index, &key);
 	if (row)
 		return row;
@@ -240,8 +239,9 @@ static void row_judge(trend_t *trend, struct row *row)
 		if (m != TREND_COUNT)
 			continue;
 		size_t recent = MIN(n, TREND_RECENT);
-		face->rate = recent < 2 ? NAN :
-					  60 * growth_slope(trend->times + n - recent, trend->values + n - recent, recent);
+		face->rate = recent < 2
+				     ? NAN
+				     : 60 * growth_slope(trend->times + n - recent, trend->values + n - recent, recent);
 	}
 }
 
@@ -265,14 +265,13 @@ static void trend_add_type(trend_t *trend, const struct sample_type *type, uint3
 {
 	struct row *row = trend_find(trend, type);
 	int64_t values[TREND_METRICS] = {
-		[TREND_COUNT] = type->count, [TREND_BYTES] = type->bytes, [TREND_REFS] = type->refs
-	};
+		[TREND_COUNT] = type->count, [TREND_BYTES] = type->bytes, [TREND_REFS] = type->refs};
 	if (row->seen == tick) {
 		/* listed twice in one sample: add up */
 		const int64_t *first = row->points[row->n_points - 1].values;
 		for (int m = 0; m < TREND_METRICS; m++)
-			values[m] = values[m] == SAMPLE_UNKNOWN || first[m] == SAMPLE_UNKNOWN ? SAMPLE_UNKNOWN :
-												values[m] + first[m];
+			values[m] = values[m] == SAMPLE_UNKNOWN || first[m] == SAMPLE_UNKNOWN ? SAMPLE_UNKNOWN
+											      : values[m] + first[m];
 	}
 	row_append(trend, row, tick, values);
 	row->seen = tick;

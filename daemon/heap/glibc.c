@@ -3,19 +3,19 @@
 #include <glib.h>
 #include <stdlib.h>
 
-#define HEADER 16                  /* prev_size, size */
-#define FLAGS 7ull                 /* PREV_INUSE, IS_MMAPPED, NON_MAIN_ARENA */
-#define PREV_INUSE 1ull
-#define IS_MMAPPED 2ull
-#define SMALLEST 32
-#define THREAD_HEAP (64ull << 20)  /* HEAP_MAX_SIZE */
-#define TCACHE_LARGEST 0x420       /* chunks up to 1032 user bytes */
-#define FASTBINS 10
-#define MAX_BIN 1000000
-#define ARENA_TOP 0x60             /* malloc_state: mutex, flags, have_fastchunks, fastbinsY[10] at 0x10, top */
+#define HEADER         16   /* prev_size, size */
+#define FLAGS          7ull /* PREV_INUSE, IS_MMAPPED, NON_MAIN_ARENA */
+#define PREV_INUSE     1ull
+#define IS_MMAPPED     2ull
+#define SMALLEST       32
+#define THREAD_HEAP    (64ull << 20) /* HEAP_MAX_SIZE */
+#define TCACHE_LARGEST 0x420         /* chunks up to 1032 user bytes */
+#define FASTBINS       10
+#define MAX_BIN        1000000
+#define ARENA_TOP      0x60 /* malloc_state: mutex, flags, have_fastchunks, fastbinsY[10] at 0x10, top */
 #define ARENA_FASTBINS 0x10
-#define BINS_BYTES 0x900           /* of malloc_state up to the end of its bins */
-#define PAGE 4096
+#define BINS_BYTES     0x900 /* of malloc_state up to the end of its bins */
+#define PAGE           4096
 
 struct search {
 	const struct memory *memory;
@@ -48,7 +48,9 @@ static size_t walk(struct search *search, uint64_t chunk, uint64_t end, bool add
 		if (add) {
 			bool used = last || word_at(search->memory, chunk + bytes + 8) & PREV_INUSE;
 			struct glibc_chunk found = {chunk + HEADER, chunk + bytes + (last ? 0 : 8),
-						    last ? GLIBC_TOP : used ? GLIBC_IN_USE : GLIBC_FREE};
+						    last   ? GLIBC_TOP
+						    : used ? GLIBC_IN_USE
+							   : GLIBC_FREE};
 			g_array_append_val(search->chunks, found);
 			if (last)
 				g_array_append_val(search->tops, chunk);

@@ -3,11 +3,11 @@
 #include "base/text.h"
 #include "daemon/heap/references_private.h"
 
-#define MAX_BASES 256
-#define MAX_SLOTS 4096
-#define MAX_NAME 256
-#define T_OBJECT_EX 16 /* CPython Include/descrobject.h: a member made by __slots__ */
-#define MAX_ITEMS (1ull << 40)
+#define MAX_BASES            256
+#define MAX_SLOTS            4096
+#define MAX_NAME             256
+#define T_OBJECT_EX          16 /* CPython Include/descrobject.h: a member made by __slots__ */
+#define MAX_ITEMS            (1ull << 40)
 #define MANAGED_VALUES_BELOW 8 /* 3.11: the values' pointer is one word below the dict's */
 
 const char *const reference_kind_names[REFERENCE_KINDS] = {
@@ -58,7 +58,8 @@ static uint64_t find_subtype_traverse(heap_t *heap)
 	size_t best_votes = 0;
 	for (size_t i = 0; i < type_count(heap); i++) {
 		const struct type *type = type_nth(heap, i);
-		bool has_dict = type_word(heap, type->address, layout->tp_dictoffset) != 0 || type->flags & PY_FLAG_MANAGED_DICT;
+		bool has_dict = type_word(heap, type->address, layout->tp_dictoffset) != 0 ||
+				type->flags & PY_FLAG_MANAGED_DICT;
 		uint64_t traverse = type_word(heap, type->address, layout->tp_traverse);
 		if (!(type->flags & PY_FLAG_HEAPTYPE) || !has_dict || !traverse)
 			continue;
@@ -246,13 +247,15 @@ void references_array(references_t *references, uint64_t address, uint64_t n, en
 	}
 }
 
-void references_scan(references_t *references, const struct object *object, const struct plan *plan, uint64_t from, uint64_t to)
+void references_scan(references_t *references, const struct object *object, const struct plan *plan, uint64_t from,
+		     uint64_t to)
 {
 	struct reference reference = {.kind = REFERENCE_EXTENSION_OBJECT, .probable = true};
 	to = MIN(to, object->available);
 	for (uint64_t at = from; at + 8 <= to; at += 8) {
 		reference.target = load_u64(object->bytes, at);
-		if (!reference.target || reference.target == object->address || at == plan->weaklists[0] || at == plan->weaklists[1])
+		if (!reference.target || reference.target == object->address || at == plan->weaklists[0] ||
+		    at == plan->weaklists[1])
 			continue;
 		reference.word = object->address + at;
 		reference.index = at;
@@ -265,7 +268,8 @@ static uint64_t attribute_name(const references_t *references, const struct plan
 {
 	uint64_t name = 0;
 	if (plan->keys.address && i < plan->keys.n_entries)
-		memory_u64(references->heap->memory, plan->keys.entries + i * plan->keys.entry_size + plan->keys.key_offset, &name);
+		memory_u64(references->heap->memory,
+			   plan->keys.entries + i * plan->keys.entry_size + plan->keys.key_offset, &name);
 	return name;
 }
 
@@ -357,8 +361,10 @@ static void visit_slots(references_t *references, const struct object *object, c
 		uint32_t offset = plan->slots[i].offset;
 		if (!references_room(object, offset, 8))
 			continue;
-		struct reference reference = {.kind = REFERENCE_ATTRIBUTE, .target = load_u64(object->bytes, offset),
-					      .word = object->address + offset, .index = offset,
+		struct reference reference = {.kind = REFERENCE_ATTRIBUTE,
+					      .target = load_u64(object->bytes, offset),
+					      .word = object->address + offset,
+					      .index = offset,
 					      .field = plan->slots[i].name};
 		references_emit(references, &reference);
 	}
@@ -369,7 +375,8 @@ static bool is_frozen(const references_t *references, const struct object *objec
 {
 	const interpreter_t *python = references->heap->python;
 	return object->address >= python->image_start && object->address < python->image_end &&
-	       !(object->type->flags & (PY_FLAG_HEAPTYPE | PY_FLAG_TYPE)) && strcmp(object->type->module, "builtins") == 0 &&
+	       !(object->type->flags & (PY_FLAG_HEAPTYPE | PY_FLAG_TYPE)) &&
+	       strcmp(object->type->module, "builtins") == 0 &&
 	       (strcmp(object->type->qualname, "code") == 0 || strcmp(object->type->qualname, "tuple") == 0);
 }
 
@@ -379,7 +386,8 @@ void references_of_object(references_t *references, const struct object *object)
 	if (object->address == references->interned || is_frozen(references, object))
 		return;
 	if (plan->counts_type) {
-		struct reference reference = {.kind = REFERENCE_TYPE, .target = object->type->address,
+		struct reference reference = {.kind = REFERENCE_TYPE,
+					      .target = object->type->address,
 					      .word = object->address + references->heap->layout->ob_type};
 		references_emit(references, &reference);
 	}

@@ -25,16 +25,16 @@ enum reference_kind {
 	REFERENCE_LIST_ITEM,
 	REFERENCE_TUPLE_ITEM,
 	REFERENCE_SET_ITEM,
-	REFERENCE_ATTRIBUTE,        /* of an instance: in its values or its slots; `name` */
-	REFERENCE_SLOT,             /* a field of a struct: `field` */
+	REFERENCE_ATTRIBUTE, /* of an instance: in its values or its slots; `name` */
+	REFERENCE_SLOT,      /* a field of a struct: `field` */
 	REFERENCE_BOUND_METHOD,
 	REFERENCE_CELL,
-	REFERENCE_MODULE_GLOBAL,    /* a dict value, seen from the module; never visited */
-	REFERENCE_FRAME_LOCAL,      /* `name`, `code` */
-	REFERENCE_FRAME_STACK,      /* value stack and fields of a frame; `code` */
-	REFERENCE_GENERATOR_FRAME,  /* the same, in a generator; `name`, `code` */
-	REFERENCE_TYPE,             /* an instance's of its type */
-	REFERENCE_TYPE_ATTRIBUTE,   /* a type's own: bases, dict, name … `field` */
+	REFERENCE_MODULE_GLOBAL,   /* a dict value, seen from the module; never visited */
+	REFERENCE_FRAME_LOCAL,     /* `name`, `code` */
+	REFERENCE_FRAME_STACK,     /* value stack and fields of a frame; `code` */
+	REFERENCE_GENERATOR_FRAME, /* the same, in a generator; `name`, `code` */
+	REFERENCE_TYPE,            /* an instance's of its type */
+	REFERENCE_TYPE_ATTRIBUTE,  /* a type's own: bases, dict, name … `field` */
 	REFERENCE_WEAKREF_CALLBACK,
 	REFERENCE_EXCEPTION,
 	REFERENCE_INTERPRETER,

@@ -1,16 +1,18 @@
 /* The references of dicts, lists, tuples, sets, deques and ordered dicts. */
 #include "daemon/heap/references_private.h"
 
-#define MAX_ITEMS (1ull << 40)
-#define DEQUE_BLOCK_ITEMS 64
+#define MAX_ITEMS          (1ull << 40)
+#define DEQUE_BLOCK_ITEMS  64
 #define DEQUE_SPARE_BLOCKS 16
-#define MAX_DEQUE_BLOCKS (1ull << 34)
+#define MAX_DEQUE_BLOCKS   (1ull << 34)
 
 /* ---- dict ---- */
 
 static void emit_key(references_t *references, const struct dict_keys *keys, uint64_t i, uint64_t key)
 {
-	struct reference reference = {.kind = REFERENCE_DICT_KEY, .target = key, .index = i,
+	struct reference reference = {.kind = REFERENCE_DICT_KEY,
+				      .target = key,
+				      .index = i,
 				      .word = keys->entries + i * keys->entry_size + keys->key_offset};
 	references_emit(references, &reference);
 }
@@ -31,7 +33,8 @@ static void combined(references_t *references, const struct dict_keys *keys)
 {
 	const struct memory *memory = references->heap->memory;
 	references_extent(references, keys->address, keys->bytes, true);
-	const uint8_t *entries = keys->n_entries ? memory_at(memory, keys->entries, keys->n_entries * keys->entry_size) : NULL;
+	const uint8_t *entries =
+		keys->n_entries ? memory_at(memory, keys->entries, keys->n_entries * keys->entry_size) : NULL;
 	for (uint64_t i = 0; i < keys->n_entries; i++) {
 		uint64_t at = i * keys->entry_size, key = 0, value = 0;
 		if (entries) {
@@ -44,7 +47,10 @@ static void combined(references_t *references, const struct dict_keys *keys)
 		if (!value)
 			continue;
 		emit_key(references, keys, i, key);
-		struct reference reference = {.kind = REFERENCE_DICT_VALUE, .target = value, .name = key, .index = i,
+		struct reference reference = {.kind = REFERENCE_DICT_VALUE,
+					      .target = value,
+					      .name = key,
+					      .index = i,
 					      .word = keys->entries + at + keys->value_offset};
 		references_emit(references, &reference);
 	}
@@ -72,8 +78,8 @@ static void split(references_t *references, const struct dict_keys *keys, uint64
 	uint8_t embedded = 0;
 	references_shared_keys(references, keys);
 	/* values inside an instance are its own (references.c, visit_inline_values()) */
-	if (heap_has(layout->dict_values_embedded) && memory_u8(heap->memory, values + layout->dict_values_embedded, &embedded) &&
-	    embedded)
+	if (heap_has(layout->dict_values_embedded) &&
+	    memory_u8(heap->memory, values + layout->dict_values_embedded, &embedded) && embedded)
 		return;
 	uint64_t first = values + (heap_has(layout->dict_values_values) ? layout->dict_values_values : 0);
 	uint64_t block = values_block(heap, values);
@@ -115,7 +121,8 @@ void references_consider_interned(references_t *references, const struct object 
 	struct dict_iter iter;
 	struct dict_item item;
 	uint64_t best = 0;
-	if (heap_has(layout->interp_interned) || object->type->flags & PY_FLAG_HEAPTYPE || strcmp(object->type->qualname, "dict") != 0)
+	if (heap_has(layout->interp_interned) || object->type->flags & PY_FLAG_HEAPTYPE ||
+	    strcmp(object->type->qualname, "dict") != 0)
 		return;
 	uint64_t used = load_u64(object->bytes, layout->ma_used);
 	if (references->interned)
@@ -172,7 +179,8 @@ void references_set(references_t *references, const struct object *object, const
 		references_extent(references, table, (mask + 1) * layout->set_entry_size, true);
 	for (uint64_t i = 0; i <= mask; i++) {
 		uint64_t entry = table + i * layout->set_entry_size, hash;
-		struct reference reference = {.kind = REFERENCE_SET_ITEM, .word = entry + layout->set_entry_key, .index = i};
+		struct reference reference = {
+			.kind = REFERENCE_SET_ITEM, .word = entry + layout->set_entry_key, .index = i};
 		if (!memory_u64(memory, reference.word, &reference.target))
 			return;
 		/* a removed entry has hash -1, and the dummy in place of its key */
@@ -197,7 +205,8 @@ static void deque_spare(references_t *references, const struct object *object, u
 		return;
 	uint64_t n = MIN(load_u64(object->bytes, count), DEQUE_SPARE_BLOCKS);
 	for (uint64_t i = 0; i < n; i++)
-		references_extent(references, load_u64(object->bytes, blocks + 8 * i), 8 * (DEQUE_BLOCK_ITEMS + 2), true);
+		references_extent(references, load_u64(object->bytes, blocks + 8 * i), 8 * (DEQUE_BLOCK_ITEMS + 2),
+				  true);
 }
 
 void references_deque(references_t *references, const struct object *object, const struct plan *plan)
@@ -215,7 +224,8 @@ void references_deque(references_t *references, const struct object *object, con
 		references_extent(references, block, 8 * (DEQUE_BLOCK_ITEMS + 2), true);
 		uint64_t stop = block == last ? end + 1 : DEQUE_BLOCK_ITEMS;
 		for (; i < stop && i < DEQUE_BLOCK_ITEMS; i++, index++) {
-			struct reference reference = {.kind = REFERENCE_LIST_ITEM, .word = block + 8 * (i + 1), .index = index};
+			struct reference reference = {
+				.kind = REFERENCE_LIST_ITEM, .word = block + 8 * (i + 1), .index = index};
 			if (memory_u64(memory, reference.word, &reference.target))
 				references_emit(references, &reference);
 		}
@@ -244,7 +254,8 @@ void references_ordered_dict(references_t *references, const struct object *obje
 	uint64_t used = load_u64(object->bytes, layout->ma_used);
 	uint32_t node_size = heap_has(layout->odict_node_size) ? layout->odict_node_size : 32;
 	for (uint64_t i = 0; node && i <= used; i++) {
-		struct reference reference = {.kind = REFERENCE_DICT_KEY, .word = node + layout->odict_node_key, .index = i};
+		struct reference reference = {
+			.kind = REFERENCE_DICT_KEY, .word = node + layout->odict_node_key, .index = i};
 		references_extent(references, node, node_size, true);
 		if (memory_u64(memory, reference.word, &reference.target))
 			references_emit(references, &reference);

@@ -1,14 +1,14 @@
 /* The references of frames: frame objects, interpreter frames (3.11+), generators, and the threads that run them. */
 #include "daemon/heap/references_private.h"
 
-#define MAX_STACK 1000000
-#define MAX_FRAMES 1000000
-#define MAX_CHUNKS 100000
-#define OWNED_BY_THREAD 0 /* CPython Include/internal/pycore_frame.h, enum _frameowner */
+#define MAX_STACK             1000000
+#define MAX_FRAMES            1000000
+#define MAX_CHUNKS            100000
+#define OWNED_BY_THREAD       0 /* CPython Include/internal/pycore_frame.h, enum _frameowner */
 #define OWNED_BY_FRAME_OBJECT 2
-#define TAG_BORROWED 1
-#define TAG_BITS 3
-#define VALUE_STACK_RUNNING (-1)
+#define TAG_BORROWED          1
+#define TAG_BITS              3
+#define VALUE_STACK_RUNNING   (-1)
 
 /* a slot of an interpreter frame: what it owns, or 0 */
 static uint64_t owned(const struct py_layout *layout, uint64_t slot)
@@ -67,8 +67,13 @@ static void frame_slots(references_t *references, uint64_t first, uint64_t n, ui
 			return;
 		bool local = i < n_locals;
 		struct reference reference = {
-			.kind = generator ? REFERENCE_GENERATOR_FRAME : local ? REFERENCE_FRAME_LOCAL : REFERENCE_FRAME_STACK,
-			.target = owned(heap->layout, slot), .word = first + 8 * i, .index = i, .code = code_address,
+			.kind = generator ? REFERENCE_GENERATOR_FRAME
+				: local   ? REFERENCE_FRAME_LOCAL
+					  : REFERENCE_FRAME_STACK,
+			.target = owned(heap->layout, slot),
+			.word = first + 8 * i,
+			.index = i,
+			.code = code_address,
 			/* where the top of the stack is in a register, words above it may be left over */
 			.probable = !local && running,
 		};
@@ -78,11 +83,13 @@ static void frame_slots(references_t *references, uint64_t first, uint64_t n, ui
 	}
 }
 
-static void frame_field(references_t *references, uint64_t frame, uint32_t offset, const char *field, uint64_t code, bool generator,
-			bool tagged)
+static void frame_field(references_t *references, uint64_t frame, uint32_t offset, const char *field, uint64_t code,
+			bool generator, bool tagged)
 {
-	struct reference reference = {.kind = generator ? REFERENCE_GENERATOR_FRAME : REFERENCE_FRAME_STACK, .field = field,
-				      .word = frame + offset, .code = code};
+	struct reference reference = {.kind = generator ? REFERENCE_GENERATOR_FRAME : REFERENCE_FRAME_STACK,
+				      .field = field,
+				      .word = frame + offset,
+				      .code = code};
 	uint64_t slot;
 	if (!heap_has(offset) || !memory_u64(references->heap->memory, reference.word, &slot))
 		return;
@@ -117,7 +124,8 @@ void references_interpreter_frame(references_t *references, uint64_t frame, bool
 	code = untagged(layout, code);
 	bool tagged = layout->shape.stack_refs != PY_STACK_PLAIN;
 	frame_field(references, frame, layout->iframe_code, "code", code, generator, tagged);
-	frame_field(references, frame, layout->iframe_func, "function", code, generator, layout->shape.stack_refs == PY_STACK_TAGGED);
+	frame_field(references, frame, layout->iframe_func, "function", code, generator,
+		    layout->shape.stack_refs == PY_STACK_TAGGED);
 	frame_field(references, frame, layout->iframe_locals, "f_locals", code, generator, false);
 	frame_field(references, frame, layout->iframe_frame_obj, "frame object", code, generator, false);
 	const uint8_t *bytes = memory_at(heap->memory, code, layout->code_size);
@@ -139,9 +147,12 @@ static void whole_frame(references_t *references, const struct object *object)
 		uint16_t position;
 		const char *name;
 	} fields[] = {
-		{offsetof(struct py_layout, f_code), "f_code"},           {offsetof(struct py_layout, f_builtins), "f_builtins"},
-		{offsetof(struct py_layout, f_globals), "f_globals"},     {offsetof(struct py_layout, f_locals), "f_locals"},
-		{offsetof(struct py_layout, f_exc_type), "f_exc_type"},   {offsetof(struct py_layout, f_exc_value), "f_exc_value"},
+		{offsetof(struct py_layout, f_code), "f_code"},
+		{offsetof(struct py_layout, f_builtins), "f_builtins"},
+		{offsetof(struct py_layout, f_globals), "f_globals"},
+		{offsetof(struct py_layout, f_locals), "f_locals"},
+		{offsetof(struct py_layout, f_exc_type), "f_exc_type"},
+		{offsetof(struct py_layout, f_exc_value), "f_exc_value"},
 		{offsetof(struct py_layout, f_exc_traceback), "f_exc_traceback"},
 	};
 	const heap_t *heap = references->heap;
@@ -189,7 +200,8 @@ void references_frame(references_t *references, const struct object *object, con
 	}
 	references_word(references, object, layout->f_extra_locals, REFERENCE_SLOT, "f_extra_locals");
 	references_word(references, object, layout->f_locals_cache, REFERENCE_SLOT, "f_locals");
-	references_word(references, object, layout->f_overwritten_fast_locals, REFERENCE_SLOT, "f_overwritten_fast_locals");
+	references_word(references, object, layout->f_overwritten_fast_locals, REFERENCE_SLOT,
+			"f_overwritten_fast_locals");
 	uint64_t frame = load_u64(object->bytes, layout->f_frame);
 	uint8_t owner;
 	if (frame && memory_u8(heap->memory, frame + layout->iframe_owner, &owner) && owner == OWNED_BY_FRAME_OBJECT)
@@ -210,15 +222,18 @@ void references_generator(references_t *references, const struct object *object,
 		const uint32_t words[] = {layout->exc_item_type, layout->exc_item_value, layout->exc_item_traceback};
 		for (size_t i = 0; i < G_N_ELEMENTS(words); i++) {
 			if (heap_has(words[i]))
-				references_word(references, object, layout->gi_exc_state + words[i], REFERENCE_EXCEPTION, "exception");
+				references_word(references, object, layout->gi_exc_state + words[i],
+						REFERENCE_EXCEPTION, "exception");
 		}
 	}
 	/* one field for both, uninitialised in plain generators (CPython Objects/genobject.c, gi_origin_or_finalizer) */
 	if (coroutine)
-		references_word(references, object, heap_has(layout->cr_origin) ? layout->cr_origin : layout->gi_origin_or_finalizer,
+		references_word(references, object,
+				heap_has(layout->cr_origin) ? layout->cr_origin : layout->gi_origin_or_finalizer,
 				REFERENCE_SLOT, "cr_origin");
 	if (async)
-		references_word(references, object, heap_has(layout->ag_finalizer) ? layout->ag_finalizer : layout->gi_origin_or_finalizer,
+		references_word(references, object,
+				heap_has(layout->ag_finalizer) ? layout->ag_finalizer : layout->gi_origin_or_finalizer,
 				REFERENCE_SLOT, "finalizer");
 	if (!heap_has(layout->gi_iframe) || !references_room(object, layout->gi_iframe, layout->iframe_size))
 		return;
@@ -227,7 +242,8 @@ void references_generator(references_t *references, const struct object *object,
 		references_interpreter_frame(references, frame, true);
 	else if (!heap_has(layout->gi_code))
 		/* an exhausted one still owns its code */
-		frame_field(references, frame, layout->iframe_code, "code", 0, true, layout->shape.stack_refs != PY_STACK_PLAIN);
+		frame_field(references, frame, layout->iframe_code, "code", 0, true,
+			    layout->shape.stack_refs != PY_STACK_PLAIN);
 }
 
 /* ---- threads ---- */
@@ -261,7 +277,8 @@ static uint64_t current_frame(const heap_t *heap, uint64_t thread)
 	uint64_t frame = 0, holder = 0;
 	if (heap_has(layout->tstate_current_frame))
 		memory_u64(heap->memory, thread + layout->tstate_current_frame, &frame);
-	else if (heap_has(layout->tstate_cframe) && memory_u64(heap->memory, thread + layout->tstate_cframe, &holder) && holder)
+	else if (heap_has(layout->tstate_cframe) && memory_u64(heap->memory, thread + layout->tstate_cframe, &holder) &&
+		 holder)
 		memory_u64(heap->memory, holder + layout->cframe_current_frame, &frame);
 	return frame;
 }
@@ -311,7 +328,8 @@ static void borrowed_fields(references_t *references, uint64_t interpreter)
 static void method_cache(references_t *references, uint64_t cache, uint64_t bytes)
 {
 	for (uint64_t at = 0; at + 24 <= bytes; at += 24) {
-		struct reference reference = {.kind = REFERENCE_INTERPRETER, .word = cache + at + 8, .field = "attribute cache"};
+		struct reference reference = {
+			.kind = REFERENCE_INTERPRETER, .word = cache + at + 8, .field = "attribute cache"};
 		if (memory_u64(references->heap->memory, reference.word, &reference.target))
 			references_emit(references, &reference);
 	}

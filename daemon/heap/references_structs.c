@@ -1,33 +1,41 @@
 /* The references of everything that has a struct of its own: functions, code, types, modules, descriptors, exceptions … */
 #include "daemon/heap/references_private.h"
 
-#define METH_METHOD 0x0200 /* CPython Include/methodobject.h */
-#define TEE_VALUES 57      /* CPython Modules/itertoolsmodule.c, LINKCELLS */
-#define CACHED_CODE_WORDS 4 /* CPython Include/cpython/code.h, _PyCoCached */
-#define MAX_STATIC_TYPES 10000
+#define METH_METHOD       0x0200 /* CPython Include/methodobject.h */
+#define TEE_VALUES        57     /* CPython Modules/itertoolsmodule.c, LINKCELLS */
+#define CACHED_CODE_WORDS 4      /* CPython Include/cpython/code.h, _PyCoCached */
+#define MAX_STATIC_TYPES  10000
 
-#define OWNED(kind, member, name) {offsetof(struct py_layout, member), REFERENCE_##kind, name}
+#define OWNED(kind, member, name)                                                                                      \
+	{                                                                                                              \
+		offsetof(struct py_layout, member), REFERENCE_##kind, name                                             \
+	}
 
 static const struct owned_field function_fields[] = {
-	OWNED(SLOT, func_code, "__code__"), OWNED(SLOT, func_globals, "__globals__"), OWNED(SLOT, func_builtins, "__builtins__"),
-	OWNED(SLOT, func_name, "__name__"), OWNED(SLOT, func_qualname, "__qualname__"), OWNED(SLOT, func_module, "__module__"),
-	OWNED(SLOT, func_defaults, "__defaults__"), OWNED(SLOT, func_kwdefaults, "__kwdefaults__"), OWNED(SLOT, func_doc, "__doc__"),
-	OWNED(SLOT, func_dict, "__dict__"), OWNED(SLOT, func_closure, "__closure__"),
-	OWNED(SLOT, func_annotations, "__annotations__"), OWNED(SLOT, func_annotate, "__annotate__"),
-	OWNED(SLOT, func_typeparams, "__type_params__"),
+	OWNED(SLOT, func_code, "__code__"),         OWNED(SLOT, func_globals, "__globals__"),
+	OWNED(SLOT, func_builtins, "__builtins__"), OWNED(SLOT, func_name, "__name__"),
+	OWNED(SLOT, func_qualname, "__qualname__"), OWNED(SLOT, func_module, "__module__"),
+	OWNED(SLOT, func_defaults, "__defaults__"), OWNED(SLOT, func_kwdefaults, "__kwdefaults__"),
+	OWNED(SLOT, func_doc, "__doc__"),           OWNED(SLOT, func_dict, "__dict__"),
+	OWNED(SLOT, func_closure, "__closure__"),   OWNED(SLOT, func_annotations, "__annotations__"),
+	OWNED(SLOT, func_annotate, "__annotate__"), OWNED(SLOT, func_typeparams, "__type_params__"),
 };
-static const struct owned_field method_fields[] = {OWNED(BOUND_METHOD, im_self, "__self__"), OWNED(SLOT, im_func, "__func__")};
+static const struct owned_field method_fields[] = {OWNED(BOUND_METHOD, im_self, "__self__"),
+						   OWNED(SLOT, im_func, "__func__")};
 static const struct owned_field cell_fields[] = {OWNED(CELL, cell_ref, "cell_contents")};
 static const struct owned_field module_fields[] = {OWNED(SLOT, md_dict, "__dict__"), OWNED(SLOT, md_name, "__name__")};
 static const struct owned_field property_fields[] = {OWNED(SLOT, prop_get, "fget"), OWNED(SLOT, prop_set, "fset"),
 						     OWNED(SLOT, prop_del, "fdel"), OWNED(SLOT, prop_doc, "__doc__"),
 						     OWNED(SLOT, prop_name, "__name__")};
-static const struct owned_field static_method_fields[] = {OWNED(SLOT, sm_callable, "__func__"), OWNED(SLOT, sm_dict, "__dict__")};
-static const struct owned_field class_method_fields[] = {OWNED(SLOT, cm_callable, "__func__"), OWNED(SLOT, cm_dict, "__dict__")};
+static const struct owned_field static_method_fields[] = {OWNED(SLOT, sm_callable, "__func__"),
+							  OWNED(SLOT, sm_dict, "__dict__")};
+static const struct owned_field class_method_fields[] = {OWNED(SLOT, cm_callable, "__func__"),
+							 OWNED(SLOT, cm_dict, "__dict__")};
 static const struct owned_field weakref_fields[] = {OWNED(WEAKREF_CALLBACK, wr_callback, "__callback__")};
-static const struct owned_field descriptor_fields[] = {OWNED(SLOT, d_type, "__objclass__"), OWNED(SLOT, d_name, "__name__"),
-						       OWNED(SLOT, d_qualname, "__qualname__")};
-static const struct owned_field traceback_fields[] = {OWNED(SLOT, tb_next, "tb_next"), OWNED(SLOT, tb_frame, "tb_frame")};
+static const struct owned_field descriptor_fields[] = {
+	OWNED(SLOT, d_type, "__objclass__"), OWNED(SLOT, d_name, "__name__"), OWNED(SLOT, d_qualname, "__qualname__")};
+static const struct owned_field traceback_fields[] = {OWNED(SLOT, tb_next, "tb_next"),
+						      OWNED(SLOT, tb_frame, "tb_frame")};
 static const struct owned_field memoryview_fields[] = {OWNED(SLOT, memoryview_mbuf, "obj")};
 static const struct owned_field default_dict_fields[] = {OWNED(SLOT, defaultdict_factory, "default_factory")};
 
@@ -176,7 +184,8 @@ void references_builtin(references_t *references, const struct object *object, c
 	references_word(references, object, layout->m_self, REFERENCE_SLOT, "__self__");
 	references_word(references, object, layout->m_module, REFERENCE_SLOT, "__module__");
 	/* PyMethodDef: name, function, flags */
-	if (heap_has(layout->mm_class) && memory_u32(references->heap->memory, load_u64(object->bytes, layout->m_ml) + 16, &flags) &&
+	if (heap_has(layout->mm_class) &&
+	    memory_u32(references->heap->memory, load_u64(object->bytes, layout->m_ml) + 16, &flags) &&
 	    flags & METH_METHOD)
 		references_word(references, object, layout->mm_class, REFERENCE_SLOT, "defining class");
 }
@@ -186,18 +195,27 @@ void references_slice(references_t *references, const struct object *object, con
 	static const char *const names[] = {"start", "stop", "step"};
 	(void)plan;
 	for (uint32_t i = 0; i < 3; i++)
-		references_word(references, object, references->heap->layout->object_size + 8 * i, REFERENCE_SLOT, names[i]);
+		references_word(references, object, references->heap->layout->object_size + 8 * i, REFERENCE_SLOT,
+				names[i]);
 }
 
 void references_code(references_t *references, const struct object *object, const struct plan *plan)
 {
 	static const struct owned_field fields[] = {
-		OWNED(SLOT, co_code, "co_code"), OWNED(SLOT, co_consts, "co_consts"), OWNED(SLOT, co_names, "co_names"),
-		OWNED(SLOT, co_varnames, "co_varnames"), OWNED(SLOT, co_freevars, "co_freevars"),
-		OWNED(SLOT, co_cellvars, "co_cellvars"), OWNED(SLOT, co_localsplusnames, "co_localsplusnames"),
-		OWNED(SLOT, co_localspluskinds, "co_localspluskinds"), OWNED(SLOT, co_filename, "co_filename"),
-		OWNED(SLOT, co_name, "co_name"), OWNED(SLOT, co_qualname, "co_qualname"), OWNED(SLOT, co_lnotab, "co_lnotab"),
-		OWNED(SLOT, co_linetable, "co_linetable"), OWNED(SLOT, co_exceptiontable, "co_exceptiontable"),
+		OWNED(SLOT, co_code, "co_code"),
+		OWNED(SLOT, co_consts, "co_consts"),
+		OWNED(SLOT, co_names, "co_names"),
+		OWNED(SLOT, co_varnames, "co_varnames"),
+		OWNED(SLOT, co_freevars, "co_freevars"),
+		OWNED(SLOT, co_cellvars, "co_cellvars"),
+		OWNED(SLOT, co_localsplusnames, "co_localsplusnames"),
+		OWNED(SLOT, co_localspluskinds, "co_localspluskinds"),
+		OWNED(SLOT, co_filename, "co_filename"),
+		OWNED(SLOT, co_name, "co_name"),
+		OWNED(SLOT, co_qualname, "co_qualname"),
+		OWNED(SLOT, co_lnotab, "co_lnotab"),
+		OWNED(SLOT, co_linetable, "co_linetable"),
+		OWNED(SLOT, co_exceptiontable, "co_exceptiontable"),
 		OWNED(SLOT, co_code_cached, "co_code"),
 	};
 	const struct py_layout *layout = references->heap->layout;
@@ -235,12 +253,14 @@ static void static_state(references_t *references, uint64_t type, uint64_t index
 		uint64_t owner, entry;
 		if (!heap_has(table))
 			continue;
-		entry = heap->interpreters[i / G_N_ELEMENTS(tables)].address + table + index * layout->static_type_entry_size;
+		entry = heap->interpreters[i / G_N_ELEMENTS(tables)].address + table +
+			index * layout->static_type_entry_size;
 		if (!memory_u64(heap->memory, entry + layout->static_type_type, &owner) || owner != type)
 			continue;
 		references_extent(references, entry, layout->static_type_entry_size, false);
 		for (size_t k = 0; k < G_N_ELEMENTS(owned); k++) {
-			struct reference reference = {.kind = REFERENCE_TYPE_ATTRIBUTE, .word = entry + owned[k], .field = names[k]};
+			struct reference reference = {
+				.kind = REFERENCE_TYPE_ATTRIBUTE, .word = entry + owned[k], .field = names[k]};
 			if (heap_has(owned[k]) && memory_u64(heap->memory, reference.word, &reference.target))
 				references_emit(references, &reference);
 		}
@@ -257,10 +277,13 @@ static void static_type(references_t *references, const struct object *object)
 	references_word(references, object, layout->tp_bases, REFERENCE_TYPE_ATTRIBUTE, "__bases__");
 	references_word(references, object, layout->tp_dict, REFERENCE_TYPE_ATTRIBUTE, "__dict__");
 	/* a base that C code named is borrowed; `object`, which PyType_Ready() filled in, was owned once: which it was can't be seen */
-	if (layout->shape.static_base_owned && base && memory_u64(references->heap->memory, base + layout->tp_base, &base_of_base) &&
-	    !base_of_base) {
-		struct reference reference = {.kind = REFERENCE_TYPE_ATTRIBUTE, .probable = true, .target = base,
-					      .word = object->address + layout->tp_base, .field = "__base__"};
+	if (layout->shape.static_base_owned && base &&
+	    memory_u64(references->heap->memory, base + layout->tp_base, &base_of_base) && !base_of_base) {
+		struct reference reference = {.kind = REFERENCE_TYPE_ATTRIBUTE,
+					      .probable = true,
+					      .target = base,
+					      .word = object->address + layout->tp_base,
+					      .field = "__base__"};
 		references_emit(references, &reference);
 	}
 	if (layout->shape.static_builtin_dicts && load_u64(object->bytes, layout->tp_flags) & PY_FLAG_STATIC_BUILTIN) {
@@ -274,11 +297,16 @@ static void static_type(references_t *references, const struct object *object)
 void references_type(references_t *references, const struct object *object, const struct plan *plan)
 {
 	static const struct owned_field fields[] = {
-		OWNED(TYPE_ATTRIBUTE, tp_cache, "tp_cache"), OWNED(TYPE_ATTRIBUTE, tp_mro, "__mro__"),
-		OWNED(TYPE_ATTRIBUTE, tp_bases, "__bases__"), OWNED(TYPE_ATTRIBUTE, tp_base, "__base__"),
-		OWNED(TYPE_ATTRIBUTE, tp_dict, "__dict__"), OWNED(TYPE_ATTRIBUTE, tp_subclasses, "__subclasses__"),
-		OWNED(TYPE_ATTRIBUTE, ht_module, "ht_module"), OWNED(TYPE_ATTRIBUTE, ht_name, "__name__"),
-		OWNED(TYPE_ATTRIBUTE, ht_qualname, "__qualname__"), OWNED(TYPE_ATTRIBUTE, ht_slots, "__slots__"),
+		OWNED(TYPE_ATTRIBUTE, tp_cache, "tp_cache"),
+		OWNED(TYPE_ATTRIBUTE, tp_mro, "__mro__"),
+		OWNED(TYPE_ATTRIBUTE, tp_bases, "__bases__"),
+		OWNED(TYPE_ATTRIBUTE, tp_base, "__base__"),
+		OWNED(TYPE_ATTRIBUTE, tp_dict, "__dict__"),
+		OWNED(TYPE_ATTRIBUTE, tp_subclasses, "__subclasses__"),
+		OWNED(TYPE_ATTRIBUTE, ht_module, "ht_module"),
+		OWNED(TYPE_ATTRIBUTE, ht_name, "__name__"),
+		OWNED(TYPE_ATTRIBUTE, ht_qualname, "__qualname__"),
+		OWNED(TYPE_ATTRIBUTE, ht_slots, "__slots__"),
 	};
 	const struct py_layout *layout = references->heap->layout;
 	if (!(load_u64(object->bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE)) {
@@ -327,12 +355,14 @@ void references_lru_link(references_t *references, const struct object *object, 
 	uint64_t type;
 	(void)plan;
 	/* `next` of the last link is the root */
-	if (references_room(object, next, 32) && memory_u64(references->heap->memory, load_u64(object->bytes, next) + layout->ob_type, &type) &&
+	if (references_room(object, next, 32) &&
+	    memory_u64(references->heap->memory, load_u64(object->bytes, next) + layout->ob_type, &type) &&
 	    type == object->type->address)
 		references_word(references, object, next, REFERENCE_SLOT, "next link");
-	references_word(references, object, heap_has(layout->lru_link_key) ? layout->lru_link_key : next + 16, REFERENCE_SLOT, "key");
-	references_word(references, object, heap_has(layout->lru_link_result) ? layout->lru_link_result : next + 24, REFERENCE_SLOT,
-			"result");
+	references_word(references, object, heap_has(layout->lru_link_key) ? layout->lru_link_key : next + 16,
+			REFERENCE_SLOT, "key");
+	references_word(references, object, heap_has(layout->lru_link_result) ? layout->lru_link_result : next + 24,
+			REFERENCE_SLOT, "result");
 }
 
 /* name, default, cached (borrowed): CPython Include/internal/pycore_context.h */
@@ -379,7 +409,9 @@ void references_foreign_function(references_t *references, const struct object *
 {
 	references_unknown(references, object, plan);
 	for (uint32_t at = references->heap->layout->object_size; at + 8 <= plan->solid->basicsize; at += 8) {
-		struct reference reference = {.kind = REFERENCE_EXTENSION_OBJECT, .probable = true, .word = object->address + at,
+		struct reference reference = {.kind = REFERENCE_EXTENSION_OBJECT,
+					      .probable = true,
+					      .word = object->address + at,
 					      .index = at};
 		if (!references_room(object, at, 8) || load_u64(object->bytes, at) != object->address)
 			continue;
@@ -394,7 +426,8 @@ void references_buffered(references_t *references, const struct object *object, 
 	const struct py_layout *layout = references->heap->layout;
 	references_unknown(references, object, plan);
 	if (!heap_has(layout->buffered_buffer) || !heap_has(layout->buffered_buffer_size) ||
-	    !references_room(object, layout->buffered_buffer, 8) || !references_room(object, layout->buffered_buffer_size, 8))
+	    !references_room(object, layout->buffered_buffer, 8) ||
+	    !references_room(object, layout->buffered_buffer_size, 8))
 		return;
 	references_extent(references, load_u64(object->bytes, layout->buffered_buffer),
 			  load_u64(object->bytes, layout->buffered_buffer_size), true);

@@ -1,5 +1,6 @@
 #include "daemon/heap/size.h"
 
+#include "daemon/heap/buffer.h"
 #include "daemon/heap/dict.h"
 #include "daemon/heap/str.h"
 
@@ -520,6 +521,8 @@ static const struct size_rule rules[] = {
 	{"builtins", "StgDict", measure_stgdict, true},
 	{"_ctypes", "StgDict", measure_stgdict, true},
 	{"_ctypes", "CType_Type", measure_ctype, true},
+	{"numpy", "ndarray", ndarray_sizeof, true},
+	{"numpy", "generic", numpy_scalar_sizeof, true},
 };
 
 const struct size_rule *size_rule_find(const char *module, const char *qualname)

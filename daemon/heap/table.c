@@ -32,7 +32,8 @@ static void add(void *context, const struct object *object)
 		return;
 	if (run->n == run->allocated) {
 		size_t wanted = run->allocated ? run->allocated * 2 : 16384;
-		struct table_object *grown = wanted < MAX_OBJECTS ? g_try_renew(struct table_object, run->objects, wanted) : NULL;
+		struct table_object *grown =
+			wanted < MAX_OBJECTS ? g_try_renew(struct table_object, run->objects, wanted) : NULL;
 		if (!grown) {
 			filling->failed = true;
 			return;
@@ -149,7 +150,8 @@ bool table_take(heap_t *heap, struct table *table, GError **error)
 	for (size_t i = 0; i < 2 * n; i++)
 		g_free(runs[i].objects);
 	if (taken && failed)
-		error_set(error, HEAP_ERROR, REFTOP_ERROR_FAILED, "there is not enough memory for a table of all objects", NULL,
+		error_set(error, HEAP_ERROR, REFTOP_ERROR_FAILED,
+			  "there is not enough memory for a table of all objects", NULL,
 			  "cannot list the objects of the process");
 	if (!taken || failed) {
 		table_clear(table);

@@ -11,7 +11,7 @@
 #include "daemon/heap/object.h"
 
 #define TABLE_IMMORTAL UINT32_MAX
-#define TABLE_NONE UINT32_MAX
+#define TABLE_NONE     UINT32_MAX
 
 struct table_object {
 	uint64_t address;

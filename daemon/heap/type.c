@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/text.h"
+#include "daemon/heap/buffer.h"
 #include "daemon/heap/dict.h"
 #include "daemon/heap/object.h"
 #include "daemon/heap/size.h"
@@ -269,6 +270,13 @@ static enum type_kind find_kind(heap_t *heap, const struct type *type)
 	return base ? base->kind : TYPE_PLAIN;
 }
 
+static const struct buffer_rule *find_buffer(heap_t *heap, const struct type *type)
+{
+	const struct buffer_rule *rule = buffer_rule_find(type->module, type->qualname);
+	const struct type *base = !rule && type->base ? type_get(heap, type->base) : NULL;
+	return base ? base->buffer : rule;
+}
+
 static uint32_t prefix_of(const struct py_layout *layout, uint64_t flags)
 {
 	uint32_t prefix = 0;
@@ -368,6 +376,7 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	name_type(heap, type);
 	find_size_rule(heap, type);
 	type->kind = find_kind(heap, type);
+	type->buffer = find_buffer(heap, type);
 	g_ptr_array_remove_index(heap->types->pending, heap->types->pending->len - 1);
 	table_add(heap->types, type);
 	return type;

@@ -34,15 +34,16 @@ struct type {
 	uint32_t index; /* 0, 1, … in the order of discovery: a column of counters can stand beside the table */
 	uint64_t flags;
 	uint32_t basicsize; /* bytes */
-	uint32_t least;        /* bytes of the smallest instance: basicsize, but a compact str is shorter than that */
+	uint32_t least;     /* bytes of the smallest instance: basicsize, but a compact str is shorter than that */
 	uint32_t itemsize;  /* bytes */
 	uint32_t prefix;    /* bytes before the object in its block: GC head and managed dict */
 	uint64_t base;      /* tp_base, 0: none */
 	enum type_kind kind;
-	const char *module;           /* type.__module__, escaped; "" when it has none */
-	const char *qualname;         /* type.__qualname__, escaped */
-	const struct size_rule *size; /* what its __sizeof__ does (daemon/heap/size.h) */
-	uint64_t attribute_slots;     /* how many attributes instances may keep as values in place of a dict: its shared
+	const char *module;               /* type.__module__, escaped; "" when it has none */
+	const char *qualname;             /* type.__qualname__, escaped */
+	const struct buffer_rule *buffer; /* how its instances own a buffer (daemon/heap/buffer.h); NULL: they don't */
+	const struct size_rule *size;     /* what its __sizeof__ does (daemon/heap/size.h) */
+	uint64_t attribute_slots; /* how many attributes instances may keep as values in place of a dict: its shared
 					 keys */
 };
 
