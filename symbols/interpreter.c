@@ -303,6 +303,7 @@ static enum outcome layout_find(struct attempt *attempt, GError **error)
 		.debug = found->debug,
 		.free_threaded = found->free_threaded,
 		.trace_refs = found->trace_refs,
+		.kind_known = found->symbols_found,
 		.runtime = found->runtime,
 	};
 	g_autoptr(GArray) candidates = layout_candidates(&question);
@@ -313,6 +314,7 @@ static enum outcome layout_find(struct attempt *attempt, GError **error)
 		const struct layout_candidate *candidate = &g_array_index(candidates, struct layout_candidate, i);
 		found->layout = candidate->layout;
 		found->origin = candidate->origin;
+		found->debug = candidate->debug;
 		found->trace_refs = candidate->trace_refs;
 		found->runtime = runtime;
 		roots_find(attempt);

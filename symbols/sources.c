@@ -208,22 +208,42 @@ static void debug_offsets_candidates(GArray *candidates, const struct layout_que
 			      &g_array_index(scored, struct scored, i).layout, question->debug, question->trace_refs);
 }
 
-GArray *layout_candidates(const struct layout_question *question)
+static void kind_candidates(GArray *candidates, const struct layout_question *question)
 {
-	GArray *candidates = g_array_new(FALSE, FALSE, sizeof(struct layout_candidate));
 	g_autoptr(GPtrArray) builtins = builtin_list(question);
-	struct layout_question release = *question;
-	release.debug = false;
-	g_autoptr(GPtrArray) fallback = question->debug ? builtin_list(&release) : NULL;
-	const struct py_builtin *nearest = builtins->len               ? builtins->pdata[0]
-					   : fallback && fallback->len ? fallback->pdata[0]
-								       : NULL;
-	dwarf_candidate(candidates, question, nearest);
 	debug_offsets_candidates(candidates, question, builtins);
 	for (guint i = 0; i < builtins->len; i++) {
 		const struct py_builtin *builtin = builtins->pdata[i];
 		candidate_add(candidates, LAYOUT_BUILTIN, question, builtin->layout, builtin->debug,
 			      builtin->trace_refs);
 	}
+}
+
+/* without symbols nothing says how it was built: the release build is the likeliest, and the process decides */
+static void other_kinds(GArray *candidates, const struct layout_question *question)
+{
+	for (int kind = 0; kind < 4; kind++) {
+		struct layout_question other = *question;
+		other.debug = kind & 1;
+		other.trace_refs = kind & 2;
+		if (other.debug != question->debug || other.trace_refs != question->trace_refs)
+			kind_candidates(candidates, &other);
+	}
+}
+
+GArray *layout_candidates(const struct layout_question *question)
+{
+	GArray *candidates = g_array_new(FALSE, FALSE, sizeof(struct layout_candidate));
+	g_autoptr(GPtrArray) builtins = builtin_list(question);
+	struct layout_question release = *question;
+	release.debug = false;
+	g_autoptr(GPtrArray) fallback = builtin_list(&release);
+	const struct py_builtin *nearest = builtins->len   ? builtins->pdata[0]
+					   : fallback->len ? fallback->pdata[0]
+							   : NULL;
+	dwarf_candidate(candidates, question, nearest);
+	kind_candidates(candidates, question);
+	if (!question->kind_known)
+		other_kinds(candidates, question);
 	return candidates;
 }

@@ -16,6 +16,7 @@ struct layout_question {
 	const struct interpreter_access *access;
 	uint32_t version;
 	bool debug, free_threaded, trace_refs;
+	bool kind_known;  /* debug and trace_refs are sure, not only what the file's name says */
 	uint64_t runtime; /* 0: unknown */
 };
 
