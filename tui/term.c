@@ -17,6 +17,7 @@
 #include <wchar.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "tui/keys.h"
 
 static struct {
@@ -190,6 +191,15 @@ static void compute_restore(void)
 	restore_add(tigetstr(rmcup));
 }
 
+static gboolean poor_terminal(GError **error)
+{
+	const char *type = getenv("TERM");
+	g_autofree char *safe = text_escape(type ? type : "(not set)", 40);
+	error_set(error, FACE_ERROR, REFTOP_ERROR_FAILED, "its terminfo entry is missing or too poor",
+		  "set TERM, e.g. TERM=xterm-256color", "cannot use a terminal of type %s", safe);
+	return FALSE;
+}
+
 gboolean term_open(gboolean no_color, GError **error)
 {
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
@@ -202,11 +212,13 @@ gboolean term_open(gboolean no_color, GError **error)
 		return FALSE;
 	}
 	term.screen = newterm(NULL, stdout, stdin);
-	if (!term.screen) {
-		const char *type = getenv("TERM");
-		error_set(error, FACE_ERROR, REFTOP_ERROR_FAILED, "its terminfo entry is missing or too poor",
-			  "set TERM, e.g. TERM=xterm-256color", "cannot use a terminal of type %s", type ? type : "(not set)");
-		return FALSE;
+	if (!term.screen)
+		return poor_terminal(error);
+	static char cup[] = "cup", clear_screen_name[] = "clear";
+	if (!tigetstr(cup) || !tigetstr(clear_screen_name)) {
+		endwin();
+		delscreen(term.screen);
+		return poor_terminal(error);
 	}
 	compute_restore();
 	start_colors(no_color);

@@ -49,7 +49,11 @@ static char *words_uptime(gint64 us)
 static char *command_words(const sample_t *sample)
 {
 	const char *const *cmdline = sample->target.cmdline;
-	return cmdline && *cmdline ? g_strjoinv(" ", (char **)cmdline) : g_strdup(sample->target.exe);
+	if (!cmdline || !*cmdline)
+		return g_path_get_basename(sample->target.exe);
+	/* where the interpreter lies is nobody's question here */
+	g_autofree char *program = g_path_get_basename(cmdline[0]), *rest = g_strjoinv(" ", (char **)cmdline + 1);
+	return g_strconcat(program, " ", rest, NULL);
 }
 
 static char *python_words(const struct sample_target *target)

@@ -75,6 +75,8 @@ static int sorted_compare(gconstpointer a, gconstpointer b, gpointer data)
 	int order = view->sort->compare(x, y, view);
 	if (order)
 		return view->descending ? -order : order;
+	if (x->last[TREND_BYTES] != y->last[TREND_BYTES])
+		return x->last[TREND_BYTES] < y->last[TREND_BYTES] ? 1 : -1;
 	order = strcmp(x->name, y->name);
 	return order ? order : (x->address > y->address) - (x->address < y->address);
 }
