@@ -24,9 +24,9 @@
 
 static const char truth[] =
 	"import sys, sysconfig\n"
-	"print(sys.hexversion, int(hasattr(sys, 'gettotalrefcount')), "
-	"int(bool(sysconfig.get_config_var('Py_GIL_DISABLED'))),\n"
-	"      int(hasattr(sys, 'getobjects') and sys.version_info < (3, 13)), id(type), id(sys.__dict__))\n"
+	"sys.stdout.write('%d %d %d %d %d %d\\n' % (sys.hexversion, hasattr(sys, 'gettotalrefcount'),\n"
+	"      bool(sysconfig.get_config_var('Py_GIL_DISABLED')),\n"
+	"      hasattr(sys, 'getobjects') and sys.version_info < (3, 13), id(type), id(sys.__dict__)))\n"
 	"sys.stdout.flush()\n"
 	"sys.stdin.read()\n";
 
@@ -53,7 +53,7 @@ static bool child_start(struct child *child, const char *root, const char *pytho
 			_exit(126);
 		dup2(in[0], 0);
 		dup2(out[1], 1);
-		execl(python, python, "-I", "-S", "-c", truth, NULL);
+		execl(python, python, "-E", "-s", "-S", "-c", truth, NULL);
 		_exit(127);
 	}
 	close(in[0]);
