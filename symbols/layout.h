@@ -556,7 +556,8 @@ struct py_shape {
 	enum py_obmalloc obmalloc;
 	uint32_t pool_bytes, arena_bytes; /* of pymalloc; arena_bytes is the default, huge pages double it */
 	uint32_t block_alignment;         /* of pymalloc: 16, 8 in old 3.6 and 3.7.0-3 (found out on the live image) */
-	uint8_t str_interned_bits;        /* bit layout of PyASCIIObject.state: where `kind` starts */
+	/* bits of PyASCIIObject.state: the first str_interned_bits are the interned state (2, or a byte), then by position */
+	uint8_t str_interned_bits;
 	uint8_t str_kind_shift, str_compact_shift, str_ascii_shift, str_ready_shift; /* 255: no such bit */
 	uint8_t generator_cleared;        /* gi_frame_state from which there is no frame; 255: none */
 	int32_t managed_dict_offset;      /* from the object; 0: no managed dicts */
