@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "daemon/analysis/histogram.h"
 #include "daemon/analysis/memory_parts.h"
+#include "daemon/target/process.h"
 #include "daemon/target/snapshot.h"
 
 /*
@@ -11,6 +12,9 @@
  */
 #define COLLECTION_TRIES   5
 #define COLLECTION_WAIT_US 3000
+
+#define TRACER_WAIT_US 1000000
+#define TRACER_LOOK_US 2000
 
 struct live {
 	source_t source;
@@ -58,13 +62,57 @@ static void describe_snapshot(const snapshot_t *snapshot, const char *coverage, 
 	};
 }
 
+/*
+ * A process has one tracer at a time. Another reftop is one for milliseconds only (a recording next to a view), a debugger for longer.
+ * After a refusal: whether to try again, until `until` (monotonic) and one time after the tracer has gone.
+ */
+static gboolean tracer_may_go(pid_t pid, gint64 until, gboolean *gone)
+{
+	struct process process;
+	if (*gone || g_get_monotonic_time() > until || !process_read(pid, &process))
+		return FALSE;
+	*gone = !process.tracer;
+	g_usleep(TRACER_LOOK_US);
+	return TRUE;
+}
+
+static target_t *open_patiently(pid_t pid, GError **error)
+{
+	gint64 until = g_get_monotonic_time() + TRACER_WAIT_US;
+	for (gboolean gone = FALSE;;) {
+		g_autoptr(GError) problem = NULL;
+		target_t *target = target_open(pid, &problem);
+		if (target)
+			return target;
+		if (problem->code != REFTOP_ERROR_DENIED || !tracer_may_go(pid, until, &gone)) {
+			g_propagate_error(error, g_steal_pointer(&problem));
+			return NULL;
+		}
+	}
+}
+
+static snapshot_t *snapshot_patiently(struct live *live, const struct snapshot_options *options, GError **error)
+{
+	gint64 until = g_get_monotonic_time() + TRACER_WAIT_US;
+	for (gboolean gone = FALSE;;) {
+		g_autoptr(GError) problem = NULL;
+		snapshot_t *snapshot = target_snapshot(live->target, options, &problem);
+		if (snapshot)
+			return snapshot;
+		if (problem->code != REFTOP_ERROR_DENIED || !tracer_may_go(target_pid(live->target), until, &gone)) {
+			g_propagate_error(error, g_steal_pointer(&problem));
+			return NULL;
+		}
+	}
+}
+
 /* A snapshot and its heap, if possible not in the middle of a collection. */
 static snapshot_t *take_snapshot(struct live *live, heap_t **heap, GError **error)
 {
 	const struct snapshot_options options = {.extent = SNAPSHOT_HEAP, .nonblocking = live->options.nonblocking};
 	int64_t pause_us = 0;
 	for (int tries = 1;; tries++) {
-		g_autoptr(snapshot_t) snapshot = target_snapshot(live->target, &options, error);
+		g_autoptr(snapshot_t) snapshot = snapshot_patiently(live, &options, error);
 		if (!snapshot)
 			return NULL;
 		pause_us += MAX(snapshot->pause_us, 0);
@@ -155,7 +203,7 @@ static const struct source_ops live_ops = {
 
 source_t *source_live_new(pid_t pid, const struct live_options *options, GError **error)
 {
-	g_autoptr(target_t) target = target_open(pid, error);
+	g_autoptr(target_t) target = open_patiently(pid, error);
 	if (!target)
 		return NULL;
 	struct live *live = g_new0(struct live, 1);
