@@ -13,21 +13,21 @@
 
 enum role {
 	ROLE_TEXT,
-	ROLE_DIM,      /* there, but not the point */
-	ROLE_LABEL,    /* names the value behind it */
+	ROLE_DIM,   /* there, but not the point */
+	ROLE_LABEL, /* names the value behind it */
 	ROLE_VALUE,
-	ROLE_TITLE,    /* the column titles' line */
-	ROLE_SORTED,   /* the title of the column sorted by */
+	ROLE_TITLE,  /* the column titles' line */
+	ROLE_SORTED, /* the title of the column sorted by */
 	ROLE_SELECTED,
 	ROLE_TAGGED,
-	ROLE_MATCH,    /* what the search found */
-	ROLE_GROWS,    /* steadily */
+	ROLE_MATCH, /* what the search found */
+	ROLE_GROWS, /* steadily */
 	ROLE_SHRINKS,
 	ROLE_GRAPH,
-	ROLE_CALM,     /* verdict: nothing grows */
-	ROLE_ALARM,    /* verdict: something does */
+	ROLE_CALM,  /* verdict: nothing grows */
+	ROLE_ALARM, /* verdict: something does */
 	ROLE_WARNING,
-	ROLE_KEY,      /* in the bottom line */
+	ROLE_KEY, /* in the bottom line */
 	ROLE_KEY_TEXT,
 	ROLE_PROMPT,
 	ROLES

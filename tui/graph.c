@@ -3,7 +3,7 @@
 #include <math.h>
 
 #define MAX_DOTS 2000
-#define BRAILLE 0x2800
+#define BRAILLE  0x2800
 
 /*
  * Values of dot columns; NAN: nothing to show there. With `stretch` few samples are drawn over all of the width; else each has one
@@ -65,8 +65,8 @@ static int dot_height(double value, double low, double high, int levels)
 /* the character of one cell whose left and right column reach `left` and `right` dots (0 to 4) up from its bottom */
 static gunichar cell_glyph(int left, int right, gboolean ascii)
 {
-	static const guint8 left_bits[] = { 0, 0x40, 0x44, 0x46, 0x47 };
-	static const guint8 right_bits[] = { 0, 0x80, 0xa0, 0xb0, 0xb8 };
+	static const guint8 left_bits[] = {0, 0x40, 0x44, 0x46, 0x47};
+	static const guint8 right_bits[] = {0, 0x80, 0xa0, 0xb0, 0xb8};
 	static const char levels[] = " .:|#";
 	if (ascii)
 		return (gunichar)levels[MAX(left, right)];

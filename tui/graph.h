@@ -12,7 +12,7 @@ struct series {
 	const int64_t *times_us; /* ascending */
 	const int64_t *values;
 	size_t n;
-	int64_t from_us, to_us;  /* the time axis; samples outside are not shown */
+	int64_t from_us, to_us; /* the time axis; samples outside are not shown */
 };
 
 /*

@@ -58,7 +58,7 @@ struct key_entry {
 	int codes[4];      /* 0-terminated */
 	const char *names; /* as a person calls them */
 	enum action action;
-	const char *hint;  /* word for the bottom line; NULL: not there */
+	const char *hint; /* word for the bottom line; NULL: not there */
 	const char *hint_key;
 	const char *help;
 };

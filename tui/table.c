@@ -68,7 +68,7 @@ void table_arrange(struct table_layout *layout, const struct table_column *colum
 			continue;
 		}
 		room -= need;
-		layout->places[layout->n++] = (struct table_place){ column, 0, column->min };
+		layout->places[layout->n++] = (struct table_place){column, 0, column->min};
 	}
 	room = widen(layout, room, FALSE, name_width);
 	room = widen(layout, room, TRUE, name_width);

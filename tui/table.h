@@ -11,16 +11,16 @@
 #include "tui/frame.h"
 
 #define TABLE_MAX_COLUMNS 24
-#define TABLE_CELL 320 /* bytes of a cell's text */
+#define TABLE_CELL        320 /* bytes of a cell's text */
 
 struct table_column {
-	const char *id;    /* sort key, as after --sort */
+	const char *id; /* sort key, as after --sort */
 	const char *title;
 	const char *help;
-	int min, want;     /* columns of the screen; titles have at most `min` */
-	int max;           /* the widest it makes use of; 0: want */
-	int rank;          /* 0: always there; higher ones come when all lower ones have room */
-	gboolean left;     /* aligned left */
+	int min, want;      /* columns of the screen; titles have at most `min` */
+	int max;            /* the widest it makes use of; 0: want */
+	int rank;           /* 0: always there; higher ones come when all lower ones have room */
+	gboolean left;      /* aligned left */
 	gboolean ascending; /* sorted so unless inverted */
 	/* the cell as text of at most `width` columns; "-" where it is not known */
 	void (*text)(const void *row, const void *context, int width, char out[TABLE_CELL]);
@@ -51,7 +51,8 @@ void table_arrange(struct table_layout *layout, const struct table_column *colum
 void table_draw_titles(struct frame *frame, int y, const struct table_layout *layout, const struct table_column *sorted,
 		       gboolean descending);
 
-void table_draw_row(struct frame *frame, int y, const struct table_layout *layout, const void *row, const void *context);
+void table_draw_row(struct frame *frame, int y, const struct table_layout *layout, const void *row,
+		    const void *context);
 
 /* The column at screen column x, or NULL. */
 const struct table_column *table_column_at(const struct table_layout *layout, int x);

@@ -23,42 +23,42 @@
 static struct {
 	gboolean open;
 	gboolean color;
-	int signals[2];          /* a pipe: the handler writes the signal's number */
-	struct termios before;   /* as the shell left it */
-	char restore[256];       /* what to send to leave our modes, computed ahead: handlers may not call curses */
+	int signals[2];        /* a pipe: the handler writes the signal's number */
+	struct termios before; /* as the shell left it */
+	char restore[256];     /* what to send to leave our modes, computed ahead: handlers may not call curses */
 	size_t restore_size;
 	struct sigaction old[64];
 	gboolean hooked[64];
-	void *stack;             /* of the fatal handlers */
+	void *stack; /* of the fatal handlers */
 	SCREEN *screen;
-} term = { .signals = { -1, -1 } };
+} term = {.signals = {-1, -1}};
 
 /* ---- looks ---- */
 
 static const struct {
-	short color;       /* foreground, -1 the terminal's own */
+	short color; /* foreground, -1 the terminal's own */
 	short background;
 	attr_t attributes; /* with colours */
 	attr_t plain;      /* without */
 } looks[ROLES] = {
-	[ROLE_TEXT] = { -1, -1, 0, 0 },
-	[ROLE_DIM] = { -1, -1, A_DIM, A_DIM },
-	[ROLE_LABEL] = { COLOR_CYAN, -1, 0, 0 },
-	[ROLE_VALUE] = { -1, -1, A_BOLD, A_BOLD },
-	[ROLE_TITLE] = { COLOR_BLACK, COLOR_GREEN, 0, A_REVERSE },
-	[ROLE_SORTED] = { COLOR_BLACK, COLOR_CYAN, 0, A_REVERSE | A_BOLD },
-	[ROLE_SELECTED] = { COLOR_BLACK, COLOR_CYAN, 0, A_REVERSE },
-	[ROLE_TAGGED] = { COLOR_YELLOW, -1, A_BOLD, A_BOLD },
-	[ROLE_MATCH] = { COLOR_MAGENTA, -1, A_BOLD, A_UNDERLINE },
-	[ROLE_GROWS] = { COLOR_RED, -1, A_BOLD, A_BOLD },
-	[ROLE_SHRINKS] = { COLOR_GREEN, -1, 0, 0 },
-	[ROLE_GRAPH] = { COLOR_BLUE, -1, A_BOLD, 0 },
-	[ROLE_CALM] = { COLOR_GREEN, -1, 0, 0 },
-	[ROLE_ALARM] = { COLOR_RED, -1, A_BOLD, A_BOLD },
-	[ROLE_WARNING] = { COLOR_YELLOW, -1, A_BOLD, A_BOLD },
-	[ROLE_KEY] = { -1, -1, A_BOLD, A_BOLD },
-	[ROLE_KEY_TEXT] = { COLOR_BLACK, COLOR_CYAN, 0, A_REVERSE },
-	[ROLE_PROMPT] = { COLOR_CYAN, -1, A_BOLD, A_BOLD },
+	[ROLE_TEXT] = {-1, -1, 0, 0},
+	[ROLE_DIM] = {-1, -1, A_DIM, A_DIM},
+	[ROLE_LABEL] = {COLOR_CYAN, -1, 0, 0},
+	[ROLE_VALUE] = {-1, -1, A_BOLD, A_BOLD},
+	[ROLE_TITLE] = {COLOR_BLACK, COLOR_GREEN, 0, A_REVERSE},
+	[ROLE_SORTED] = {COLOR_BLACK, COLOR_CYAN, 0, A_REVERSE | A_BOLD},
+	[ROLE_SELECTED] = {COLOR_BLACK, COLOR_CYAN, 0, A_REVERSE},
+	[ROLE_TAGGED] = {COLOR_YELLOW, -1, A_BOLD, A_BOLD},
+	[ROLE_MATCH] = {COLOR_MAGENTA, -1, A_BOLD, A_UNDERLINE},
+	[ROLE_GROWS] = {COLOR_RED, -1, A_BOLD, A_BOLD},
+	[ROLE_SHRINKS] = {COLOR_GREEN, -1, 0, 0},
+	[ROLE_GRAPH] = {COLOR_BLUE, -1, A_BOLD, 0},
+	[ROLE_CALM] = {COLOR_GREEN, -1, 0, 0},
+	[ROLE_ALARM] = {COLOR_RED, -1, A_BOLD, A_BOLD},
+	[ROLE_WARNING] = {COLOR_YELLOW, -1, A_BOLD, A_BOLD},
+	[ROLE_KEY] = {-1, -1, A_BOLD, A_BOLD},
+	[ROLE_KEY_TEXT] = {COLOR_BLACK, COLOR_CYAN, 0, A_REVERSE},
+	[ROLE_PROMPT] = {COLOR_CYAN, -1, A_BOLD, A_BOLD},
 };
 
 static void start_colors(gboolean no_color)
@@ -115,11 +115,11 @@ static void on_fatal(int number)
 	static volatile sig_atomic_t again;
 	if (!again++) {
 		restore_at_once();
-		const char *name = number == SIGSEGV ? "SIGSEGV" :
-				   number == SIGBUS  ? "SIGBUS" :
-				   number == SIGFPE  ? "SIGFPE" :
-				   number == SIGILL  ? "SIGILL" :
-						       "SIGABRT";
+		const char *name = number == SIGSEGV  ? "SIGSEGV"
+				   : number == SIGBUS ? "SIGBUS"
+				   : number == SIGFPE ? "SIGFPE"
+				   : number == SIGILL ? "SIGILL"
+						      : "SIGABRT";
 		static const char begin[] = "reftop: crashed with ", end[] = "; the watched process goes on\n";
 		write_all(STDERR_FILENO, begin, sizeof(begin) - 1);
 		write_all(STDERR_FILENO, name, strlen(name));
@@ -132,7 +132,7 @@ static void on_fatal(int number)
 
 static void hook(int number, void (*handler)(int), int flags)
 {
-	struct sigaction action = { .sa_handler = handler, .sa_flags = flags };
+	struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
 	sigemptyset(&action.sa_mask);
 	struct sigaction *old = &term.old[number];
 	sigaction(number, &action, old);
@@ -146,11 +146,11 @@ static void hook(int number, void (*handler)(int), int flags)
 
 static void hook_signals(void)
 {
-	static const int events[] = { SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGWINCH };
-	static const int fatal[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+	static const int events[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGWINCH};
+	static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 	/* a handler of its own stack survives a stack that ran over */
 	term.stack = g_malloc(65536);
-	stack_t stack = { .ss_sp = term.stack, .ss_size = 65536 };
+	stack_t stack = {.ss_sp = term.stack, .ss_size = 65536};
 	sigaltstack(&stack, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(events); i++)
 		hook(events[i], on_event, SA_RESTART);
@@ -165,7 +165,7 @@ static void unhook_signals(void)
 			sigaction(i, &term.old[i], NULL);
 			term.hooked[i] = FALSE;
 		}
-	stack_t none = { .ss_flags = SS_DISABLE };
+	stack_t none = {.ss_flags = SS_DISABLE};
 	sigaltstack(&none, NULL);
 	g_clear_pointer(&term.stack, g_free);
 }
@@ -175,9 +175,9 @@ static void unhook_signals(void)
 static void restore_add(const char *bytes)
 {
 	if (bytes && bytes != (char *)-1)
-		term.restore_size = MIN(sizeof(term.restore) - 1,
-					g_strlcpy(term.restore + term.restore_size, bytes,
-						  sizeof(term.restore) - term.restore_size) + term.restore_size);
+		term.restore_size = MIN(sizeof(term.restore) - 1, g_strlcpy(term.restore + term.restore_size, bytes,
+									    sizeof(term.restore) - term.restore_size) +
+									  term.restore_size);
 }
 
 static void compute_restore(void)
@@ -255,7 +255,7 @@ void term_close(void)
 void term_suspend(void)
 {
 	endwin();
-	struct sigaction ours, stop = { .sa_handler = SIG_DFL };
+	struct sigaction ours, stop = {.sa_handler = SIG_DFL};
 	sigaction(SIGTSTP, &stop, &ours);
 	raise(SIGTSTP); /* returns when we are continued */
 	sigaction(SIGTSTP, &ours, NULL);
@@ -291,7 +291,7 @@ static void take_size(void)
 static struct term_event signal_event(void)
 {
 	char number;
-	struct term_event event = { TERM_NOTHING };
+	struct term_event event = {TERM_NOTHING};
 	if (read(term.signals[0], &number, 1) != 1)
 		return event;
 	switch (number) {
@@ -313,7 +313,7 @@ static struct term_event mouse_event(void)
 	static gint64 last_time;
 	static int last_y = -1;
 	MEVENT mouse;
-	struct term_event event = { TERM_NOTHING };
+	struct term_event event = {TERM_NOTHING};
 	if (getmouse(&mouse) != OK)
 		return event;
 	event.y = mouse.y;
@@ -339,10 +339,10 @@ static int translate_key(wint_t c)
 	static const struct {
 		int curses, ours;
 	} keys[] = {
-		{ KEY_UP, KEY_OF_UP },       { KEY_DOWN, KEY_OF_DOWN },   { KEY_LEFT, KEY_OF_LEFT },
-		{ KEY_RIGHT, KEY_OF_RIGHT }, { KEY_PPAGE, KEY_OF_PAGE_UP }, { KEY_NPAGE, KEY_OF_PAGE_DOWN },
-		{ KEY_HOME, KEY_OF_HOME },   { KEY_END, KEY_OF_END },     { KEY_FIND, KEY_OF_HOME },
-		{ KEY_SELECT, KEY_OF_END },  { KEY_ENTER, KEY_OF_ENTER }, { KEY_BACKSPACE, KEY_OF_BACKSPACE },
+		{KEY_UP, KEY_OF_UP},       {KEY_DOWN, KEY_OF_DOWN},     {KEY_LEFT, KEY_OF_LEFT},
+		{KEY_RIGHT, KEY_OF_RIGHT}, {KEY_PPAGE, KEY_OF_PAGE_UP}, {KEY_NPAGE, KEY_OF_PAGE_DOWN},
+		{KEY_HOME, KEY_OF_HOME},   {KEY_END, KEY_OF_END},       {KEY_FIND, KEY_OF_HOME},
+		{KEY_SELECT, KEY_OF_END},  {KEY_ENTER, KEY_OF_ENTER},   {KEY_BACKSPACE, KEY_OF_BACKSPACE},
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
 		if (keys[i].curses == (int)c)
@@ -355,7 +355,7 @@ static int translate_key(wint_t c)
 /* Whether the terminal is gone: readable, but nothing to read. */
 static gboolean hung_up(void)
 {
-	struct pollfd fd = { STDIN_FILENO, POLLIN, 0 };
+	struct pollfd fd = {STDIN_FILENO, POLLIN, 0};
 	return poll(&fd, 1, 0) == 1 && fd.revents & (POLLHUP | POLLERR | POLLNVAL);
 }
 
@@ -386,7 +386,7 @@ struct term_event term_read(void)
 
 static void show_cell(int y, int x, const struct cell *cell)
 {
-	wchar_t text[CELL_CHARACTERS + 1] = { 0 };
+	wchar_t text[CELL_CHARACTERS + 1] = {0};
 	for (int i = 0; i < CELL_CHARACTERS; i++)
 		text[i] = (wchar_t)cell->text[i];
 	/* where the C library measures otherwise than GLib, the row must not shift */

@@ -16,10 +16,10 @@ enum term_event_type {
 	TERM_KEY,
 	TERM_CLICK,
 	TERM_DOUBLE_CLICK,
-	TERM_WHEEL,  /* key: rows */
+	TERM_WHEEL, /* key: rows */
 	TERM_RESIZE,
-	TERM_STOP,   /* ^Z: term_suspend() when ready */
-	TERM_END,    /* INT, TERM or HUP, or the terminal went away */
+	TERM_STOP, /* ^Z: term_suspend() when ready */
+	TERM_END,  /* INT, TERM or HUP, or the terminal went away */
 };
 
 struct term_event {

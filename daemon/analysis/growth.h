@@ -31,10 +31,10 @@ enum growth_verdict {
 
 struct growth {
 	enum growth_verdict verdict;
-	double rate;        /* per second over the window; 0 unless steady */
-	int64_t since_us;   /* time of the window's first sample; 0 unless steady */
-	int64_t until_us;   /* and of its last */
-	int64_t amount;     /* last value of the window less its first; 0 unless steady */
+	double rate;      /* per second over the window; 0 unless steady */
+	int64_t since_us; /* time of the window's first sample; 0 unless steady */
+	int64_t until_us; /* and of its last */
+	int64_t amount;   /* last value of the window less its first; 0 unless steady */
 };
 
 /* Judge `n` values at times in µs, strictly ascending. */

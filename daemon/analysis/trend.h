@@ -17,7 +17,7 @@
 #include "daemon/analysis/growth.h"
 #include "daemon/analysis/sample.h"
 
-#define TREND_TICKS 600
+#define TREND_TICKS  600
 #define TREND_POINTS 1000000
 
 enum trend_metric { TREND_COUNT, TREND_BYTES, TREND_REFS, TREND_METRICS };
@@ -26,9 +26,9 @@ enum trend_metric { TREND_COUNT, TREND_BYTES, TREND_REFS, TREND_METRICS };
 struct trend_row {
 	uint64_t address;
 	char *module, *qualname;
-	char *name;                         /* "module.qualname", without "builtins." */
-	bool builtin;                       /* of module builtins */
-	int64_t last[TREND_METRICS];        /* of the newest sample */
+	char *name;                                  /* "module.qualname", without "builtins." */
+	bool builtin;                                /* of module builtins */
+	int64_t last[TREND_METRICS];                 /* of the newest sample */
 	int64_t refs_max, immortal, gc_count, owned; /* of the newest sample */
 	int64_t baseline[TREND_METRICS];
 	struct growth growth[TREND_METRICS];
@@ -37,8 +37,8 @@ struct trend_row {
 	 * objects refer to their type, their names and to what they share, whose references then grow along.
 	 */
 	enum trend_metric leaks;
-	double rate;                        /* objects a minute now: the slope over the last TREND_RECENT samples; NAN unknown */
-	int64_t settled[TREND_METRICS];     /* change since the baseline, 0 where it is no larger than the noise */
+	double rate; /* objects a minute now: the slope over the last TREND_RECENT samples; NAN unknown */
+	int64_t settled[TREND_METRICS]; /* change since the baseline, 0 where it is no larger than the noise */
 };
 
 /* samples that say what happens "now" */

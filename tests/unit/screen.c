@@ -36,7 +36,7 @@ static void add_type(sample_t *sample, uint64_t address, const char *module, con
 
 static sample_t *script_head(int i)
 {
-	static const char *const cmdline[] = { "python3", "-u", "worker.py", "--queue", "orders", NULL };
+	static const char *const cmdline[] = {"python3", "-u", "worker.py", "--queue", "orders", NULL};
 	sample_t *sample = sample_new();
 	sample->time_us = START + i * G_USEC_PER_SEC;
 	sample->target.pid = 4711;
@@ -54,13 +54,18 @@ static sample_t *script_head(int i)
 	sample->snapshot.bytes_copied = 48 * 1024 * 1024;
 	sample->n_gc = 1;
 	sample->gc = g_new0(struct sample_gc, 1);
-	sample->gc[0] = (struct sample_gc){ .enabled = true, .n_generations = 3 };
+	sample->gc[0] = (struct sample_gc){.enabled = true, .n_generations = 3};
 	for (int g = 0; g < 3; g++)
-		sample->gc[0].generations[g] = (struct sample_generation){ 412 >> (g * 3), g ? 10 : 700, 1000, i };
+		sample->gc[0].generations[g] = (struct sample_generation){412 >> (g * 3), g ? 10 : 700, 1000, i};
 	sample->totals.has_memory = i % 2; /* both kinds of sample, in every golden of an odd number */
-	sample->totals.memory = (struct sample_memory){ .objects = (310 + i) << 20, .blocks = 41 << 20, .free_blocks = 9 << 20,
-							.free_pools = 1 << 20, .malloc_heap = 60 << 20, .anonymous = 33 << 20,
-							.file = 57 << 20, .other = 1 << 20 };
+	sample->totals.memory = (struct sample_memory){.objects = (310 + i) << 20,
+						       .blocks = 41 << 20,
+						       .free_blocks = 9 << 20,
+						       .free_pools = 1 << 20,
+						       .malloc_heap = 60 << 20,
+						       .anonymous = 33 << 20,
+						       .file = 57 << 20,
+						       .other = 1 << 20};
 	sample->types = g_new0(struct sample_type, 64);
 	return sample;
 }
@@ -68,7 +73,7 @@ static sample_t *script_head(int i)
 /* sample number i, a second after the one before: a leak, a cache, a warm-up, noise, and what stands still */
 static sample_t *script_sample(int i, gboolean leaking)
 {
-	static const int noise[] = { 0, 3, -2, 5, 1, -4, 2, 0, -1, 4, -3 };
+	static const int noise[] = {0, 3, -2, 5, 1, -4, 2, 0, -1, 4, -3};
 	int jitter = noise[i % 11], leaked = leaking ? 1000 * i : 0;
 	sample_t *sample = script_head(i);
 	add_type(sample, 0x55d0c0a01000, "app", "Leaky", 120 + leaked, 48, 2, 3);
@@ -101,7 +106,7 @@ static gint64 now(void)
 
 static struct view *view_after(int samples, gboolean leaking)
 {
-	struct top_options options = { .interval_us = G_USEC_PER_SEC, .now = now };
+	struct top_options options = {.interval_us = G_USEC_PER_SEC, .now = now};
 	struct view *view = view_new(&options, FALSE);
 	for (int i = 0; i < samples; i++) {
 		g_autoptr(sample_t) sample = script_sample(i, leaking);
@@ -156,7 +161,7 @@ static void compare_view(struct view *view, int width, int height, const char *n
 
 static const struct {
 	int width, height;
-} sizes[] = { { 80, 24 }, { 200, 50 }, { 40, 10 } };
+} sizes[] = {{80, 24}, {200, 50}, {40, 10}};
 
 static void test_types(void)
 {
@@ -301,7 +306,8 @@ static void test_rows_stand_still(void)
 		view_add(view, sample);
 		for (guint r = 0; r < before->len; r++) {
 			const struct trend_row *row = before->pdata[r];
-			gboolean moving = !strcmp(row->name, "app.cache.Entry") || !strcmp(row->name, "app.orders.Pending");
+			gboolean moving =
+				!strcmp(row->name, "app.cache.Entry") || !strcmp(row->name, "app.orders.Pending");
 			/* the cache moves for a reason; what it passes gives way by one place */
 			if (!moving && (view->rows->pdata[r] != before->pdata[r]))
 				moves++;
@@ -433,8 +439,10 @@ static void test_random_keys(void)
 			const struct key_entry *entry = &key_table[g_rand_int_range(rand, 0, (gint32)key_table_size)];
 			view_key(view, g_rand_boolean(rand) ? entry->codes[0] : g_rand_int_range(rand, 1, 0x110020));
 			if (g_rand_int_range(rand, 0, 4) == 0)
-				view_click(view, g_rand_int_range(rand, -2, 60), g_rand_int_range(rand, -2, 220), i % 3 == 0);
-			g_autofree char *text = draw(view, g_rand_int_range(rand, 1, 210), g_rand_int_range(rand, 1, 55), i % 2);
+				view_click(view, g_rand_int_range(rand, -2, 60), g_rand_int_range(rand, -2, 220),
+					   i % 3 == 0);
+			g_autofree char *text =
+				draw(view, g_rand_int_range(rand, 1, 210), g_rand_int_range(rand, 1, 55), i % 2);
 			g_assert_true(g_utf8_validate(text, -1, NULL));
 			view->quit = FALSE;
 		}
@@ -446,10 +454,10 @@ static void test_random_keys(void)
 
 static void test_words(void)
 {
-#define SAYS(call, wanted)                                                                                          \
-	do {                                                                                                        \
-		g_autofree char *said = call;                                                                       \
-		g_assert_cmpstr(said, ==, wanted);                                                                  \
+#define SAYS(call, wanted)                                                                                             \
+	do {                                                                                                           \
+		g_autofree char *said = call;                                                                          \
+		g_assert_cmpstr(said, ==, wanted);                                                                     \
 	} while (0)
 	SAYS(words_duration(0, FALSE), "0 s");
 	SAYS(words_duration(59 * G_USEC_PER_SEC, FALSE), "59 s");
@@ -492,7 +500,8 @@ static void test_verdict(void)
 	g_autofree char *one = verdict_after(9, TRUE, 100);
 	g_assert_cmpstr(one, ==, "watching: a verdict needs 1 more sample");
 	g_autofree char *leak = verdict_after(131, TRUE, 120);
-	g_assert_cmpstr(leak, ==, "app.Leaky: +1,000/s steadily for 2 min 10 s (+130,000 objects, 6.0M); dict +1,000/s");
+	g_assert_cmpstr(leak, ==,
+			"app.Leaky: +1,000/s steadily for 2 min 10 s (+130,000 objects, 6.0M); dict +1,000/s");
 	g_autofree char *calm = verdict_after(131, FALSE, 120);
 	g_assert_cmpstr(calm, ==, "nothing grows steadily (131 samples, 2 min 10 s)");
 	struct view *view = view_after(60, TRUE);
@@ -515,8 +524,9 @@ static void test_verdict_references(void)
 	}
 	enum role role;
 	g_autofree char *words = verdict_words(trend, 100, &role);
-	g_assert_cmpstr(words, ==,
-			"app.Config: references +50/s steadily for 1 min (+3,000, no more objects); nothing else grows");
+	g_assert_cmpstr(
+		words, ==,
+		"app.Config: references +50/s steadily for 1 min (+3,000, no more objects); nothing else grows");
 	g_assert_cmpint(role, ==, ROLE_ALARM);
 }
 
@@ -528,13 +538,15 @@ static void test_frame(void)
 	frame_init(&frame, 6, 2, FALSE);
 	g_assert_cmpint(frame_text(&frame, 0, 0, 5, ROLE_TEXT, "商店商"), ==, 4);
 	frame_text(&frame, 0, 1, 1, ROLE_TEXT, "x"); /* over the right half of a wide one */
-	frame_text(&frame, 1, 4, 9, ROLE_TEXT, "e\xcc\x81"
-					       "abc");
+	frame_text(&frame, 1, 4, 9, ROLE_TEXT,
+		   "e\xcc\x81"
+		   "abc");
 	frame_text(&frame, 7, 0, 9, ROLE_TEXT, "outside");
 	frame_text(&frame, 0, -3, 9, ROLE_TEXT, "abcd");
 	g_autofree char *text = frame_dump(&frame);
-	g_assert_cmpstr(text, ==, "dx店\n    e\xcc\x81"
-				  "a\n");
+	g_assert_cmpstr(text, ==,
+			"dx店\n    e\xcc\x81"
+			"a\n");
 	frame_clear(&frame);
 	g_autofree char *elided = text_elide("sqlalchemy.orm.state.InstanceState", 20);
 	g_assert_cmpstr(elided, ==, "sqlalchem…tanceState");
@@ -574,7 +586,7 @@ static void script_free(source_t *source)
 
 static source_t *script_new(int end, gboolean *freed)
 {
-	static const struct source_ops ops = { "live", script_next, script_alive, script_free };
+	static const struct source_ops ops = {"live", script_next, script_alive, script_free};
 	struct script *script = g_new0(struct script, 1);
 	script->source.ops = &ops;
 	script->end = end;
@@ -586,7 +598,7 @@ static source_t *script_new(int end, gboolean *freed)
 static char *run_dumped(int end, int iterations, int *status, GError **error)
 {
 	gboolean freed;
-	struct top_options options = { .interval_us = 1, .iterations = iterations, .dump_screen = TRUE, .now = now };
+	struct top_options options = {.interval_us = 1, .iterations = iterations, .dump_screen = TRUE, .now = now};
 	fflush(stdout);
 	int saved = dup(STDOUT_FILENO);
 	g_autofree char *path = NULL;

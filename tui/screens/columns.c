@@ -47,21 +47,21 @@ static void name_text(const void *data, const void *context, int width, char out
 	g_strlcpy(out, name, TABLE_CELL);
 }
 
-#define CELL_LAST(function, metric)                                                                                 \
-	static void function(const void *row, const void *context, int width, char out[TABLE_CELL])                 \
-	{                                                                                                           \
-		table_count(out, width, ((const struct trend_row *)row)->last[metric]);                             \
+#define CELL_LAST(function, metric)                                                                                    \
+	static void function(const void *row, const void *context, int width, char out[TABLE_CELL])                    \
+	{                                                                                                              \
+		table_count(out, width, ((const struct trend_row *)row)->last[metric]);                                \
 	}
 CELL_LAST(count_text, TREND_COUNT)
 CELL_LAST(refs_text, TREND_REFS)
 
-#define CELL_CHANGE(function, metric)                                                                               \
-	static void function(const void *row, const void *context, int width, char out[TABLE_CELL])                 \
-	{                                                                                                           \
-		if (change_known(row, metric))                                                                      \
-			table_change(out, width, change(row, metric));                                              \
-		else                                                                                                \
-			g_strlcpy(out, "-", TABLE_CELL);                                                            \
+#define CELL_CHANGE(function, metric)                                                                                  \
+	static void function(const void *row, const void *context, int width, char out[TABLE_CELL])                    \
+	{                                                                                                              \
+		if (change_known(row, metric))                                                                         \
+			table_change(out, width, change(row, metric));                                                 \
+		else                                                                                                   \
+			g_strlcpy(out, "-", TABLE_CELL);                                                               \
 	}
 CELL_CHANGE(count_change_text, TREND_COUNT)
 CELL_CHANGE(refs_change_text, TREND_REFS)
@@ -139,7 +139,7 @@ static void trend_draw(struct frame *frame, int y, int x, int width, const void 
 	size_t room = trend_ticks(view->trend);
 	g_autofree int64_t *times = g_new(int64_t, room), *values = g_new(int64_t, room);
 	enum trend_metric metric = view_metric(view, row);
-	struct series series = { times, values, 0, trend_first_time(view->trend), trend_last(view->trend)->time_us };
+	struct series series = {times, values, 0, trend_first_time(view->trend), trend_last(view->trend)->time_us};
 	series.n = trend_series(view->trend, row, metric, times, values);
 	gboolean grows = row->growth[metric].verdict == GROWTH_STEADY && row->leaks <= metric;
 	graph_row(frame, y, x, width, grows ? ROLE_GROWS : ROLE_GRAPH, &series);
@@ -155,10 +155,10 @@ static enum role change_role(const struct trend_row *row, enum trend_metric metr
 	return by > 0 ? ROLE_TEXT : by < 0 ? ROLE_SHRINKS : ROLE_DIM;
 }
 
-#define ROLE_CHANGE(function, metric)                                                                               \
-	static enum role function(const void *row, const void *context)                                             \
-	{                                                                                                           \
-		return change_role(row, metric);                                                                    \
+#define ROLE_CHANGE(function, metric)                                                                                  \
+	static enum role function(const void *row, const void *context)                                                \
+	{                                                                                                              \
+		return change_role(row, metric);                                                                       \
 	}
 ROLE_CHANGE(count_role, TREND_COUNT)
 ROLE_CHANGE(bytes_role, TREND_BYTES)
@@ -188,14 +188,14 @@ static enum role dim_role(const void *data, const void *context)
 /* ---- order ---- */
 
 #define ORDER(x, y) ((x) > (y)) - ((x) < (y))
-#define COMPARE(function, expression)                                                                               \
-	static int function(const void *a, const void *b, const void *context)                                      \
-	{                                                                                                           \
-		const struct trend_row *row = a;                                                                    \
-		double x = (double)(expression);                                                                    \
-		row = b;                                                                                            \
-		double y = (double)(expression);                                                                    \
-		return ORDER(x, y);                                                                                 \
+#define COMPARE(function, expression)                                                                                  \
+	static int function(const void *a, const void *b, const void *context)                                         \
+	{                                                                                                              \
+		const struct trend_row *row = a;                                                                       \
+		double x = (double)(expression);                                                                       \
+		row = b;                                                                                               \
+		double y = (double)(expression);                                                                       \
+		return ORDER(x, y);                                                                                    \
 	}
 COMPARE(count_compare, row->last[TREND_COUNT])
 COMPARE(count_change_compare, change(row, TREND_COUNT))
@@ -216,39 +216,139 @@ static int name_compare(const void *a, const void *b, const void *context)
 	return strcmp(((const struct trend_row *)a)->name, ((const struct trend_row *)b)->name);
 }
 
+/* clang-format off: two lines a column */
 const struct table_column view_columns[] = {
-	{ .id = "name", .title = "TYPE", .help = "module and name of the type", .min = 18, .want = 32, .max = 60,
-	  .left = TRUE, .ascending = TRUE, .text = name_text, .role = name_role, .compare = name_compare },
-	{ .id = "count", .title = "COUNT", .help = "live objects of exactly this type", .min = 9, .want = 11,
-	  .text = count_text, .compare = count_compare },
-	{ .id = "dcount", .title = "ΔCOUNT", .help = "change of the count since the baseline", .min = 8, .want = 11,
-	  .text = count_change_text, .role = count_role, .compare = count_change_compare },
-	{ .id = "rate", .title = "RATE/min", .help = "objects a minute, over the last 30 samples", .min = 8, .want = 10,
-	  .text = rate_text, .role = rate_role, .compare = rate_compare },
-	{ .id = "bytes", .title = "BYTES", .help = "what sys.getsizeof would say, summed up", .min = 6, .want = 7,
-	  .text = bytes_text, .compare = bytes_compare },
-	{ .id = "dbytes", .title = "ΔBYTES", .help = "change of the bytes since the baseline", .min = 6, .want = 8,
-	  .text = bytes_change_text, .role = bytes_role, .compare = bytes_change_compare },
-	{ .id = "refs", .title = "REFS", .help = "sum of the reference counts, immortal objects apart", .min = 5, .want = 11,
-	  .text = refs_text, .compare = refs_compare },
-	{ .id = "refs_max", .title = "MAX", .help = "the largest reference count of one object", .min = 5, .want = 9,
-	  .text = refs_max_text, .compare = refs_max_compare },
-	{ .id = "drefs", .title = "ΔREFS", .help = "change of the reference counts since the baseline", .min = 8, .want = 11,
-	  .rank = 1, .text = refs_change_text, .role = refs_role, .compare = refs_change_compare },
-	{ .id = "refs_each", .title = "REFS/OBJ", .help = "references an object has on average", .min = 8, .want = 8,
-	  .rank = 2, .text = refs_each_text, .compare = refs_each_compare },
-	{ .id = "bytes_each", .title = "SIZE", .help = "bytes of an object on average", .min = 6, .want = 6, .rank = 3,
-	  .text = bytes_each_text, .compare = bytes_each_compare },
-	{ .id = "since", .title = "STEADY", .help = "for how long it has grown steadily", .min = 7, .want = 7, .rank = 4,
-	  .text = since_text, .role = name_role, .compare = since_compare },
-	{ .id = "owned", .title = "OWNED", .help = "buffers its objects own beyond their bytes", .min = 6, .want = 6, .rank = 5,
-	  .text = owned_text, .compare = owned_compare },
-	{ .id = "immortal", .title = "IMMORTAL", .help = "objects that are never freed (CPython 3.12 and later)", .min = 8,
-	  .want = 8, .rank = 6, .text = immortal_text, .role = dim_role, .compare = immortal_compare },
-	{ .id = "address", .title = "ADDRESS", .help = "of the type object in the process", .min = 14, .want = 14,
-	  .rank = 7, .text = address_text, .role = dim_role },
-	{ .id = "trend", .title = "TREND", .help = "what the history of the row looks like", .min = 6, .want = 14,
-	  .max = 60, .left = TRUE, .draw = trend_draw },
+	{.id = "name",
+	 .title = "TYPE",
+	 .help = "module and name of the type",
+	 .min = 18,
+	 .want = 32,
+	 .max = 60,
+	 .left = TRUE,
+	 .ascending = TRUE,
+	 .text = name_text,
+	 .role = name_role,
+	 .compare = name_compare},
+	{.id = "count",
+	 .title = "COUNT",
+	 .help = "live objects of exactly this type",
+	 .min = 9,
+	 .want = 11,
+	 .text = count_text,
+	 .compare = count_compare},
+	{.id = "dcount",
+	 .title = "ΔCOUNT",
+	 .help = "change of the count since the baseline",
+	 .min = 8,
+	 .want = 11,
+	 .text = count_change_text,
+	 .role = count_role,
+	 .compare = count_change_compare},
+	{.id = "rate",
+	 .title = "RATE/min",
+	 .help = "objects a minute, over the last 30 samples",
+	 .min = 8,
+	 .want = 10,
+	 .text = rate_text,
+	 .role = rate_role,
+	 .compare = rate_compare},
+	{.id = "bytes",
+	 .title = "BYTES",
+	 .help = "what sys.getsizeof would say, summed up",
+	 .min = 6,
+	 .want = 7,
+	 .text = bytes_text,
+	 .compare = bytes_compare},
+	{.id = "dbytes",
+	 .title = "ΔBYTES",
+	 .help = "change of the bytes since the baseline",
+	 .min = 6,
+	 .want = 8,
+	 .text = bytes_change_text,
+	 .role = bytes_role,
+	 .compare = bytes_change_compare},
+	{.id = "refs",
+	 .title = "REFS",
+	 .help = "sum of the reference counts, immortal objects apart",
+	 .min = 5,
+	 .want = 11,
+	 .text = refs_text,
+	 .compare = refs_compare},
+	{.id = "refs_max",
+	 .title = "MAX",
+	 .help = "the largest reference count of one object",
+	 .min = 5,
+	 .want = 9,
+	 .text = refs_max_text,
+	 .compare = refs_max_compare},
+	{.id = "drefs",
+	 .title = "ΔREFS",
+	 .help = "change of the reference counts since the baseline",
+	 .min = 8,
+	 .want = 11,
+	 .rank = 1,
+	 .text = refs_change_text,
+	 .role = refs_role,
+	 .compare = refs_change_compare},
+	{.id = "refs_each",
+	 .title = "REFS/OBJ",
+	 .help = "references an object has on average",
+	 .min = 8,
+	 .want = 8,
+	 .rank = 2,
+	 .text = refs_each_text,
+	 .compare = refs_each_compare},
+	{.id = "bytes_each",
+	 .title = "SIZE",
+	 .help = "bytes of an object on average",
+	 .min = 6,
+	 .want = 6,
+	 .rank = 3,
+	 .text = bytes_each_text,
+	 .compare = bytes_each_compare},
+	{.id = "since",
+	 .title = "STEADY",
+	 .help = "for how long it has grown steadily",
+	 .min = 7,
+	 .want = 7,
+	 .rank = 4,
+	 .text = since_text,
+	 .role = name_role,
+	 .compare = since_compare},
+	{.id = "owned",
+	 .title = "OWNED",
+	 .help = "buffers its objects own beyond their bytes",
+	 .min = 6,
+	 .want = 6,
+	 .rank = 5,
+	 .text = owned_text,
+	 .compare = owned_compare},
+	{.id = "immortal",
+	 .title = "IMMORTAL",
+	 .help = "objects that are never freed (CPython 3.12 and later)",
+	 .min = 8,
+	 .want = 8,
+	 .rank = 6,
+	 .text = immortal_text,
+	 .role = dim_role,
+	 .compare = immortal_compare},
+	{.id = "address",
+	 .title = "ADDRESS",
+	 .help = "of the type object in the process",
+	 .min = 14,
+	 .want = 14,
+	 .rank = 7,
+	 .text = address_text,
+	 .role = dim_role},
+	{.id = "trend",
+	 .title = "TREND",
+	 .help = "what the history of the row looks like",
+	 .min = 6,
+	 .want = 14,
+	 .max = 60,
+	 .left = TRUE,
+	 .draw = trend_draw},
 };
+/* clang-format on */
 
 const size_t view_columns_size = G_N_ELEMENTS(view_columns);

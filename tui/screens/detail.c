@@ -9,8 +9,7 @@
 #include "tui/screens/view.h"
 
 static const char *const metric_names[] = {
-	[TREND_COUNT] = "Objects", [TREND_BYTES] = "Bytes", [TREND_REFS] = "References"
-};
+	[TREND_COUNT] = "Objects", [TREND_BYTES] = "Bytes", [TREND_REFS] = "References"};
 
 static void value_words(char out[TABLE_CELL], enum trend_metric metric, gint64 value)
 {
@@ -63,12 +62,12 @@ static int draw_metric(struct view *view, struct frame *frame, int y, int lines,
 
 	size_t room = trend_ticks(view->trend);
 	g_autofree int64_t *times = g_new(int64_t, room), *values = g_new(int64_t, room);
-	struct series series = { times, values, 0, trend_first_time(view->trend), trend_last(view->trend)->time_us };
+	struct series series = {times, values, 0, trend_first_time(view->trend), trend_last(view->trend)->time_us};
 	series.n = trend_series(view->trend, row, metric, times, values);
 	int64_t low, high;
 	int margin = 9, graph = lines - 1;
-	graph_box(frame, y + 1, margin + 1, graph, frame->width - margin - 2, grows ? ROLE_GROWS : ROLE_GRAPH, &series, &low,
-		  &high);
+	graph_box(frame, y + 1, margin + 1, graph, frame->width - margin - 2, grows ? ROLE_GROWS : ROLE_GRAPH, &series,
+		  &low, &high);
 	if (!series.n)
 		return y + lines;
 	if (metric == TREND_BYTES) {
@@ -95,7 +94,7 @@ static void draw_facts(struct view *view, struct frame *frame, int y, const stru
 	struct {
 		const char *label;
 		const char *value;
-	} facts[] = { { "Rate/min", rate }, { "Max refs", max }, { "In gc lists", gc }, { "Immortal", immortal } };
+	} facts[] = {{"Rate/min", rate}, {"Max refs", max}, {"In gc lists", gc}, {"Immortal", immortal}};
 	int x = 1;
 	for (size_t i = 0; i < G_N_ELEMENTS(facts); i++) {
 		int columns = text_columns(facts[i].label) + 1 + text_columns(facts[i].value);
@@ -105,7 +104,8 @@ static void draw_facts(struct view *view, struct frame *frame, int y, const stru
 		x += frame_text(frame, y, x, 20, ROLE_TEXT, facts[i].value) + 3;
 	}
 	if (x + 22 < frame->width)
-		frame_printf(frame, y, x, frame->width - x - 1, ROLE_DIM, "type object 0x%" G_GINT64_MODIFIER "x", row->address);
+		frame_printf(frame, y, x, frame->width - x - 1, ROLE_DIM, "type object 0x%" G_GINT64_MODIFIER "x",
+			     row->address);
 }
 
 static void draw_axis(struct view *view, struct frame *frame, int y)

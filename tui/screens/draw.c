@@ -42,7 +42,8 @@ static void draw_row(struct view *view, struct frame *frame, int y, int index)
 
 static void draw_table(struct view *view, struct frame *frame, int y, int lines)
 {
-	table_arrange(&view->layout, view_columns, view_columns_size, 1, frame->width - 1, longest_name(view), view->skip);
+	table_arrange(&view->layout, view_columns, view_columns_size, 1, frame->width - 1, longest_name(view),
+		      view->skip);
 	view->title_y = y;
 	view->table_y = y + 1;
 	view->page = MAX(lines - 1, 0);
@@ -57,8 +58,8 @@ static void draw_table(struct view *view, struct frame *frame, int y, int lines)
 	for (int i = 0; i < view->page && view->first_row + i < (int)view->rows->len; i++)
 		draw_row(view, frame, view->table_y + i, view->first_row + i);
 	if (!view->rows->len && view->filter)
-		frame_printf(frame, y + 2, 1, frame->width - 2, ROLE_DIM, "no type's name contains \"%s\": Esc shows all",
-			     view->filter);
+		frame_printf(frame, y + 2, 1, frame->width - 2, ROLE_DIM,
+			     "no type's name contains \"%s\": Esc shows all", view->filter);
 }
 
 /* What is to be said under the table: the end, trouble, or the verdict. */
@@ -92,13 +93,17 @@ static void draw_end(struct view *view, struct frame *frame, int y)
 	}
 	g_autofree char *ago = words_duration(view_now(view) - view->ended_us, FALSE);
 	g_autofree char *pid = last ? g_strdup_printf(" %" G_GINT64_FORMAT, last->target.pid) : g_strdup("");
-	frame_printf(frame, y, 1, width, ROLE_WARNING, "process%s ended %s ago%s%s; this is what was last seen of it", pid, ago,
-		     view->ended ? ": " : "", view->ended ? view->ended : "");
+	frame_printf(frame, y, 1, width, ROLE_WARNING, "process%s ended %s ago%s%s; this is what was last seen of it",
+		     pid, ago, view->ended ? ": " : "", view->ended ? view->ended : "");
 }
 
 void draw_types(struct view *view, struct frame *frame)
 {
-	int height = frame->height, lines = height >= 20 ? 5 : height >= 16 ? 4 : height >= 12 ? 3 : height >= 7 ? 2 : 1;
+	int height = frame->height, lines = height >= 20   ? 5
+					    : height >= 16 ? 4
+					    : height >= 12 ? 3
+					    : height >= 7  ? 2
+							   : 1;
 	int top = draw_header(view, frame, lines);
 	int bottom = 2 + (view->ended_us != 0);
 	if (height - top - bottom < 2) {

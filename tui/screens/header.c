@@ -41,7 +41,8 @@ static char *words_uptime(gint64 us)
 	if (us < 0)
 		return g_strdup("-");
 	gint64 seconds = us / G_USEC_PER_SEC;
-	g_autofree char *days = seconds >= 86400 ? g_strdup_printf("%" G_GINT64_FORMAT "d ", seconds / 86400) : g_strdup("");
+	g_autofree char *days =
+		seconds >= 86400 ? g_strdup_printf("%" G_GINT64_FORMAT "d ", seconds / 86400) : g_strdup("");
 	return g_strdup_printf("%s%02d:%02d:%02d", days, (int)(seconds / 3600 % 24), (int)(seconds / 60 % 60),
 			       (int)(seconds % 60));
 }
@@ -119,7 +120,7 @@ static char *words_since(gint64 last, gint64 baseline, gboolean bytes)
 /* As exact as there is room for. */
 static void draw_refs(struct line *line, gint64 now, gint64 then)
 {
-	static const int widths[] = { 15, 4, 4 };
+	static const int widths[] = {15, 4, 4};
 	for (size_t i = 0; i < G_N_ELEMENTS(widths); i++) {
 		char text[TABLE_CELL], by[TABLE_CELL];
 		int before = line->x;
@@ -136,7 +137,7 @@ static void draw_refs(struct line *line, gint64 now, gint64 then)
 
 static void draw_totals(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
-	struct line line = { frame, y, 1 };
+	struct line line = {frame, y, 1};
 	const struct sample_totals *now = &sample->totals, *then = trend_baseline_totals(view->trend);
 	char text[TABLE_CELL];
 	table_bytes(text, sample->target.rss);
@@ -156,13 +157,14 @@ static void draw_totals(const struct view *view, struct frame *frame, int y, con
 
 static void draw_cost(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
-	struct line line = { frame, y, 1 };
+	struct line line = {frame, y, 1};
 	const struct sample_snapshot *snapshot = &sample->snapshot;
 	g_autofree char *last = words_pause(view->pause_last_us), *max = words_pause(view->pause_max_us);
 	line_format(&line, "Pause", ROLE_VALUE, "%s max %s", last, max);
 	gint64 wall = sample->time_us - trend_first_time(view->trend);
 	if (view->pause_sum_us >= 0 && wall > 0)
-		line_format(&line, "Cost", ROLE_VALUE, "%.2f%% of wall", 100.0 * (double)view->pause_sum_us / (double)wall);
+		line_format(&line, "Cost", ROLE_VALUE, "%.2f%% of wall",
+			    100.0 * (double)view->pause_sum_us / (double)wall);
 	else
 		line_item(&line, "Cost", ROLE_VALUE, "- of wall");
 	line_format(&line, "Mode", snapshot->consistent ? ROLE_TEXT : ROLE_WARNING, "%s%s", snapshot->mode,
@@ -176,11 +178,12 @@ static void draw_cost(const struct view *view, struct frame *frame, int y, const
 
 static void draw_scope(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
-	struct line line = { frame, y, 1 };
+	struct line line = {frame, y, 1};
 	g_autofree char *age = words_duration(sample->time_us - trend_baseline_time(view->trend), TRUE);
 	line_format(&line, "Baseline", ROLE_TEXT, "#%zu %s ago", trend_baseline_number(view->trend), age);
 	if (view->filter)
-		line_format(&line, "Types", ROLE_WARNING, "%u of %u \"%s\"", view->rows->len, view->order->len, view->filter);
+		line_format(&line, "Types", ROLE_WARNING, "%u of %u \"%s\"", view->rows->len, view->order->len,
+			    view->filter);
 	else
 		line_format(&line, "Types", ROLE_TEXT, "%u", view->order->len);
 	line_item(&line, "Coverage", ROLE_TEXT, sample->snapshot.coverage);
@@ -210,8 +213,8 @@ static int part_columns(const struct sample_memory *memory, size_t part)
 /* Where the memory is: the largest parts that fit, in their usual order. */
 static void draw_memory(struct frame *frame, int y, const struct sample_memory *memory)
 {
-	struct line line = { frame, y, 1 };
-	gboolean shown[SAMPLE_MEMORY_PARTS] = { FALSE };
+	struct line line = {frame, y, 1};
+	gboolean shown[SAMPLE_MEMORY_PARTS] = {FALSE};
 	int room = frame->width - 2 - (int)strlen("Memory");
 	line_item(&line, "Memory", ROLE_TEXT, " ");
 	line.x -= 2;
@@ -295,8 +298,10 @@ void draw_bottom(struct view *view, struct frame *frame)
 		x += frame_text(frame, y, x, width - x, ROLE_PROMPT, typed);
 		frame_text(frame, y, x, 1, ROLE_SELECTED, " ");
 		if (view->prompt->len && width - x > 30) {
-			gboolean none = view->mode == VIEW_FILTERING ? view->rows->len == 0 :
-				!view_selected(view) || !view_matches(view_selected(view), view->search);
+			gboolean none =
+				view->mode == VIEW_FILTERING
+					? view->rows->len == 0
+					: !view_selected(view) || !view_matches(view_selected(view), view->search);
 			if (none)
 				frame_text(frame, y, x + 3, width - x - 3, ROLE_WARNING, "no match");
 		}

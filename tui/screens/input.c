@@ -180,7 +180,7 @@ static void menu_open(struct view *view)
 /* The next longer or shorter of the intervals a person would choose. */
 static void change_interval(struct view *view, int step)
 {
-	static const gint64 ms[] = { 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000, 300000, 600000 };
+	static const gint64 ms[] = {100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000, 300000, 600000};
 	int n = (int)G_N_ELEMENTS(ms), at = step > 0 ? 0 : n - 1;
 	gint64 now = view->options.interval_us / 1000;
 	while (at >= 0 && at < n && (step > 0 ? ms[at] <= now : ms[at] >= now))
@@ -201,9 +201,9 @@ static void save(struct view *view)
 	g_autofree char *stamp = g_date_time_format(time, "%Y%m%dT%H%M%S");
 	g_autofree char *name = g_strdup_printf("reftop-%" G_GINT64_FORMAT "-%s.%03dZ.json", sample->target.pid, stamp,
 						(int)(sample->time_us / 1000 % 1000));
-	g_autofree char *path = view->options.save_directory ?
-					g_build_filename(view->options.save_directory, name, NULL) :
-					g_strdup(name);
+	g_autofree char *path = view->options.save_directory
+					? g_build_filename(view->options.save_directory, name, NULL)
+					: g_strdup(name);
 	GString *json = json_sample(sample, NULL, 0);
 	g_autoptr(GError) error = NULL;
 	if (g_file_set_contents_full(path, json->str, (gssize)json->len, G_FILE_SET_CONTENTS_CONSISTENT, 0644, &error))

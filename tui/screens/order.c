@@ -8,13 +8,14 @@
 #include "tui/screens/verdict.h"
 #include "tui/screens/view.h"
 
-#define CLEARLY 1.1      /* so much more makes a row pass another */
-#define STEADY_WEIGHT 10 /* steady growth counts as so much more than growth that may be a warm-up or a tooth */
+#define CLEARLY       1.1 /* so much more makes a row pass another */
+#define STEADY_WEIGHT 10  /* steady growth counts as so much more than growth that may be a warm-up or a tooth */
 
 static double weight(const struct trend_row *row, enum trend_metric metric)
 {
 	/* what leaks is the program's own class; dicts, lists and strings come along with it */
-	double growth = (double)row->settled[metric] * (row->builtin || row->settled[metric] < 0 ? 1 : VERDICT_OWN_WEIGHT);
+	double growth =
+		(double)row->settled[metric] * (row->builtin || row->settled[metric] < 0 ? 1 : VERDICT_OWN_WEIGHT);
 	return growth > 0 && row->growth[metric].verdict == GROWTH_STEADY ? growth * STEADY_WEIGHT : growth;
 }
 

@@ -14,17 +14,17 @@
 #include "tui/term.h"
 
 #define DEFAULT_INTERVAL_US G_USEC_PER_SEC
-#define MAX_FAILURES 5 /* in a row before the first sample: then there is nothing to watch */
-#define DEFAULT_WIDTH 80
-#define DEFAULT_HEIGHT 24
+#define MAX_FAILURES        5 /* in a row before the first sample: then there is nothing to watch */
+#define DEFAULT_WIDTH       80
+#define DEFAULT_HEIGHT      24
 
 struct top {
 	struct view *view;
 	sampler_t *sampler;
 	struct frame frame;
 	int samples, failures; /* failures: since the last sample */
-	int status;      /* to return */
-	GError *failure; /* when there was never a sample */
+	int status;            /* to return */
+	GError *failure;       /* when there was never a sample */
 	gboolean done;
 };
 
@@ -42,8 +42,8 @@ static gboolean take_news(struct top *top)
 		top->failures = 0;
 	}
 	top->failures += news.error != NULL;
-	gboolean hopeless = news.ended || top->failures >= MAX_FAILURES ||
-			    (news.error && news.error->code != REFTOP_ERROR_FAILED);
+	gboolean hopeless =
+		news.ended || top->failures >= MAX_FAILURES || (news.error && news.error->code != REFTOP_ERROR_FAILED);
 	if (news.error && !top->samples && hopeless) {
 		/* nothing to look at: say it on the terminal, not on the screen */
 		top->status = news.error->code;
@@ -71,8 +71,8 @@ static int environment_number(const char *name, int otherwise)
 
 static void dump(struct top *top)
 {
-	frame_init(&top->frame, environment_number("COLUMNS", DEFAULT_WIDTH), environment_number("LINES", DEFAULT_HEIGHT),
-		   top->view->options.ascii || !term_is_utf8());
+	frame_init(&top->frame, environment_number("COLUMNS", DEFAULT_WIDTH),
+		   environment_number("LINES", DEFAULT_HEIGHT), top->view->options.ascii || !term_is_utf8());
 	view_draw(top->view, &top->frame);
 	g_autofree char *text = frame_dump(&top->frame);
 	fputs(text, stdout);
@@ -83,7 +83,7 @@ static void dump(struct top *top)
 static void run_dump(struct top *top)
 {
 	while (!top->done && !top->view->ended_us) {
-		struct pollfd fd = { sampler_fd(top->sampler), POLLIN, 0 };
+		struct pollfd fd = {sampler_fd(top->sampler), POLLIN, 0};
 		if (poll(&fd, 1, -1) < 0 && errno != EINTR)
 			break;
 		take_news(top);
@@ -154,9 +154,9 @@ static void run_terminal(struct top *top)
 	while (!top->done && !top->view->quit) {
 		if (dirty)
 			show(top);
-		struct pollfd fds[] = { { term_input_fd(), POLLIN, 0 },
-					{ term_signal_fd(), POLLIN, 0 },
-					{ sampler_fd(top->sampler), POLLIN, 0 } };
+		struct pollfd fds[] = {{term_input_fd(), POLLIN, 0},
+				       {term_signal_fd(), POLLIN, 0},
+				       {sampler_fd(top->sampler), POLLIN, 0}};
 		int ready = poll(fds, G_N_ELEMENTS(fds), wait_ms(top));
 		dirty = ready == 0;
 		for (;;) {
@@ -173,7 +173,7 @@ static void run_terminal(struct top *top)
 
 int top_run(source_t *source, const struct top_options *options, GError **error)
 {
-	struct top top = { 0 };
+	struct top top = {0};
 	gboolean recording = !g_strcmp0(source->ops->name, "recording");
 	top.view = view_new(options, recording);
 	if (top.view->options.interval_us <= 0)

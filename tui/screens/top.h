@@ -17,7 +17,7 @@ struct top_options {
 	gboolean no_color;    /* --no-color; NO_COLOR is looked at here, too */
 	gboolean ascii;       /* no glyph outside ASCII; else decided by the locale */
 
-	const char *notice;   /* a line for the person, shown until the first key: "output goes to /tmp/…"; NULL none */
+	const char *notice; /* a line for the person, shown until the first key: "output goes to /tmp/…"; NULL none */
 	/*
 	 * How the target ended, in words ("exit status 1", "killed by signal 9"), asked once after the source said GONE; NULL: not
 	 * known. The answer is freed with g_free(). The function itself may be NULL.

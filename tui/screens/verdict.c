@@ -9,15 +9,15 @@ char *words_duration(gint64 us, gboolean brief)
 	static const struct {
 		gint64 seconds;
 		const char *word, *letter;
-	} units[] = { { 86400, "d", "d" }, { 3600, "h", "h" }, { 60, "min", "m" }, { 1, "s", "s" } };
+	} units[] = {{86400, "d", "d"}, {3600, "h", "h"}, {60, "min", "m"}, {1, "s", "s"}};
 	gint64 seconds = MAX(us, 0) / G_USEC_PER_SEC;
 	for (size_t i = 0; i + 1 < G_N_ELEMENTS(units); i++) {
 		if (seconds < units[i].seconds)
 			continue;
 		gint64 big = seconds / units[i].seconds, small = seconds % units[i].seconds / units[i + 1].seconds;
 		if (!small)
-			return brief ? g_strdup_printf("%" G_GINT64_FORMAT "%s", big, units[i].letter) :
-				       g_strdup_printf("%" G_GINT64_FORMAT " %s", big, units[i].word);
+			return brief ? g_strdup_printf("%" G_GINT64_FORMAT "%s", big, units[i].letter)
+				     : g_strdup_printf("%" G_GINT64_FORMAT " %s", big, units[i].word);
 		if (brief)
 			return g_strdup_printf("%" G_GINT64_FORMAT "%s%02" G_GINT64_FORMAT "%s", big, units[i].letter,
 					       small, units[i + 1].letter);
@@ -32,7 +32,7 @@ char *words_rate(double per_second, gboolean bytes)
 	static const struct {
 		double seconds;
 		const char *word;
-	} units[] = { { 1, "s" }, { 60, "min" }, { 3600, "h" } };
+	} units[] = {{1, "s"}, {60, "min"}, {3600, "h"}};
 	size_t unit = 0;
 	while (unit + 1 < G_N_ELEMENTS(units) && fabs(per_second) * units[unit].seconds < 1)
 		unit++;
@@ -117,7 +117,8 @@ static gint64 change_since(const trend_t *trend, const struct trend_row *row, en
 /* how much is said; what is too long is said again with less */
 enum detail { DETAIL_FULL, DETAIL_BRIEF, DETAIL_NO_BYTES, DETAIL_RATE, DETAIL_LEAST, DETAIL_LAST };
 
-static char *clause_amount(const trend_t *trend, const struct trend_row *row, enum trend_metric metric, enum detail detail)
+static char *clause_amount(const trend_t *trend, const struct trend_row *row, enum trend_metric metric,
+			   enum detail detail)
 {
 	const struct growth *growth = &row->growth[metric];
 	char count[32], bytes[16];
@@ -127,12 +128,13 @@ static char *clause_amount(const trend_t *trend, const struct trend_row *row, en
 		return g_strdup_printf(" (+%s)", text_bytes(bytes, growth->amount));
 	text_count(count, growth->amount);
 	if (metric == TREND_REFS)
-		return detail == DETAIL_NO_BYTES ? g_strdup_printf(" (+%s)", count) :
-						   g_strdup_printf(" (+%s, no more objects)", count);
+		return detail == DETAIL_NO_BYTES ? g_strdup_printf(" (+%s)", count)
+						 : g_strdup_printf(" (+%s, no more objects)", count);
 	gint64 size = change_since(trend, row, TREND_BYTES, growth->since_us);
 	if (detail == DETAIL_NO_BYTES || size <= 0)
 		return g_strdup_printf(" (+%s)", count);
-	return g_strdup_printf(detail == DETAIL_FULL ? " (+%s objects, %s)" : " (+%s, %s)", count, text_bytes(bytes, size));
+	return g_strdup_printf(detail == DETAIL_FULL ? " (+%s objects, %s)" : " (+%s, %s)", count,
+			       text_bytes(bytes, size));
 }
 
 static char *clause_others(const struct culprits *culprits, enum detail detail)
@@ -151,7 +153,7 @@ static char *clause_others(const struct culprits *culprits, enum detail detail)
 
 static char *sentence(const trend_t *trend, const struct culprits *culprits, enum detail detail, int name_width)
 {
-	static const char *const what[] = { [TREND_COUNT] = "", [TREND_BYTES] = "bytes ", [TREND_REFS] = "references " };
+	static const char *const what[] = {[TREND_COUNT] = "", [TREND_BYTES] = "bytes ", [TREND_REFS] = "references "};
 	const struct trend_row *row = culprits->rows->pdata[0];
 	const struct growth *growth = &row->growth[culprits->metric];
 	g_autofree char *name = text_elide(row->name, name_width);
@@ -161,7 +163,8 @@ static char *sentence(const trend_t *trend, const struct culprits *culprits, enu
 	g_autofree char *others = clause_others(culprits, detail);
 	if (detail == DETAIL_LEAST)
 		return g_strdup_printf("%s: %s%s for %s", name, what[culprits->metric], rate, time);
-	return g_strdup_printf("%s: %s%s steadily for %s%s%s", name, what[culprits->metric], rate, time, amount, others);
+	return g_strdup_printf("%s: %s%s steadily for %s%s%s", name, what[culprits->metric], rate, time, amount,
+			       others);
 }
 
 static char *culprits_words(const trend_t *trend, const struct culprits *culprits, int width)
@@ -181,10 +184,10 @@ char *verdict_words(const trend_t *trend, int width, enum role *role)
 	*role = ROLE_DIM;
 	if (samples < GROWTH_MIN_SAMPLES) {
 		size_t more = GROWTH_MIN_SAMPLES - samples;
-		g_autofree char *words = g_strdup_printf("watching: a verdict needs %zu more sample%s", more,
-							 more == 1 ? "" : "s");
-		return text_columns(words) <= width ? g_steal_pointer(&words) :
-						      g_strdup_printf("watching: %zu more", more);
+		g_autofree char *words =
+			g_strdup_printf("watching: a verdict needs %zu more sample%s", more, more == 1 ? "" : "s");
+		return text_columns(words) <= width ? g_steal_pointer(&words)
+						    : g_strdup_printf("watching: %zu more", more);
 	}
 	for (enum trend_metric metric = 0; metric < TREND_METRICS; metric++) {
 		struct culprits culprits;

@@ -20,31 +20,31 @@ struct view {
 	trend_t *trend;
 	const struct table_column *sort; /* of view_columns */
 	gboolean descending;
-	GPtrArray *order;    /* all rows, struct trend_row *, as sorted */
-	GPtrArray *rows;     /* those that pass the filter: what is shown */
-	char *selected;      /* identity of the selected row; NULL: follow the first row */
-	int selection;       /* its index in rows */
-	int first_row;       /* the row at the top of the table */
-	int page;            /* rows the table showed last */
-	int skip;            /* columns scrolled away */
-	GHashTable *tagged;  /* identities */
+	GPtrArray *order;   /* all rows, struct trend_row *, as sorted */
+	GPtrArray *rows;    /* those that pass the filter: what is shown */
+	char *selected;     /* identity of the selected row; NULL: follow the first row */
+	int selection;      /* its index in rows */
+	int first_row;      /* the row at the top of the table */
+	int page;           /* rows the table showed last */
+	int skip;           /* columns scrolled away */
+	GHashTable *tagged; /* identities */
 	char *search, *filter;
 	GString *prompt;     /* being typed */
 	char *before_prompt; /* selected before the search began */
 	char *filter_before; /* filter before its prompt began */
 	enum view_screen screen;
 	enum view_mode mode;
-	int menu;            /* selected entry of the sort menu */
+	int menu; /* selected entry of the sort menu */
 	int help_line;
 	struct table_layout layout; /* as drawn last, for clicks */
 	int title_y, table_y;
 	int menu_x, menu_y, menu_width, menu_height, menu_first; /* as drawn last */
 	gboolean paused, quit;
-	gboolean redraw;     /* the terminal must be painted from scratch */
-	char *message;       /* shown until the next key */
-	char *trouble;       /* why the last sample failed; NULL: it didn't */
-	gint64 ended_us;     /* when the target ended; 0: it runs */
-	char *ended;         /* how, in words; NULL unknown */
+	gboolean redraw; /* the terminal must be painted from scratch */
+	char *message;   /* shown until the next key */
+	char *trouble;   /* why the last sample failed; NULL: it didn't */
+	gint64 ended_us; /* when the target ended; 0: it runs */
+	char *ended;     /* how, in words; NULL unknown */
 	/* what watching cost the target */
 	gint64 pause_last_us, pause_max_us, pause_sum_us; /* SAMPLE_UNKNOWN where not measured */
 };
