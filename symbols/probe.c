@@ -7,21 +7,24 @@
 
 typedef bool probe(const struct interpreter *found, const struct interpreter_access *access, uint64_t address);
 
-/* interp->obmalloc: to a static one or one of its own, whose arenas are there, or which was never used (PYTHONMALLOC)
- */
-static bool is_obmalloc(const struct interpreter *found, const struct interpreter_access *access, uint64_t address)
+/* the state of the allocator: its arenas are there (with PYTHONMALLOC=malloc there are none, and nothing can be told) */
+static bool is_obmalloc_state(const struct interpreter *found, const struct interpreter_access *access, uint64_t state)
 {
 	const struct py_layout *layout = &found->layout;
-	uint64_t state, arenas, arena;
+	uint64_t arenas, arena;
 	uint32_t maxarenas;
-	if (!access_u64(access, address, &state) || !state || (state & 7) ||
-	    !access_u64(access, state + layout->obmalloc_arenas, &arenas) ||
+	if (!access_u64(access, state + layout->obmalloc_arenas, &arenas) ||
 	    !access_u32(access, state + layout->obmalloc_maxarenas, &maxarenas))
 		return false;
-	if (!arenas)
-		return !maxarenas && state >= found->image_start && state < found->image_end;
-	return maxarenas >= 16 && !(maxarenas & (maxarenas - 1)) && access_u64(access, arenas, &arena) &&
-	       !(arena & 4095);
+	return arenas && maxarenas >= 16 && !(maxarenas & (maxarenas - 1)) && !(arenas & 7) &&
+	       access_u64(access, arenas, &arena) && !(arena & 4095);
+}
+
+/* interp->obmalloc, to the state */
+static bool is_obmalloc(const struct interpreter *found, const struct interpreter_access *access, uint64_t address)
+{
+	uint64_t state;
+	return access_u64(access, address, &state) && state && !(state & 7) && is_obmalloc_state(found, access, state);
 }
 
 /* the states of static types: each names its type */
@@ -60,9 +63,10 @@ void layout_probe(struct interpreter *found, const struct interpreter_access *ac
 	if (layout->runtime_interpreters_main == PY_ABSENT ||
 	    !access_u64(access, found->runtime + layout->runtime_interpreters_main, &interp) || !interp)
 		return;
-	if (layout->shape.obmalloc == PY_OBMALLOC_POINTER && layout->interp_obmalloc != PY_ABSENT)
-		layout->interp_obmalloc +=
-			(uint32_t)distance_find(found, access, interp, layout->interp_obmalloc, is_obmalloc);
+	if (layout->shape.obmalloc != PY_OBMALLOC_STATIC && layout->interp_obmalloc != PY_ABSENT)
+		layout->interp_obmalloc += (uint32_t)distance_find(
+			found, access, interp, layout->interp_obmalloc,
+			layout->shape.obmalloc == PY_OBMALLOC_POINTER ? is_obmalloc : is_obmalloc_state);
 	if (layout->interp_static_types != PY_ABSENT && layout->static_type_entry_size != PY_ABSENT) {
 		int32_t by = distance_find(found, access, interp, layout->interp_static_types, is_static_types);
 		layout->interp_static_types += (uint32_t)by;

@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "symbols/interpreter.h"
+#include "symbols/probe.h"
 #include "symbols/validate.h"
 
 static const char truth[] =
@@ -214,6 +215,25 @@ static void check_found(struct child *child, const struct interpreter *found)
 	g_assert_cmphex(sysdict, ==, child->sysdict);
 }
 
+/* a table that is a few words off, as that of another micro release may be, is put right */
+static void check_probe(struct child *child, const struct interpreter *found)
+{
+	struct interpreter_access access = {child, child_read, child_open, child_open_path};
+	struct interpreter off = *found;
+	off.layout.interp_obmalloc += 16;
+	off.layout.interp_static_types -= 24;
+	off.layout.interp_extension_types -= 24;
+	if (found->layout.shape.obmalloc == PY_OBMALLOC_STATIC)
+		return;
+	layout_probe(&off, &access);
+	g_assert_cmpuint(off.layout.interp_static_types, ==, found->layout.interp_static_types);
+	if (found->layout.interp_extension_types != PY_ABSENT)
+		g_assert_cmpuint(off.layout.interp_extension_types, ==, found->layout.interp_extension_types);
+	/* free-threaded builds don't use it */
+	if (!found->free_threaded)
+		g_assert_cmpuint(off.layout.interp_obmalloc, ==, found->layout.interp_obmalloc);
+}
+
 static void check_interpreter(struct child *child, const char *name)
 {
 	g_autoptr(GError) error = NULL;
@@ -225,6 +245,7 @@ static void check_interpreter(struct child *child, const char *name)
 	}
 	g_assert_no_error(error);
 	check_found(child, found);
+	check_probe(child, found);
 	for (enum disguise disguise = STRIPPED; disguise < DISGUISES; disguise++) {
 		g_autoptr(interpreter_t) disguised = find(child, disguise, name, &error);
 		g_assert_no_error(error);
