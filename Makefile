@@ -16,6 +16,8 @@ HEADERS  := $(shell find $(FLOORS) -name '*.h' | sort)
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY  := $(filter-out $(BUILD)/tui/main.o,$(OBJECTS))
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
+# Debian's goes before one of another Python, which may lack it
+PYTEST   ?= $(or $(wildcard /usr/bin/pytest-3),python3 -m pytest)
 COMPLETIONS := $(BUILD)/reftop.bash $(BUILD)/reftop.zsh $(BUILD)/reftop.fish
 
 # `make V=1` shows the commands
@@ -63,7 +65,7 @@ check-built: all units floors manual-check
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/san CFLAGS="$(SANITIZE)" all units
 	prove --exec '' $(UNITS)
 	ASAN_OPTIONS=detect_leaks=1 prove --exec '' $(UNITS:$(BUILD)/%=$(BUILD)/san/%)
-	REFTOP=$(abspath $(BUILD)/reftop) REFTOP_SANITIZED=$(abspath $(BUILD)/san/reftop) python3 -m pytest -q -p no:cacheprovider tests/live
+	REFTOP=$(abspath $(BUILD)/reftop) REFTOP_SANITIZED=$(abspath $(BUILD)/san/reftop) $(PYTEST) -q -p no:cacheprovider tests/live
 
 floors: ## check that no floor includes from one above it
 	@awk -f tools/floors.awk $(SOURCES) $(HEADERS)

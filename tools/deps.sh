@@ -26,7 +26,7 @@ have() {
 	libelf-dev) pkg-config --exists libelf ;;
 	libdw-dev) pkg-config --exists libdw ;;
 	perl) command -v prove ;;
-	python3-pytest) python3 -m pytest --version ;;
+	python3-pytest) [ -x /usr/bin/pytest-3 ] || python3 -m pytest --version ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1
 }
