@@ -236,6 +236,8 @@ void access_check(pid_t pid, struct access *access)
 		refuse(access, ACCESS_THREAD, 0, fix, "it is a thread of process %d", process->tgid);
 	} else if (process->kernel_thread) {
 		refuse(access, ACCESS_KERNEL_THREAD, 0, NULL, "it is a thread of the kernel and has no memory of its own");
+	} else if (process_dead(process) && process->n_threads > 1) {
+		refuse(access, ACCESS_ZOMBIE, 0, NULL, "its main thread ended, and the kernel shows no memory for those that are left");
 	} else if (process_dead(process)) {
 		refuse(access, ACCESS_ZOMBIE, 0, NULL, "it is a zombie: it ended, and its parent %d has not collected it yet",
 		       process->ppid);

@@ -16,8 +16,9 @@
 #include "daemon/target/process.h"
 
 #define PASSES_MAX   64                      /* over the list of threads, until no new one appears */
+#define REFUSALS_MAX 25                      /* passes in which a thread may be refused, 0.2 ms each */
 #define STOP_WAIT_NS (2ll * 1000000000)      /* for a thread that can run but doesn't stop: the machine is overloaded */
-#define LOOK_NS      (1000000ll)             /* from then on look whether the thread is in state D */
+#define LOOK_NS      (1000000ll)             /* from then on look whether the thread can stop at all */
 #define NAP_MIN_NS   5000
 #define NAP_MAX_NS   200000
 #define CODE_EINTR   ((uint64_t)-4)
@@ -36,13 +37,11 @@ void freeze_init(struct freeze *freeze, pid_t pid)
 	memset(freeze, 0, sizeof(*freeze));
 	freeze->pid = pid;
 	freeze->threads = g_array_sized_new(FALSE, TRUE, sizeof(struct frozen_thread), 64);
-	g_mutex_init(&freeze->lock);
 }
 
 void freeze_clear(struct freeze *freeze)
 {
 	g_array_unref(freeze->threads);
-	g_mutex_clear(&freeze->lock);
 }
 
 static struct frozen_thread *thread_at(struct freeze *freeze, guint i)
@@ -89,6 +88,11 @@ static void restart_call(pid_t tid)
 	ptrace(PTRACE_POKEUSER, tid, offsetof(struct user_regs_struct, rax), (void *)CODE_RESTART);
 }
 
+static bool ended(const siginfo_t *info)
+{
+	return info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED;
+}
+
 /*
  * Look whether the thread stopped, without taking the news away: were we killed now, the kernel would still deliver the signal
  * that a signal-delivery-stop holds.
@@ -103,7 +107,7 @@ static void thread_poll(struct frozen_thread *thread)
 	}
 	if (!info.si_pid)
 		return;
-	if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED) {
+	if (ended(&info)) {
 		thread->gone = true;
 		return;
 	}
@@ -114,12 +118,16 @@ static void thread_poll(struct frozen_thread *thread)
 	restart_call(thread->tid);
 }
 
-/* Collect a thread that ended: it stays, and its execve'ing sibling waits, until its tracer does. The leader is its parent's. */
+/*
+ * Collect a thread that ended: it stays, and its execve'ing sibling waits, until its tracer does. The leader is its parent's. Look
+ * first: of a traced thread the kernel tells stops too, asked or not, and a stop that is told is not told again.
+ */
 static void thread_collect(pid_t pid, pid_t tid)
 {
 	siginfo_t info = { 0 };
-	if (tid != pid)
-		waitid(P_PID, (id_t)tid, &info, WEXITED | WNOHANG | __WALL);
+	int options = WEXITED | WNOHANG | __WALL;
+	if (tid != pid && waitid(P_PID, (id_t)tid, &info, options | WNOWAIT) == 0 && info.si_pid && ended(&info))
+		waitid(P_PID, (id_t)tid, &info, options);
 }
 
 static bool fail_seize(struct freeze *freeze, pid_t tid, int number, GError **error)
@@ -143,9 +151,23 @@ static bool fail_seize(struct freeze *freeze, pid_t tid, int number, GError **er
 	return false;
 }
 
-/* Seize the threads that are there now and not yet ours, then interrupt those. Returns how many, -1 on failure. */
-static int seize_new(struct freeze *freeze, GError **error)
+static bool traced_by_us(pid_t pid, pid_t tid)
 {
+	char path[64];
+	struct process thread = { 0 };
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
+	g_autofree char *text = process_file(path, 16384, NULL);
+	return text && process_parse_status(text, &thread) && thread.tracer == gettid();
+}
+
+/*
+ * Seize the threads that are there now and not yet ours, then interrupt those. Returns how many, -1 on failure. *refused is a
+ * thread that the kernel refused, 0: none. During an exec that passes: the leader is dead then until the thread that calls exec
+ * takes its place.
+ */
+static int seize_new(struct freeze *freeze, pid_t *refused, int *number, GError **error)
+{
+	*refused = 0;
 	g_autoptr(GArray) tids = process_threads(freeze->pid);
 	if (!tids) {
 		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "cannot read process %d", freeze->pid);
@@ -157,20 +179,21 @@ static int seize_new(struct freeze *freeze, GError **error)
 		if (thread_known(freeze, tid))
 			continue;
 		if (ptrace(PTRACE_SEIZE, tid, 0, 0) < 0) {
-			int number = errno;
-			if (number == ESRCH)
+			*number = errno;
+			if (*number == ESRCH)
 				continue;
 			/* a thread that ended (a leader waiting for its threads, for one) can't be seized and needn't be */
 			char state = thread_state(freeze->pid, tid);
 			if (state == 'Z' || state == 'X' || !state)
 				continue;
-			fail_seize(freeze, tid, number, error);
-			return -1;
+			if (!traced_by_us(freeze->pid, tid)) {
+				*refused = tid;
+				continue;
+			}
+			/* a thread we had under another number: it took the leader's in an exec */
 		}
 		struct frozen_thread thread = { .tid = tid };
-		g_mutex_lock(&freeze->lock);
 		g_array_append_val(freeze->threads, thread);
-		g_mutex_unlock(&freeze->lock);
 	}
 	if (!freeze->started)
 		freeze->started = now_ns();
@@ -190,8 +213,13 @@ static bool wait_stopped(struct freeze *freeze, guint first, GError **error)
 			if (thread->stopped || thread->gone)
 				break;
 			int64_t waited = now_ns() - since;
-			if (waited > LOOK_NS && thread_state(freeze->pid, thread->tid) == 'D')
+			char state = waited > LOOK_NS ? thread_state(freeze->pid, thread->tid) : 'R';
+			if (state == 'D')
 				break;
+			if (state == 'Z' || state == 'X' || !state) {
+				thread->gone = true; /* a leader's end isn't told as long as there are other threads */
+				break;
+			}
 			if (waited > STOP_WAIT_NS) {
 				g_autofree char *cause = g_strdup_printf("its thread %d did not stop within %d s", thread->tid,
 									 (int)(STOP_WAIT_NS / 1000000000));
@@ -209,11 +237,22 @@ static bool wait_stopped(struct freeze *freeze, guint first, GError **error)
 
 bool freeze_start(struct freeze *freeze, GError **error)
 {
+	int refusals = 0;
 	for (int pass = 0; pass < PASSES_MAX; pass++) {
 		guint first = freeze->threads->len;
-		int fresh = seize_new(freeze, error);
+		pid_t refused;
+		int number, fresh = seize_new(freeze, &refused, &number, error);
 		if (fresh < 0)
 			break;
+		if (refused && ++refusals > REFUSALS_MAX) {
+			fail_seize(freeze, refused, number, error);
+			break;
+		}
+		if (refused && !fresh) {
+			freeze_rescue(freeze->pid); /* an exec in progress waits for the threads we hold */
+			nanosleep(&(struct timespec){ .tv_nsec = NAP_MAX_NS }, NULL);
+			continue;
+		}
 		if (!fresh && freeze->threads->len)
 			return true; /* all stopped, and a stopped thread starts no new one */
 		if (!fresh) {
@@ -255,10 +294,9 @@ int64_t freeze_end(struct freeze *freeze)
 	return pause;
 }
 
-void freeze_rescue(struct freeze *freeze)
+void freeze_rescue(pid_t pid)
 {
-	g_mutex_lock(&freeze->lock);
-	for (guint i = 0; i < freeze->threads->len; i++)
-		thread_collect(freeze->pid, thread_at(freeze, i)->tid);
-	g_mutex_unlock(&freeze->lock);
+	g_autoptr(GArray) tids = process_threads(pid);
+	for (guint i = 0; tids && i < tids->len; i++)
+		thread_collect(pid, g_array_index(tids, pid_t, i));
 }

@@ -32,7 +32,6 @@ struct freeze {
 	pid_t pid;
 	GArray *threads;        /* of struct frozen_thread */
 	int64_t started;        /* monotonic ns: just before the first thread was interrupted; 0: none was */
-	GMutex lock;            /* guards `threads` against freeze_rescue() while freeze_start() runs */
 };
 
 void freeze_init(struct freeze *freeze, pid_t pid);
@@ -54,6 +53,6 @@ int64_t freeze_end(struct freeze *freeze);
 /*
  * From another thread, while freeze_start() takes suspiciously long: a thread of the target may be in execve(), which waits for the
  * threads it ends, which wait for their tracer to collect them, while the tracer waits in PTRACE_SEIZE for the execve.
- * Collects the ones that ended.
+ * Collects the ones that ended. Shares nothing with the tracing thread, so that it can't delay it.
  */
-void freeze_rescue(struct freeze *freeze);
+void freeze_rescue(pid_t pid);

@@ -52,8 +52,10 @@ GArray *quiet_look(pid_t pid, bool counters)
 	GArray *look = g_array_sized_new(FALSE, FALSE, sizeof(struct quiet_thread), tids->len);
 	for (guint i = 0; i < tids->len; i++) {
 		struct quiet_thread thread = { .tid = g_array_index(tids, pid_t, i) };
-		if (thread_look(pid, &thread, counters))
-			g_array_append_val(look, thread);
+		if (!thread_look(pid, &thread, counters))
+			continue;
+		g_array_append_val(look, thread);
+		counters &= thread.asleep; /* once one runs, the others' counters are no use any more */
 	}
 	return look;
 }

@@ -1,7 +1,10 @@
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -12,9 +15,9 @@
 #include "daemon/target/snapshot.h"
 #include "daemon/target/target.h"
 
-#define TWO_THREADS  (8ull << 20)  /* bytes that make a second copying thread worth waking */
+#define TWO_THREADS  (16ull << 20) /* bytes that make a second thread worth waking */
 #define QUIET_SKIP   16            /* at most so many snapshots aren't tried quietly after failures */
-#define RESCUE_MS    50            /* a freeze that takes longer may need freeze_rescue() */
+#define RESCUE_NS    5000000       /* a freeze that takes longer may need freeze_rescue() */
 
 /* a snapshot in the making */
 struct taking {
@@ -36,14 +39,29 @@ static int64_t now_us(clockid_t clock)
 	return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
 }
 
-static bool two_threads(const struct plan *plan)
+static bool two_threads(uint64_t bytes)
 {
-	return plan->bytes >= TWO_THREADS && sysconf(_SC_NPROCESSORS_ONLN) > 1;
+	return bytes >= TWO_THREADS && sysconf(_SC_NPROCESSORS_ONLN) > 1;
+}
+
+/* resident bytes of the target, roughly and now */
+static uint64_t resident(const target_t *target)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/statm", target->pid);
+	g_autofree char *text = process_file(path, 256, NULL);
+	uint64_t pages = 0;
+	if (text)
+		sscanf(text, "%*u %" SCNu64, &pages);
+	return pages * target->presence.page;
 }
 
 /* ---- the plan ---- */
 
-/* Make the plan, or make it anew where the maps changed since; preparations that still hold are kept. */
+/*
+ * Make the plan, or make it anew where the maps changed since; preparations that still hold are kept. False without an error: the
+ * address space is gone, and the caller is to find out why, but not while the target is stopped.
+ */
 static bool plan_update(struct taking *taking, GError **error)
 {
 	target_t *target = taking->target;
@@ -52,7 +70,6 @@ static bool plan_update(struct taking *taking, GError **error)
 	char *text = target_maps_text(target, &size);
 	if (!text || !size) {
 		g_free(text);
-		target_gone(target, error);
 		return false;
 	}
 	if (taking->maps_text && size == taking->maps_size && !memcmp(text, taking->maps_text, size)) {
@@ -79,19 +96,14 @@ static void *prepare_main(void *data)
 	return NULL;
 }
 
-static bool prepare(struct taking *taking, GError **error)
+static bool prepare(struct taking *taking)
 {
 	struct work work = { .plan = taking->own->plan };
-	GThread *helper = work.plan->n_chunks > 4 && sysconf(_SC_NPROCESSORS_ONLN) > 1 ?
-				  g_thread_new("prepare", prepare_main, &work) : NULL;
+	GThread *helper = two_threads(resident(taking->target)) ? g_thread_new("prepare", prepare_main, &work) : NULL;
 	plan_prepare(&work);
 	if (helper)
 		g_thread_join(helper);
-	if (work.stop) {
-		target_gone(taking->target, error);
-		return false;
-	}
-	return true;
+	return !work.stop;
 }
 
 /* ---- copying ---- */
@@ -139,24 +151,21 @@ static void *helper_main(void *data)
 }
 
 /* Copy with no stop. */
-static bool copy_running(struct taking *taking, GError **error)
+static bool copy_running(struct taking *taking)
 {
 	struct work work = { .plan = taking->own->plan };
 	struct helper helper = { &work, &taking->results[1] };
-	GThread *second = two_threads(work.plan) ? g_thread_new("copy", helper_main, &helper) : NULL;
+	GThread *second = two_threads(work.plan->bytes) ? g_thread_new("copy", helper_main, &helper) : NULL;
 	plan_copy(&work, &taking->results[0]);
 	if (second)
 		g_thread_join(second);
-	if (taking->results[0].failure || taking->results[1].failure) {
-		target_gone(taking->target, error);
-		return false;
-	}
-	return true;
+	return !taking->results[0].failure && !taking->results[1].failure;
 }
 
-enum stop_phase { STOP_FREEZING, STOP_COPYING, STOP_ENDED };
-
-/* a copy of the stopped target: made by a thread of its own (freeze.h says why), helped by the one that asked for it */
+/*
+ * A copy of the stopped target: made by a thread of its own (freeze.h says why), helped by the one that asked for it. They share no
+ * lock: the tracer must not wait for a thread of lower priority that isn't let run, while the target is stopped.
+ */
 struct stop {
 	struct taking *taking;
 	struct freeze freeze;
@@ -164,41 +173,28 @@ struct stop {
 	bool help; /* two threads copy */
 	bool good;
 	GError *error;
-	GMutex lock; /* guards what follows */
-	GCond changed;
-	enum stop_phase phase;
-	bool helped; /* the helper is done */
+	sem_t asked;  /* the tracer wants help, or is done */
+	sem_t helped; /* the helper is done */
+	_Atomic bool copying;
 };
-
-static void stop_phase(struct stop *stop, enum stop_phase phase)
-{
-	g_mutex_lock(&stop->lock);
-	stop->phase = phase;
-	g_cond_broadcast(&stop->changed);
-	g_mutex_unlock(&stop->lock);
-}
 
 static bool stop_copy(struct stop *stop)
 {
 	struct taking *taking = stop->taking;
 	if (taking->extent == SNAPSHOT_ALL)
 		freeze_registers(&stop->freeze);
-	if (!presence_alive(&taking->target->presence)) {
-		target_gone(taking->target, &stop->error);
-		return false;
-	}
-	if (!plan_update(taking, &stop->error))
+	if (!presence_alive(&taking->target->presence) || !plan_update(taking, &stop->error))
 		return false;
 	stop->work.plan = taking->own->plan;
 	taking->snapshot->time_us = now_us(CLOCK_REALTIME);
-	if (stop->help)
-		stop_phase(stop, STOP_COPYING);
+	if (stop->help) {
+		stop->copying = true;
+		sem_post(&stop->asked);
+	}
 	plan_copy(&stop->work, &taking->results[0]);
 	if (stop->help) {
-		g_mutex_lock(&stop->lock);
-		while (!stop->helped)
-			g_cond_wait(&stop->changed, &stop->lock);
-		g_mutex_unlock(&stop->lock);
+		while (sem_wait(&stop->helped) < 0)
+			;
 	}
 	return !taking->results[0].failure && !taking->results[1].failure;
 }
@@ -206,52 +202,74 @@ static bool stop_copy(struct stop *stop)
 static void *stop_main(void *data)
 {
 	struct stop *stop = data;
-	/* where it is permitted nobody delays us while the target waits; both end with this thread */
-	sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 });
 	prctl(PR_SET_TIMERSLACK, 1ul, 0, 0, 0);
 	if (freeze_start(&stop->freeze, &stop->error)) {
 		stop->good = stop_copy(stop);
 		stop->taking->pause_ns = freeze_end(&stop->freeze);
 	}
-	stop_phase(stop, STOP_ENDED);
+	sem_post(&stop->asked);
 	return NULL;
 }
 
-/* What the asking thread does meanwhile: see to it that the freeze doesn't hang, then copy too. */
+/* What the asking thread does meanwhile: see to it that the freeze doesn't hang, then copy too, with the same priority. */
 static void stop_help(struct stop *stop)
 {
-	g_mutex_lock(&stop->lock);
-	while (stop->phase == STOP_FREEZING) {
-		gint64 until = g_get_monotonic_time() + RESCUE_MS * G_TIME_SPAN_MILLISECOND;
-		if (!g_cond_wait_until(&stop->changed, &stop->lock, until) && stop->phase == STOP_FREEZING)
-			freeze_rescue(&stop->freeze);
-	}
-	bool copy = stop->phase == STOP_COPYING;
-	g_mutex_unlock(&stop->lock);
-	if (!copy)
+	struct timespec until;
+	do {
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += RESCUE_NS;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+		if (sem_timedwait(&stop->asked, &until) == 0)
+			break;
+		if (errno == ETIMEDOUT)
+			freeze_rescue(stop->taking->target->pid);
+	} while (true);
+	if (!stop->copying)
 		return;
+	struct sched_param own, first = { .sched_priority = 1 };
+	int policy = sched_getscheduler(0);
+	bool raised = policy == SCHED_OTHER && sched_getparam(0, &own) == 0 && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
 	plan_copy(&stop->work, &stop->taking->results[1]);
-	g_mutex_lock(&stop->lock);
-	stop->helped = true;
-	g_cond_broadcast(&stop->changed);
-	g_mutex_unlock(&stop->lock);
+	sem_post(&stop->helped);
+	if (raised)
+		sched_setscheduler(0, policy, &own);
+}
+
+/*
+ * Start the tracing thread: where it is permitted with a priority that nobody delays it by while the target waits. It must not be
+ * the one that runs somebody's signal handler.
+ */
+static int tracer_start(pthread_t *tracer, struct stop *stop)
+{
+	sigset_t all, old;
+	pthread_attr_t attributes;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_attr_init(&attributes);
+	pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+	pthread_attr_setschedpolicy(&attributes, SCHED_FIFO);
+	pthread_attr_setschedparam(&attributes, &(struct sched_param){ .sched_priority = 1 });
+	int number = pthread_create(tracer, &attributes, stop_main, stop);
+	if (number == EPERM)
+		number = pthread_create(tracer, NULL, stop_main, stop);
+	pthread_attr_destroy(&attributes);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return number;
 }
 
 static void threads_frozen(struct taking *taking, const struct freeze *freeze);
 
 static bool copy_stopped(struct taking *taking, GError **error)
 {
-	struct stop stop = { .taking = taking, .help = two_threads(taking->own->plan) };
+	struct stop stop = { .taking = taking, .help = two_threads(taking->own->plan->bytes) };
 	freeze_init(&stop.freeze, taking->target->pid);
-	g_mutex_init(&stop.lock);
-	g_cond_init(&stop.changed);
-	/* the tracer must not be the one that runs somebody's signal handler */
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	sem_init(&stop.asked, 0, 0);
+	sem_init(&stop.helped, 0, 0);
 	pthread_t tracer;
-	int number = pthread_create(&tracer, NULL, stop_main, &stop);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	int number = tracer_start(&tracer, &stop);
 	if (number) {
 		error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, g_strerror(number), NULL, "cannot start a thread");
 	} else {
@@ -260,13 +278,12 @@ static bool copy_stopped(struct taking *taking, GError **error)
 	}
 	if (stop.good)
 		threads_frozen(taking, &stop.freeze);
-	else if (stop.error)
-		g_propagate_error(error, stop.error);
-	else if (!number)
-		target_gone(taking->target, error);
+	else if (stop.error && stop.error->code != REFTOP_ERROR_GONE)
+		g_propagate_error(error, g_steal_pointer(&stop.error));
+	g_clear_error(&stop.error);
 	freeze_clear(&stop.freeze);
-	g_mutex_clear(&stop.lock);
-	g_cond_clear(&stop.changed);
+	sem_destroy(&stop.asked);
+	sem_destroy(&stop.helped);
 	return stop.good;
 }
 
@@ -314,32 +331,29 @@ static void threads_frozen(struct taking *taking, const struct freeze *freeze)
 
 /* ---- how it is taken ---- */
 
-static bool look(struct taking *taking, bool counters, GError **error)
+static bool look(struct taking *taking, bool counters)
 {
 	g_clear_pointer(&taking->look, g_array_unref);
 	taking->look = quiet_look(taking->target->pid, counters);
-	if (taking->look)
-		return true;
-	target_gone(taking->target, error);
-	return false;
+	return taking->look != NULL;
 }
 
 /*
  * Copy while the target runs, and see whether it did. *valid: it didn't, this is a consistent snapshot.
- * False: the target is gone.
+ * False without an error: the target is gone.
  */
 static bool take_quietly(struct taking *taking, bool *valid, GError **error)
 {
 	target_t *target = taking->target;
 	*valid = false;
-	if (!look(taking, true, error))
+	if (!look(taking, true))
 		return false;
 	if (!quiet_asleep(taking->look))
 		return true; /* it is busy: not worth a try, and not the try's fault */
 	if (!plan_update(taking, error))
 		return false;
 	taking->snapshot->time_us = now_us(CLOCK_REALTIME);
-	if (!copy_running(taking, error))
+	if (!copy_running(taking))
 		return false;
 	g_autoptr(GArray) after = quiet_look(target->pid, true);
 	*valid = after && quiet_same(taking->look, after) && presence_alive(&target->presence);
@@ -360,10 +374,10 @@ static bool take(struct taking *taking, const struct snapshot_options *options, 
 	if (options->nonblocking) {
 		snapshot->mode = SNAPSHOT_NONBLOCKING;
 		snapshot->time_us = now_us(CLOCK_REALTIME);
-		if (!look(taking, false, error))
+		if (!look(taking, false))
 			return false;
 		threads_looked(taking);
-		return copy_running(taking, error);
+		return copy_running(taking);
 	}
 	/* registers are only had by a stop */
 	if (taking->extent == SNAPSHOT_HEAP && !target->quiet_skip) {
@@ -379,7 +393,7 @@ static bool take(struct taking *taking, const struct snapshot_options *options, 
 	} else if (target->quiet_skip) {
 		target->quiet_skip--;
 	}
-	if (!taking->look && !look(taking, false, error))
+	if (!taking->look && !look(taking, false))
 		return false;
 	threads_looked(taking);
 	snapshot->mode = SNAPSHOT_STOP;
@@ -514,9 +528,7 @@ static void residence_fill(struct taking *taking)
 		presence_scan(plan->presence, mapping->start, mapping->end, PRESENCE_RESIDENT, NULL, &sum);
 		snapshot->residence[i].resident = sum.resident;
 	}
-	struct process process;
-	if (process_read(taking->target->pid, &process))
-		snapshot->rss = process.rss;
+	snapshot->rss = resident(taking->target);
 }
 
 static void finish(struct taking *taking)
@@ -552,7 +564,12 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 		own->pool = pool_new();
 
 	results_init(&taking);
-	bool good = plan_update(&taking, error) && prepare(&taking, error) && take(&taking, options, error);
+	GError *failure = NULL;
+	bool good = plan_update(&taking, &failure) && prepare(&taking) && take(&taking, options, &failure);
+	if (failure)
+		g_propagate_error(error, failure);
+	else if (!good)
+		target_gone(target, error);
 	if (good) {
 		finish(&taking);
 		snapshot->pause_us = snapshot->mode == SNAPSHOT_STOP ? (taking.pause_ns + 999) / 1000 : 0;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -15,8 +16,9 @@
 #define SYS_pidfd_open 434
 #endif
 
-#define MAPS_MAX  (512u << 20)
-#define READ_STEP 1024 /* pages looked up at once */
+#define MAPS_MAX   (512u << 20)
+#define OPEN_TRIES 20 /* a millisecond apart */
+#define GONE_LOOKS 50 /* the same */
 
 static int proc_open(pid_t pid, const char *name)
 {
@@ -42,23 +44,54 @@ static void fail_open(pid_t pid, int number, GError **error)
 	error_set(error, TARGET_ERROR, code, g_strerror(number), NULL, "cannot read process %d", pid);
 }
 
+static bool open_files(target_t *target, GError **error)
+{
+	struct access access;
+	access_check(target->pid, &access);
+	target->process = access.process;
+	bool granted = access.cause == ACCESS_GRANTED;
+	access_error(target->pid, &access, error);
+	access_clear(&access);
+	if (!granted)
+		return false;
+	target->mem = proc_open(target->pid, "mem");
+	target->maps = target->mem < 0 ? -1 : proc_open(target->pid, "maps");
+	if (target->maps >= 0 && presence_open(&target->presence, target->pid))
+		return true;
+	fail_open(target->pid, errno, error);
+	return false;
+}
+
+static void close_files(target_t *target)
+{
+	if (target->mem >= 0)
+		close(target->mem);
+	if (target->maps >= 0)
+		close(target->maps);
+	target->mem = target->maps = -1;
+	presence_close(&target->presence);
+}
+
 target_t *target_open_any(pid_t pid, GError **error)
 {
 	/* the pidfd first: what is looked at afterwards is this process, or the pidfd says that it ended */
 	g_autoptr(target_t) target = target_new(pid);
-	struct access access;
-	access_check(pid, &access);
-	target->process = access.process;
-	bool granted = access.cause == ACCESS_GRANTED;
-	access_error(pid, &access, error);
-	access_clear(&access);
-	if (!granted)
-		return NULL;
-	target->mem = proc_open(pid, "mem");
-	target->maps = target->mem < 0 ? -1 : proc_open(pid, "maps");
-	if (target->maps < 0 || !presence_open(&target->presence, pid)) {
-		fail_open(pid, errno, error);
-		return NULL;
+	for (int i = 0;; i++) {
+		GError *failure = NULL;
+		if (open_files(target, &failure) && presence_alive(&target->presence))
+			break;
+		/* in the middle of an exec a process has no memory for a moment, or seems not to be there at all */
+		bool again = i < OPEN_TRIES && (!failure || failure->code == REFTOP_ERROR_GONE) && target->pidfd >= 0 &&
+			     target_alive(target);
+		if (!again && !failure)
+			target_gone(target, &failure);
+		close_files(target);
+		if (!again) {
+			g_propagate_error(error, failure);
+			return NULL;
+		}
+		g_clear_error(&failure);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
 	target->start_time = process_start_time(&target->process);
 	target->exe = process_exe(pid);
@@ -76,11 +109,7 @@ void target_free(target_t *target)
 		return;
 	if (target->pidfd >= 0)
 		close(target->pidfd);
-	if (target->mem >= 0)
-		close(target->mem);
-	if (target->maps >= 0)
-		close(target->maps);
-	presence_close(&target->presence);
+	close_files(target);
 	pool_free(target->idle);
 	if (target->interpreter)
 		target->interpreter_free(target->interpreter);
@@ -146,22 +175,42 @@ char *target_maps_text(struct target *target, size_t *size)
 	return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
+enum fate { FATE_ENDED, FATE_REPLACED, FATE_FINE, FATE_OPEN };
+
+static enum fate fate_look(const struct target *target)
+{
+	struct process process;
+	if (!target_alive(target))
+		return FATE_ENDED;
+	if (!presence_alive(&target->presence)) {
+		/* it has other memory: an exec; it has none: a kill or an exec that isn't through yet */
+		g_autofree char *path = g_strdup_printf("/proc/%d/maps", target->pid);
+		size_t size = 0;
+		g_autofree char *text = process_file(path, 64, &size);
+		return text && size ? FATE_REPLACED : FATE_OPEN;
+	}
+	return process_read(target->pid, &process) && !process_dead(&process) ? FATE_FINE : FATE_OPEN;
+}
+
 void target_gone(struct target *target, GError **error)
 {
-	if (target_alive(target) && !presence_alive(&target->presence)) {
-		/* a process that just got its SIGKILL has no memory any more either, for a moment */
-		struct pollfd ended = { .fd = target->pidfd, .events = POLLIN };
-		if (target->pidfd < 0 || poll(&ended, 1, 100) == 0) {
-			error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it called exec: another program runs in its place",
-				  "start again with the same pid, to look at that one", "process %d is not what it was",
-				  target->pid);
-			return;
-		}
+	enum fate fate = fate_look(target);
+	/* something failed: that all looks fine means that it hasn't happened yet */
+	for (int i = 0; i < GONE_LOOKS && (fate == FATE_OPEN || fate == FATE_FINE); i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		fate = fate_look(target);
 	}
-	if (target_alive(target)) {
-		error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, "the kernel refuses to tell which of its pages are present",
-			  NULL, "cannot read process %d", target->pid);
-		return;
+	if (fate == FATE_ENDED) {
+		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "process %d is gone", target->pid);
+	} else if (fate == FATE_REPLACED) {
+		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it called exec: another program runs in its place",
+			  "start again with the same pid, to look at that one", "process %d is not what it was", target->pid);
+	} else if (fate == FATE_OPEN) {
+		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE,
+			  "its main thread ended, and the kernel shows no memory for those that are left", NULL,
+			  "cannot read process %d", target->pid);
+	} else {
+		error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, "the kernel refused, and it looks well", "try again",
+			  "cannot read process %d", target->pid);
 	}
-	error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "process %d is gone", target->pid);
 }
