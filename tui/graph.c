@@ -93,7 +93,7 @@ static void dots_draw(struct frame *frame, int y, int x, int height, int width, 
 
 void graph_row(struct frame *frame, int y, int x, int width, enum role role, const struct series *series)
 {
-	double dots[MAX_DOTS], low = 0, high = 0;
+	double dots[MAX_DOTS] = {0}, low = 0, high = 0;
 	width = CLAMP(width, 0, MAX_DOTS / 2);
 	size_t n = frame->ascii ? (size_t)width : 2 * (size_t)width;
 	if (!n)
@@ -108,7 +108,7 @@ void graph_row(struct frame *frame, int y, int x, int width, enum role role, con
 void graph_box(struct frame *frame, int y, int x, int height, int width, enum role role, const struct series *series,
 	       int64_t *low, int64_t *high)
 {
-	double dots[MAX_DOTS], bottom = 0, top = 0;
+	double dots[MAX_DOTS] = {0}, bottom = 0, top = 0;
 	width = CLAMP(width, 0, MAX_DOTS / 2);
 	size_t n = frame->ascii ? (size_t)width : 2 * (size_t)width;
 	*low = *high = 0;

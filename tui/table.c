@@ -71,7 +71,7 @@ void table_arrange(struct table_layout *layout, const struct table_column *colum
 		layout->places[layout->n++] = (struct table_place){column, 0, column->min};
 	}
 	room = widen(layout, room, FALSE, name_width);
-	room = widen(layout, room, TRUE, name_width);
+	widen(layout, room, TRUE, name_width);
 	for (int i = 0; i < layout->n; i++) {
 		layout->places[i].x = x;
 		x += layout->places[i].width + 1;

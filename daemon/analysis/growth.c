@@ -45,9 +45,9 @@ static void select_nth(double *values, size_t n, size_t k)
 		double pivot = values[low + (high - low) / 2];
 		size_t i = low, j = high;
 		for (;;) {
-			while (values[i] < pivot)
+			while (i < high && values[i] < pivot)
 				i++;
-			while (values[j] > pivot)
+			while (j > low && values[j] > pivot)
 				j--;
 			if (i >= j)
 				break;
@@ -83,7 +83,8 @@ static void points_condense(struct points *points, const int64_t *times_us, cons
 	points->n = n < MAX_POINTS ? n : MAX_POINTS;
 	for (size_t i = 0; i < points->n; i++) {
 		size_t from = i * n / points->n, to = (i + 1) * n / points->n;
-		points->time[i] = (double)(times_us[from + (to - from) / 2] - times_us[0]) / 1e6;
+		size_t middle = from + (to - from) / 2;
+		points->time[i] = (double)(times_us[middle] - times_us[0]) / 1e6;
 		double run[16];
 		size_t n_run = 0, stride = (to - from + 15) / 16;
 		for (size_t j = from; j < to; j += stride)
@@ -135,7 +136,7 @@ static double range_median(const struct points *points, size_t from, size_t to)
 /* how much neighbours differ by chance: even growth has none */
 static double points_noise(const struct points *points)
 {
-	double steps[MAX_POINTS], sorted[MAX_POINTS];
+	double steps[MAX_POINTS], sorted[MAX_POINTS] = {0};
 	size_t n = points->n - 1;
 	for (size_t i = 0; i < n; i++)
 		steps[i] = sorted[i] = points->value[i + 1] - points->value[i];
