@@ -339,7 +339,8 @@ int main(int argc, char **argv)
 	add(NULL, "/usr/bin/python3.[0-9]*");
 	add(NULL, ".cache/freethreaded-*/bin/python3.*t");
 	glob_t roots;
-	g_autofree char *cache = g_build_filename(g_get_current_dir(), ".cache/rootfs-*", NULL);
+	g_autofree char *here = g_get_current_dir();
+	g_autofree char *cache = g_build_filename(here, ".cache/rootfs-*", NULL);
 	if (!glob(cache, 0, NULL, &roots))
 		for (size_t i = 0; i < roots.gl_pathc; i++)
 			if (!g_str_has_suffix(roots.gl_pathv[i], ".apt"))
