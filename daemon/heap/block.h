@@ -50,5 +50,12 @@ static inline void block_stats_add(struct block_stats *sum, const struct block_s
  */
 bool block_is_hooked(const uint8_t *block);
 
+/* Whether most blocks have a debug hook's prefix: let block_vote() visit them, as many as BLOCK_VOTES if there are. */
+struct block_votes {
+	int64_t hooked, plain;
+};
+#define BLOCK_VOTES 1000
+void block_vote(void *votes, const struct block *block);
+
 /* Step over the hook's prefix. False: it isn't one, or what it says doesn't fit. */
 bool block_unhook(struct block *block);

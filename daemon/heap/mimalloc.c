@@ -167,21 +167,6 @@ void mimalloc_walk_segment(heap_t *heap, const struct mimalloc *mimalloc, const 
 	}
 }
 
-struct hook_votes {
-	int with, without;
-};
-
-static void vote_hook(void *context, const struct block *block)
-{
-	struct hook_votes *votes = context;
-	if (block->size < BLOCK_HOOK_PREFIX)
-		return;
-	if (block_is_hooked(block->bytes))
-		votes->with++;
-	else
-		votes->without++;
-}
-
 void mimalloc_open(heap_t *heap, struct mimalloc *mimalloc)
 {
 	memset(mimalloc, 0, sizeof(*mimalloc));
@@ -202,11 +187,11 @@ void mimalloc_open(heap_t *heap, struct mimalloc *mimalloc)
 	}
 	mimalloc->n_segments = found->len;
 	mimalloc->segments = (struct mimalloc_segment *)g_array_free(g_steal_pointer(&found), FALSE);
-	struct hook_votes votes = {0};
+	struct block_votes votes = {0};
 	struct block_stats stats = {0};
-	for (size_t i = 0; i < mimalloc->n_segments && votes.with + votes.without < 64; i++)
-		mimalloc_walk_segment(heap, mimalloc, &mimalloc->segments[i], vote_hook, &votes, &stats);
-	mimalloc->debug_hooks = votes.with > votes.without;
+	for (size_t i = 0; i < mimalloc->n_segments && votes.hooked + votes.plain < BLOCK_VOTES; i++)
+		mimalloc_walk_segment(heap, mimalloc, &mimalloc->segments[i], block_vote, &votes, &stats);
+	mimalloc->debug_hooks = votes.hooked > votes.plain;
 }
 
 void mimalloc_clear(struct mimalloc *mimalloc)

@@ -110,25 +110,6 @@ static void merge_ranges(struct pymalloc *pymalloc)
 	}
 }
 
-/* All blocks have the hook's marks, or none has: look at the first block of the pools. */
-static bool find_debug_hooks(const heap_t *heap, const struct pymalloc *pymalloc)
-{
-	int with = 0, without = 0;
-	for (size_t i = 0; i < pymalloc->n_arenas && with + without < 64; i++) {
-		const struct arena *arena = &pymalloc->arenas[i];
-		for (uint64_t at = arena->first_pool; at < arena->virgin; at += heap->layout->shape.pool_bytes) {
-			const uint8_t *pool = memory_at(heap->memory, at, POOL_HEADER_BYTES + BLOCK_HOOK_PREFIX);
-			if (!pool || !load_u32(pool, POOL_COUNT))
-				continue;
-			if (block_is_hooked(pool + POOL_HEADER_BYTES))
-				with++;
-			else
-				without++;
-		}
-	}
-	return with > without;
-}
-
 bool pymalloc_open(heap_t *heap, struct pymalloc *pymalloc)
 {
 	memset(pymalloc, 0, sizeof(*pymalloc));
@@ -143,7 +124,11 @@ bool pymalloc_open(heap_t *heap, struct pymalloc *pymalloc)
 	if (pymalloc->n_arenas)
 		qsort(pymalloc->arenas, pymalloc->n_arenas, sizeof(*pymalloc->arenas), arena_compare);
 	merge_ranges(pymalloc);
-	pymalloc->debug_hooks = find_debug_hooks(heap, pymalloc);
+	struct block_votes votes = {0};
+	struct block_stats stats = {0};
+	for (size_t i = 0; i < pymalloc->n_arenas && votes.hooked + votes.plain < BLOCK_VOTES; i++)
+		pymalloc_walk_arena(heap, pymalloc, &pymalloc->arenas[i], block_vote, &votes, &stats);
+	pymalloc->debug_hooks = votes.hooked > votes.plain;
 	return true;
 }
 

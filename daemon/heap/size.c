@@ -155,11 +155,16 @@ static bool measure_type(heap_t *heap, const struct object *object, int64_t *byt
 	return sane(size, bytes);
 }
 
-/* Objects/bytearrayobject.c, bytearray_sizeof() */
+/* Objects/bytearrayobject.c, bytearray_sizeof(); from 3.15 the characters are in a bytes object of its own */
 static bool measure_bytearray(heap_t *heap, const struct object *object, int64_t *bytes)
 {
+	const struct py_layout *layout = heap->layout;
 	uint64_t allocated;
-	return own_u64(object, heap->layout->bytearray_alloc, &allocated) && sized(object, allocated, 1, bytes);
+	if (!own_u64(object, layout->bytearray_alloc, &allocated) || allocated > MAX_SIZE / 2)
+		return false;
+	if (allocated && heap_has(layout->bytearray_bytes_object))
+		allocated += layout->bytes_ob_sval + 1;
+	return sized(object, allocated, 1, bytes);
 }
 
 static bool tuple_length(const heap_t *heap, uint64_t tuple, uint64_t *length)
