@@ -132,7 +132,7 @@ static uint64_t generations_find(struct interpreter *found, const struct interpr
 	gc = layout->shape.gc == PY_GC_RUNTIME ? found->runtime + layout->runtime_gc : interp + layout->interp_gc;
 	if (layout->gc_generation0 == PY_ABSENT)
 		return gc + layout->gc_generations;
-	/* 3.7 and 3.13 moved the generations within the minor, and the pointer to them tells where they are */
+	/* builds of one version differ in where the generations start, and the pointer to them tells (layouts/py313.c) */
 	if (!access_u64(access, gc + layout->gc_generation0, &heads) || heads <= gc || heads - gc >= layout->gc_size ||
 	    layout->gc_size - (heads - gc) < 3 * layout->gc_generation_size)
 		return 0;
@@ -184,11 +184,45 @@ static bool gc_heads_check(const struct interpreter *found, const struct interpr
 	return right * 4 >= seen * 3;
 }
 
+/* heads that nothing ever used, each followed by a threshold; not all of these are 0 */
+static bool generations_unused_at(const struct interpreter *found, const struct interpreter_access *access, uint64_t at)
+{
+	const struct py_layout *layout = &found->layout;
+	uint32_t thresholds = 0;
+	for (unsigned i = 0; i < 3; i++, at += layout->gc_generation_size) {
+		uint64_t next, previous;
+		uint32_t threshold;
+		if (!access_u64(access, at, &next) || next || !access_u64(access, at + 8, &previous) || previous ||
+		    !access_u32(access, at + layout->gc_generation_threshold, &threshold))
+			return false;
+		thresholds |= threshold;
+	}
+	return thresholds;
+}
+
+/* Free-threaded builds keep thresholds and counts there, and no lists; and their generation0 is NULL. */
+static void generations_find_unused(struct interpreter *found, const struct interpreter_access *access, uint64_t interp)
+{
+	static const int32_t places[] = {0, 4, -4};
+	struct py_layout *layout = &found->layout;
+	if (layout->gc_generations == PY_ABSENT || layout->interp_gc == PY_ABSENT)
+		return;
+	for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
+		uint32_t at = layout->gc_generations + (uint32_t)places[i];
+		if (generations_unused_at(found, access, interp + layout->interp_gc + at)) {
+			layout->gc_generations = at;
+			return;
+		}
+	}
+}
+
 static bool collector_check(struct interpreter *found, const struct interpreter_access *access, uint64_t interp,
 			    const char **why)
 {
-	if (found->layout.shape.gc == PY_GC_NONE)
+	if (found->layout.shape.gc == PY_GC_NONE) {
+		generations_find_unused(found, access, interp);
 		return true;
+	}
 	uint64_t heads = generations_find(found, access, interp);
 	if (!heads) {
 		*why = "its collector's generations aren't where they should be";

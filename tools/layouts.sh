@@ -138,8 +138,12 @@ debian py313_5 trixie 3.13 "" py313
 debian py313_5d trixie 3.13 d py313
 pyenv_release py313_0 3.13.0 py313
 pyenv_headers py313_0d 3.13.0 py313 debug 0 Py_DEBUG
-debian_headers py313t sid 3.13 "" free-threaded 16 Py_GIL_DISABLED
-debian_headers py313td sid 3.13 py313t "free-threaded, debug" 16 Py_GIL_DISABLED Py_DEBUG
+# the real thing, from tools/freethreaded.sh, without Debian's patches: its generations start elsewhere (py313.c)
+free=.cache/freethreaded-3.13
+table py313t "" "3.13.15, free-threaded, built from source" $free/bin/python3.13t $free/lib/python3.13t/lib-dynload/*.so
+[ -d $free ] && headers "$work/py313td.so" $free/include/python3.13t -- Py_GIL_DISABLED Py_DEBUG
+table py313td py313t "3.13.15, free-threaded, debug, from headers" "$work/py313td.so" $free/bin/python3.13t \
+	$free/lib/python3.13t/lib-dynload/*.so
 debian_headers py313_5t trixie 3.13 py313t free-threaded 16 Py_GIL_DISABLED
 debian_headers py313_5td trixie 3.13 py313t "free-threaded, debug" 16 Py_GIL_DISABLED Py_DEBUG
 pyenv_headers py313_0t 3.13.0 py313t free-threaded 16 Py_GIL_DISABLED

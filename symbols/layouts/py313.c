@@ -1,7 +1,8 @@
 /*
  * CPython 3.13: inline values, the allocator behind a pointer; the first free-threaded builds (PEP 703).
  *
- * gc_generation is 4-aligned from 3.13.1-5 on, so the generations move from 24 to 20: gc_generation0 points to them in both.
+ * The generations are at 24 in the collector's state, and at 20 in Debian's builds, whose patch for m68k makes the typedef PyGC_Head
+ * 4-aligned: gc_generation0 points to them in both. It is NULL in free-threaded builds, whose heads are zeros.
  */
 #include "symbols/layouts/layouts.h"
 
@@ -176,11 +177,11 @@ static const struct py_builtin builtins[] = {
 	 .layout = &debug},
 	{.version = PY_RELEASE(13, 15),
 	 .minor = 13, .free_threaded = true,
-	 .origin = "3.13.18 headers, free-threaded",
+	 .origin = "3.13.15 built from source, free-threaded",
 	 .layout = &free_threaded},
 	{.version = PY_RELEASE(13, 15),
 	 .minor = 13, .debug = true, .free_threaded = true,
-	 .origin = "3.13.18 headers, free-threaded, debug",
+	 .origin = "3.13.15 headers, free-threaded, debug",
 	 .layout = &free_threaded_debug},
 };
 
