@@ -1,139 +1,447 @@
-/* Snapshots of children of our own, whose memory we know. */
+/* Snapshots of children whose memory we know: every byte, and what the copying cost the child. */
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "base/error.h"
-#include "daemon/target/process.h"
-#include "daemon/target/snapshot.h"
+#include "daemon/target/copy.h"
+#include "tests/unit/child.h"
 
 #define PAGE 4096ul
 
-/* a child that runs a function; it says "ready" by closing its end of a pipe, or by writing to it */
-struct child {
-	pid_t pid;
-	int ready; /* read end of what the child writes */
-};
-
-static struct child child_start(void (*body)(int ready, void *data), void *data)
-{
-	int ends[2];
-	g_assert_cmpint(pipe(ends), ==, 0);
-	struct child child = {fork(), ends[0]};
-	g_assert_cmpint(child.pid, >=, 0);
-	if (!child.pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(ends[0]);
-		body(ends[1], data);
-		_exit(0);
-	}
-	close(ends[1]);
-	return child;
-}
-
-static void child_ready(struct child *child)
-{
-	char byte;
-	g_assert_cmpint(read(child->ready, &byte, 1), ==, 1);
-}
-
-static void child_end(struct child *child)
-{
-	kill(child->pid, SIGKILL);
-	g_assert_cmpint(waitpid(child->pid, NULL, 0), ==, child->pid);
-	close(child->ready);
-}
-
-static void say_ready(int ready)
-{
-	if (write(ready, "r", 1) != 1)
-		_exit(1);
-}
-
-static snapshot_t *snapshot_of(target_t *target, enum snapshot_extent extent)
-{
-	g_autoptr(GError) error = NULL;
-	struct snapshot_options options = {.extent = extent};
-	snapshot_t *snapshot = target_snapshot(target, &options, &error);
-	g_assert_no_error(error);
-	return snapshot;
-}
-
-/* memory with a known pattern: some pages written, in runs of different lengths, others never touched */
-static uint64_t *pattern;
+/*
+ * Memory with a known pattern that changes: in each state some pages are written, in runs of different lengths, others were given
+ * back, or never touched. Bytes depend on address and state.
+ */
 #define PATTERN_PAGES 5000ul
+static uint64_t *pattern;
 
-static bool page_written(uint64_t page)
+static bool page_written(uint64_t page, uint64_t state)
 {
-	return page % 7 < 3 || (page > 1000 && page < 3000) || page % 512 == 5;
+	if (state % 3 == 2 && page > 1500 && page < 2500)
+		return false;
+	return (page + state) % 7 < 3 || (page > 1000 && page < 3000) || page % 512 == 5;
 }
 
-static void pattern_make(uint64_t seed)
+static uint64_t word_at(uint64_t page, uint64_t i, uint64_t state)
+{
+	return page_written(page, state) ? (page * 1000003 + i) ^ (state << 40) : 0;
+}
+
+static void pattern_make(uint64_t state)
 {
 	for (uint64_t page = 0; page < PATTERN_PAGES; page++) {
-		for (uint64_t i = 0; i < PAGE / 8 && page_written(page); i++)
-			pattern[page * PAGE / 8 + i] = (page * 1000003 + i) ^ seed;
+		if (!page_written(page, state)) {
+			madvise((char *)pattern + page * PAGE, PAGE, MADV_DONTNEED);
+			continue;
+		}
+		for (uint64_t i = 0; i < PAGE / 8; i++)
+			pattern[page * PAGE / 8 + i] = word_at(page, i, state);
 	}
 }
 
-static void pattern_check(const snapshot_t *snapshot, uint64_t seed)
+static void pattern_check(const snapshot_t *snapshot, uint64_t state)
 {
 	g_autofree uint64_t *copy = g_malloc(PATTERN_PAGES * PAGE);
 	g_assert_true(memory_read(&snapshot->memory, (uintptr_t)pattern, copy, PATTERN_PAGES * PAGE));
 	for (uint64_t page = 0; page < PATTERN_PAGES; page++) {
-		for (uint64_t i = 0; i < PAGE / 8; i++) {
-			uint64_t want = page_written(page) ? (page * 1000003 + i) ^ seed : 0;
-			g_assert_cmphex(copy[page * PAGE / 8 + i], ==, want);
-		}
+		for (uint64_t i = 0; i < PAGE / 8; i++)
+			g_assert_cmphex(copy[page * PAGE / 8 + i], ==, word_at(page, i, state));
 	}
 }
 
-static void pattern_child(int ready, void *data)
+static void pattern_child(struct child_ends ends, void *data)
 {
-	pattern_make(1);
-	say_ready(ready);
+	for (uint64_t state = 0;; state++) {
+		pattern_make(state);
+		child_say(ends, (int64_t)state);
+		child_listen(ends);
+	}
+}
+
+static void test_pattern(gconstpointer data)
+{
+	enum snapshot_extent extent = GPOINTER_TO_INT(data);
+	struct child child = child_start(pattern_child, NULL);
+	g_autoptr(target_t) target = NULL;
+	snapshot_t *before = NULL;
+	int quiet = 0;
+	for (uint64_t state = 0; state < 12; state++) {
+		g_assert_cmpint(child_hear(&child), ==, (int64_t)state);
+		if (!target)
+			target = child_target(&child);
+		snapshot_t *snapshot = snapshot_take(target, extent);
+		g_assert_true(snapshot->consistent);
+		g_assert_cmpuint(snapshot->bytes_missing, ==, 0);
+		quiet += snapshot->mode == SNAPSHOT_QUIET;
+		if (snapshot->mode == SNAPSHOT_QUIET)
+			g_assert_cmpint(snapshot->pause_us, ==, 0);
+		if (extent == SNAPSHOT_ALL) {
+			g_assert_cmpint(snapshot->mode, ==, SNAPSHOT_STOP);
+			g_assert_cmpuint(snapshot->n_threads, ==, 1);
+			g_assert_cmpint(snapshot->threads[0].tid, ==, child.pid);
+			g_assert_true(snapshot->threads[0].has_registers);
+		}
+		pattern_check(snapshot, state);
+		/* the one before is what it was */
+		if (before)
+			pattern_check(before, state - 1);
+		if (state % 4 == 3) {
+			snapshot_free(before); /* now and then two are alive, now and then storage is used again */
+			snapshot_free(snapshot);
+			before = NULL;
+		} else {
+			snapshot_free(before);
+			before = snapshot;
+		}
+		child_tell(&child);
+	}
+	snapshot_free(before);
+	g_test_message("%d of 12 quiet", quiet);
+	child_end(&child);
+}
+
+/* ---- mappings of files ---- */
+
+#define FEW     "one", "two", "three", "four"
+#define INITIAL 17
+static const char *const names[] = { FEW, FEW, FEW, FEW };               /* in .data.rel.ro: written by the dynamic linker */
+static volatile char initialised[16 * PAGE] = { INITIAL, [5 * PAGE] = INITIAL, [15 * PAGE] = INITIAL };
+static volatile char zeros[16 * PAGE];                                   /* .bss */
+
+static void files_child(struct child_ends ends, void *data)
+{
+	initialised[5 * PAGE + 1] = 3;
+	zeros[7 * PAGE] = 4;
+	child_say(ends, 0);
+	child_listen(ends);
+}
+
+static void test_files(void)
+{
+	struct child child = child_start(files_child, NULL);
+	child_hear(&child);
+	g_autoptr(target_t) target = child_target(&child);
+	uint64_t tables = status_number(child.pid, "VmPTE:"), resident = status_number(child.pid, "RssFile:");
+	for (int i = 0; i < 3; i++) {
+		g_autoptr(snapshot_t) snapshot = snapshot_take(target, i % 2 ? SNAPSHOT_ALL : SNAPSHOT_HEAP);
+		for (size_t k = 0; k < G_N_ELEMENTS(names); k++) {
+			uint64_t address = 0;
+			char text[32];
+			g_assert_true(memory_u64(&snapshot->memory, (uintptr_t)&names[k], &address));
+			g_assert_cmphex(address, ==, (uintptr_t)names[k]);
+			g_assert_true(memory_string(&snapshot->memory, address, text, sizeof(text)));
+			g_assert_cmpstr(text, ==, names[k]);
+		}
+		uint8_t byte = 0;
+		static const struct { uint64_t at; uint8_t value; } bytes[] = {
+			{ 0, INITIAL }, { 1, 0 }, { 5 * PAGE, INITIAL }, { 5 * PAGE + 1, 3 }, { 9 * PAGE, 0 }, { 15 * PAGE, INITIAL },
+		};
+		for (size_t k = 0; k < G_N_ELEMENTS(bytes); k++) {
+			g_assert_true(memory_u8(&snapshot->memory, (uintptr_t)initialised + bytes[k].at, &byte));
+			g_assert_cmpuint(byte, ==, bytes[k].value);
+		}
+		g_assert_true(memory_u8(&snapshot->memory, (uintptr_t)zeros + 7 * PAGE, &byte));
+		g_assert_cmpuint(byte, ==, 4);
+		g_assert_true(memory_u8(&snapshot->memory, (uintptr_t)zeros + 9 * PAGE, &byte));
+		g_assert_cmpuint(byte, ==, 0);
+		/* our own code, byte for byte, in one piece */
+		const uint8_t *code = memory_at(&snapshot->memory, (uintptr_t)&test_files, 64);
+		g_assert_nonnull(code);
+		g_assert_cmpmem(code, 64, (const void *)&test_files, 64);
+	}
+	/* nothing of that went through the child */
+	g_assert_cmpuint(status_number(child.pid, "VmPTE:"), ==, tables);
+	g_assert_cmpuint(status_number(child.pid, "RssFile:"), ==, resident);
+	child_end(&child);
+}
+
+/* ---- what it costs the target ---- */
+
+#define RESERVED (8ul << 30)
+static char *reserved;
+
+static void reserved_child(struct child_ends ends, void *data)
+{
+	reserved[RESERVED / 2] = 1;
+	child_say(ends, 0);
+	child_listen(ends);
+}
+
+static void test_reserved(void)
+{
+	reserved = mmap(NULL, RESERVED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	g_assert_true(reserved != MAP_FAILED);
+	struct child child = child_start(reserved_child, NULL);
+	child_hear(&child);
+	g_autoptr(target_t) target = child_target(&child);
+	uint64_t tables = status_number(child.pid, "VmPTE:"), rss = status_number(child.pid, "RssAnon:");
+	uint64_t own = status_number(getpid(), "VmRSS:");
+	for (int i = 0; i < 4; i++) {
+		g_autoptr(snapshot_t) snapshot = snapshot_take(target, i % 2 ? SNAPSHOT_ALL : SNAPSHOT_HEAP);
+		uint64_t word = 7;
+		g_assert_true(memory_u64(&snapshot->memory, (uintptr_t)reserved + RESERVED / 2, &word));
+		g_assert_cmphex(word, ==, 1);
+		g_assert_true(memory_u64(&snapshot->memory, (uintptr_t)reserved + RESERVED - 8, &word));
+		g_assert_cmphex(word, ==, 0);
+		g_assert_nonnull(memory_at(&snapshot->memory, (uintptr_t)reserved, RESERVED)); /* in one piece */
+		g_assert_cmpuint(snapshot->bytes_copied, <, 64 << 20);
+	}
+	g_assert_cmpuint(status_number(child.pid, "VmPTE:"), ==, tables);
+	g_assert_cmpuint(status_number(child.pid, "RssAnon:"), ==, rss);
+	g_assert_cmpuint(status_number(getpid(), "VmRSS:"), <, own + (64 << 10));
+	child_end(&child);
+	munmap(reserved, RESERVED);
+}
+
+#define FORKED   (64ul << 20)
+#define SLACK_KB 1024 /* pages beside these that one of them writes to meanwhile */
+static char *forked;
+
+static void forked_child(struct child_ends ends, void *data)
+{
+	for (size_t at = 0; at < FORKED / 4; at += 3 * PAGE)
+		forked[at] = 2; /* some pages are its own */
+	child_say(ends, 0);
+	child_listen(ends);
+}
+
+static uint64_t shared_kb(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
+	return proc_number(path, "Shared_Dirty:");
+}
+
+static void test_forked(void)
+{
+	forked = mmap(NULL, FORKED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memset(forked, 1, FORKED);
+	struct child child = child_start(forked_child, NULL);
+	child_hear(&child);
+	g_autoptr(target_t) target = child_target(&child);
+	uint64_t before = shared_kb(child.pid);
+	g_assert_cmpuint(before, >, FORKED / 2 >> 10);
+	for (int i = 0; i < 3; i++) {
+		g_autoptr(snapshot_t) snapshot = snapshot_take(target, i % 2 ? SNAPSHOT_ALL : SNAPSHOT_HEAP);
+		const char *copy = memory_at(&snapshot->memory, (uintptr_t)forked, FORKED);
+		g_assert_nonnull(copy);
+		for (size_t at = 0; at < FORKED; at += PAGE)
+			g_assert_cmpint(copy[at], ==, at < FORKED / 4 && at % (3 * PAGE) == 0 ? 2 : 1);
+		g_assert_cmpuint(snapshot->bytes_copied, >=, FORKED);
+	}
+	g_assert_cmpuint(shared_kb(child.pid), >=, before - SLACK_KB);
+	child_end(&child);
+	munmap(forked, FORKED);
+}
+
+/* a process that forks between two snapshots, and in the middle of them: what is shared is seen anew each time */
+static void forking_child(struct child_ends ends, void *data)
+{
+	memset(forked, 1, FORKED);
+	child_say(ends, 0);
+	for (;;) {
+		child_listen(ends);
+		pid_t pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				pause();
+		}
+		child_say(ends, pid);
+	}
+}
+
+static void test_forking(void)
+{
+	forked = mmap(NULL, FORKED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct child child = child_start(forking_child, NULL);
+	child_hear(&child);
+	g_autoptr(target_t) target = child_target(&child);
+	snapshot_free(snapshot_take(target, SNAPSHOT_HEAP));
+	child_tell(&child);
+	pid_t grandchild = (pid_t)child_hear(&child);
+	uint64_t before = shared_kb(grandchild);
+	g_assert_cmpuint(before, >, FORKED / 2 >> 10);
+	snapshot_free(snapshot_take(target, SNAPSHOT_HEAP));
+	snapshot_free(snapshot_take(target, SNAPSHOT_ALL));
+	g_assert_cmpuint(shared_kb(grandchild), >=, before - SLACK_KB);
+	kill(grandchild, SIGKILL);
+	child_end(&child);
+	munmap(forked, FORKED);
+}
+
+/* The fork comes after the preparation found all pages exclusive, and before the copy. */
+static void test_fork_between(void)
+{
+	forked = mmap(NULL, FORKED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct child child = child_start(forking_child, NULL);
+	child_hear(&child);
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/mem", child.pid);
+	int mem = open(path, O_RDONLY);
+	struct presence presence;
+	struct lazy_files files;
+	struct pool *pool = pool_new();
+	g_autoptr(GError) error = NULL;
+	g_assert_true(presence_open(&presence, child.pid));
+	lazy_files_init(&files);
+	struct maps *maps = maps_read(child.pid, &error);
+	g_assert_no_error(error);
+	struct plan *plan = plan_new(child.pid, mem, &presence, pool, &files, maps, SNAPSHOT_HEAP, NULL);
+	struct work work = { .plan = plan };
+	plan_prepare(&work);
+	child_tell(&child);
+	pid_t grandchild = (pid_t)child_hear(&child);
+	uint64_t before = shared_kb(grandchild);
+	g_assert_cmpuint(before, >, FORKED / 2 >> 10);
+	struct copy_result result;
+	copy_result_init(&result);
+	work = (struct work){ .plan = plan };
+	plan_copy(&work, &result);
+	g_assert_cmpint(result.failure, ==, 0);
+	g_assert_cmpuint(result.bytes, >=, FORKED);
+	g_assert_cmpuint(shared_kb(grandchild), >=, before - SLACK_KB);
+	copy_result_clear(&result);
+	plan_free(plan);
+	lazy_files_clear(&files);
+	pool_free(pool);
+	presence_close(&presence);
+	close(mem);
+	kill(grandchild, SIGKILL);
+	child_end(&child);
+	munmap(forked, FORKED);
+}
+
+/* ---- quiet copies ---- */
+
+#define WAKES_SIZE (24ul << 20)
+static char *wakes;
+
+/* Sleeps, and between two sleeps makes all pages say the same again. Asleep, it never leaves them different. */
+static void waking_child(struct child_ends ends, void *data)
+{
+	unsigned seed = 5;
+	memset(wakes, 0, WAKES_SIZE);
+	child_say(ends, 0);
+	for (int round = 1;; round++) {
+		for (size_t at = 0; at < WAKES_SIZE; at += PAGE)
+			wakes[at] = (char)round;
+		nanosleep(&(struct timespec){ .tv_nsec = rand_r(&seed) % 20 * 1000000 }, NULL);
+	}
+}
+
+static void test_quiet(void)
+{
+	wakes = mmap(NULL, WAKES_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct child child = child_start(waking_child, NULL);
+	child_hear(&child);
+	g_autoptr(target_t) target = child_target(&child);
+	int quiet = 0, stopped = 0;
+	for (int i = 0; i < 400; i++) {
+		g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_HEAP);
+		if (snapshot->mode != SNAPSHOT_QUIET) {
+			g_assert_cmpint(snapshot->mode, ==, SNAPSHOT_STOP);
+			stopped++;
+			continue;
+		}
+		quiet++;
+		g_assert_cmpint(snapshot->pause_us, ==, 0);
+		const char *copy = memory_at(&snapshot->memory, (uintptr_t)wakes, WAKES_SIZE);
+		for (size_t at = 0; at < WAKES_SIZE; at += PAGE)
+			g_assert_cmpint(copy[at], ==, copy[0]);
+	}
+	g_test_message("%d quiet, %d stopped", quiet, stopped);
+	child_end(&child);
+	munmap(wakes, WAKES_SIZE);
+}
+
+static void sleeping_child(struct child_ends ends, void *data)
+{
+	memset(wakes, 1, WAKES_SIZE);
+	child_say(ends, 0);
 	for (;;)
 		pause();
 }
 
-static void test_pattern(void)
+/* one that sleeps all the time is never disturbed at all: it isn't scheduled once */
+static void test_asleep(void)
 {
-	pattern = mmap(NULL, PATTERN_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	g_assert_true(pattern != MAP_FAILED);
-	struct child child = child_start(pattern_child, NULL);
-	child_ready(&child);
-	g_autoptr(GError) error = NULL;
-	g_autoptr(target_t) target = target_open_any(child.pid, &error);
-	g_assert_no_error(error);
-	for (int i = 0; i < 3; i++) {
-		g_autoptr(snapshot_t) snapshot = snapshot_of(target, i == 1 ? SNAPSHOT_ALL : SNAPSHOT_HEAP);
-		pattern_check(snapshot, 1);
+	wakes = mmap(NULL, WAKES_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct child child = child_start(sleeping_child, NULL);
+	child_hear(&child);
+	struct process process;
+	do
+		g_assert_true(process_read(child.pid, &process));
+	while (process.state != 'S');
+	g_autoptr(target_t) target = child_target(&child);
+	uint64_t switches = status_number(child.pid, "\nvoluntary_ctxt_switches:");
+	for (int i = 0; i < 20; i++) {
+		g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_HEAP);
+		g_assert_cmpint(snapshot->mode, ==, SNAPSHOT_QUIET);
 		g_assert_true(snapshot->consistent);
-		g_test_message("mode %d pause %" G_GINT64_FORMAT " us, copied %" G_GUINT64_FORMAT, (int)snapshot->mode,
-			       snapshot->pause_us, snapshot->bytes_copied);
-		if (i == 1) {
-			g_assert_cmpint(snapshot->mode, ==, SNAPSHOT_STOP);
-			g_assert_true(snapshot->threads[0].has_registers);
-		}
-		/* what we share with the child as code and constants comes from the file */
-		char text[32];
-		static const char constant[] = "a constant text";
-		g_assert_true(memory_string(&snapshot->memory, (uintptr_t)constant, text, sizeof(text)));
-		g_assert_cmpstr(text, ==, constant);
+		g_assert_cmpint(snapshot->pause_us, ==, 0);
 	}
+	g_assert_cmpuint(status_number(child.pid, "\nvoluntary_ctxt_switches:"), ==, switches);
+	struct snapshot_options options = { .nonblocking = true };
+	g_autoptr(GError) error = NULL;
+	g_autoptr(snapshot_t) snapshot = target_snapshot(target, &options, &error);
+	g_assert_no_error(error);
+	g_assert_cmpint(snapshot->mode, ==, SNAPSHOT_NONBLOCKING);
+	g_assert_false(snapshot->consistent);
 	child_end(&child);
-	munmap(pattern, PATTERN_PAGES * PAGE);
+	munmap(wakes, WAKES_SIZE);
+}
+
+/* ---- what it says about memory ---- */
+
+static void test_residence(void)
+{
+	forked = mmap(NULL, FORKED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *guard = mmap(NULL, 3 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct child child = child_start(forking_child, NULL);
+	child_hear(&child);
+	g_autoptr(target_t) target = child_target(&child);
+	g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_ALL);
+	uint64_t resident = 0, copied = 0;
+	for (size_t i = 0; i < snapshot->maps->n; i++) {
+		resident += snapshot->residence[i].resident;
+		copied += snapshot->residence[i].copied;
+		uint64_t size = snapshot->maps->mappings[i].end - snapshot->maps->mappings[i].start;
+		g_assert_cmpuint(snapshot->residence[i].resident, <=, size);
+		g_assert_cmpuint(snapshot->residence[i].copied, <=, size);
+	}
+	g_assert_cmpuint(copied, ==, snapshot->bytes_copied);
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", child.pid);
+	uint64_t rss = proc_number(path, "Rss:") << 10;
+	g_assert_cmpuint(resident, ==, rss);
+	g_assert_cmpuint(snapshot->rss, >, rss * 9 / 10);
+	g_assert_cmpuint(snapshot->rss, <, rss * 11 / 10);
+	/* memory that may not be read isn't */
+	uint8_t byte;
+	g_assert_false(memory_u8(&snapshot->memory, (uintptr_t)guard, &byte));
+	child_end(&child);
+	munmap(forked, FORKED);
+	munmap(guard, 3 * PAGE);
 }
 
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/target/copy/pattern", test_pattern);
+	pattern = mmap(NULL, PATTERN_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	g_assert_true(pattern != MAP_FAILED);
+	g_test_add_data_func("/target/copy/pattern/heap", GINT_TO_POINTER(SNAPSHOT_HEAP), test_pattern);
+	g_test_add_data_func("/target/copy/pattern/all", GINT_TO_POINTER(SNAPSHOT_ALL), test_pattern);
+	g_test_add_func("/target/copy/files", test_files);
+	g_test_add_func("/target/copy/reserved", test_reserved);
+	g_test_add_func("/target/copy/forked", test_forked);
+	g_test_add_func("/target/copy/forking", test_forking);
+	g_test_add_func("/target/copy/fork-between", test_fork_between);
+	g_test_add_func("/target/copy/quiet", test_quiet);
+	g_test_add_func("/target/copy/asleep", test_asleep);
+	g_test_add_func("/target/copy/residence", test_residence);
 	return g_test_run();
 }
