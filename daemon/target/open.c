@@ -127,7 +127,6 @@ target_t *target_open(pid_t pid, GError **error)
 		return NULL;
 	struct reader reader = { target, maps };
 	struct interpreter_access access = { &reader, reader_read, reader_open, reader_open_path };
-	target->interpreter_free = interpreter_free;
 	target->interpreter = interpreter_find(maps, &access, error);
 	if (!target->interpreter) {
 		/* whatever it looked like: if it ended meanwhile, then that is why */

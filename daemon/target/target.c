@@ -111,8 +111,7 @@ void target_free(target_t *target)
 		close(target->pidfd);
 	close_files(target);
 	pool_free(target->idle);
-	if (target->interpreter)
-		target->interpreter_free(target->interpreter);
+	interpreter_free(target->interpreter);
 	g_free(target->exe);
 	g_strfreev(target->cmdline);
 	g_mutex_clear(&target->lock);

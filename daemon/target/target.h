@@ -20,7 +20,6 @@ struct target {
 	char *exe;
 	char **cmdline;
 	interpreter_t *interpreter; /* NULL: none was looked for */
-	void (*interpreter_free)(interpreter_t *interpreter);
 	GMutex lock;
 	struct pool *idle;     /* of a freed snapshot, for the next; guarded by the lock */
 	unsigned quiet_skip;   /* snapshots to take without trying it quietly first */
