@@ -9,6 +9,8 @@
 
 /* after an error that isn't the end, the next attempt waits at least so long */
 #define RETRY_US (G_USEC_PER_SEC / 2)
+/* how often the end of the target is looked for while waiting */
+#define ALIVE_US (G_USEC_PER_SEC / 2)
 
 struct sampler {
 	source_t *source;
@@ -30,7 +32,7 @@ static void wake_reader(struct sampler *sampler)
 	(void)eventfd_write(sampler->fd, 1);
 }
 
-/* Wait until `due` (monotonic), as the hold and changes of the interval allow; false: stop. Under the lock. */
+/* Wait until the next sample is due, as the hold and changes of the interval allow; false: stop. Under the lock. */
 static gboolean wait_until_due(struct sampler *sampler, gint64 began, gint64 earliest)
 {
 	while (!sampler->stop) {
@@ -38,10 +40,11 @@ static gboolean wait_until_due(struct sampler *sampler, gint64 began, gint64 ear
 		gboolean blocked = sampler->hold || (sampler->lossless && sampler->sample);
 		if (!blocked && g_get_monotonic_time() >= due)
 			return TRUE;
-		if (blocked)
-			g_cond_wait(&sampler->changed, &sampler->lock);
-		else
-			g_cond_wait_until(&sampler->changed, &sampler->lock, due);
+		/* the end is told at once, not after an interval of minutes or a pause; there is no sample left to disturb anybody */
+		if (began && !(sampler->lossless && sampler->sample) && !source_alive(sampler->source))
+			return TRUE;
+		gint64 look = g_get_monotonic_time() + ALIVE_US;
+		g_cond_wait_until(&sampler->changed, &sampler->lock, blocked ? look : MIN(look, due));
 	}
 	return FALSE;
 }

@@ -11,18 +11,24 @@ static gboolean column_shown(const struct table_column *column)
 	return column->text || column->draw;
 }
 
+/* What a column takes when columns of a rank above 0 are there, too. */
+static int ease(const struct table_column *column, int rank)
+{
+	return rank && column->ease ? column->ease : column->min;
+}
+
 /* The highest rank up to which all columns fit in `width`. */
-static int rank_that_fits(const struct table_column *columns, size_t n, int width, int skip)
+static int rank_that_fits(const struct table_column *columns, size_t n, int width, int name_width, int skip)
 {
 	int rank = 0;
 	for (int candidate = 0; candidate < 100; candidate++) {
-		int need = columns[0].min, skipped = 0;
+		int need = MAX(columns[0].min, MIN(ease(&columns[0], candidate), name_width)), skipped = 0;
 		gboolean any = FALSE;
 		for (size_t i = 1; i < n; i++) {
 			any |= columns[i].rank == candidate && column_shown(&columns[i]);
 			if (!column_shown(&columns[i]) || columns[i].rank > candidate || skipped++ < skip)
 				continue;
-			need += 1 + columns[i].min;
+			need += 1 + ease(&columns[i], candidate);
 		}
 		if (need > width)
 			break;
@@ -51,7 +57,7 @@ void table_arrange(struct table_layout *layout, const struct table_column *colum
 		   int name_width, int skip)
 {
 	memset(layout, 0, sizeof(*layout));
-	int rank = rank_that_fits(columns, n, width, skip), room = width, skipped = 0;
+	int rank = rank_that_fits(columns, n, width, name_width, skip), room = width, skipped = 0;
 	for (size_t i = 0; i < n && layout->n < TABLE_MAX_COLUMNS; i++) {
 		const struct table_column *column = &columns[i];
 		if (!column_shown(column))

@@ -19,6 +19,7 @@ struct table_column {
 	const char *help;
 	int min, want;      /* columns of the screen; titles have at most `min` */
 	int max;            /* the widest it makes use of; 0: want */
+	int ease;           /* the width it has before columns of a higher rank come; 0: min */
 	int rank;           /* 0: always there; higher ones come when all lower ones have room */
 	gboolean left;      /* aligned left */
 	gboolean ascending; /* sorted so unless inverted */

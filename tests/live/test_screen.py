@@ -246,6 +246,22 @@ def test_suspend_and_continue(terminal, leaker):
     view.expect("SHELL>$", absent="TYPE")
 
 
+@pytest.mark.parametrize("pause", [False, True])
+def test_the_end_is_seen_at_once(terminal, leaker, pause):
+    """Also when the next sample would be due in ten minutes, or none at all."""
+    view = terminal()
+    view.command("%s %d -i 10m; echo STATUS=$?" % (harness.REFTOP, leaker.pid))
+    view.expect("#1$")
+    if pause:
+        view.type("z")
+        view.expect("paused")
+    leaker.send("quit")
+    leaker.process.wait()
+    view.expect(r"process %d ended \d+ s ago" % leaker.pid)
+    view.type("q")
+    view.expect("STATUS=0")
+
+
 def test_the_target_ends(terminal, leaker):
     view = watch(terminal, leaker)
     view.expect("Leaky")

@@ -258,13 +258,26 @@ static void test_ended(void)
 {
 	struct view *view = view_after(60, TRUE);
 	fixed_now = START + 60 * G_USEC_PER_SEC;
-	view_end(view, g_strdup("exit status 3"));
+	view_end(view, g_strdup("exit status 3"), NULL);
 	fixed_now += 10 * G_USEC_PER_SEC;
 	compare_view(view, 80, 24, "ended");
 	view_key(view, 'j'); /* keys still work */
 	g_assert_cmpint(view->selection, ==, 1);
 	view_key(view, 'q');
 	g_assert_true(view->quit);
+	view_free(view);
+}
+
+static void test_exec(void)
+{
+	struct view *view = view_after(3, TRUE);
+	g_autoptr(GError) error = NULL;
+	error_set(&error, TARGET_ERROR, REFTOP_ERROR_GONE, "it called exec: another program runs in its place",
+		  "start anew", "process 4711 is gone");
+	view_end(view, NULL, error);
+	fixed_now += 5 * G_USEC_PER_SEC;
+	g_autofree char *text = draw(view, 100, 24, FALSE);
+	g_assert_nonnull(strstr(text, "process 4711, 5 s ago: it called exec: another program runs in its place\n"));
 	view_free(view);
 }
 
@@ -651,6 +664,7 @@ int main(int argc, char **argv)
 	TEST(menu);
 	TEST(prompts);
 	TEST(ended);
+	TEST(exec);
 	TEST(trouble);
 	TEST(leak_rises);
 	TEST(rows_stand_still);

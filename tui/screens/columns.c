@@ -218,7 +218,7 @@ static int name_compare(const void *a, const void *b, const void *context)
 
 /* clang-format off */
 const struct table_column view_columns[] = {
-	{ .id = "name", .title = "TYPE", .help = "module and name of the type", .min = 18, .want = 32, .max = 60,
+	{ .id = "name", .title = "TYPE", .help = "module and name of the type", .min = 18, .ease = 28, .want = 32, .max = 60,
 	  .left = TRUE, .ascending = TRUE, .text = name_text, .role = name_role, .compare = name_compare },
 	{ .id = "count", .title = "COUNT", .help = "live objects of exactly this type", .min = 9, .want = 11,
 	  .text = count_text, .compare = count_compare },
@@ -248,7 +248,7 @@ const struct table_column view_columns[] = {
 	  .want = 8, .rank = 6, .text = immortal_text, .role = dim_role, .compare = immortal_compare },
 	{ .id = "address", .title = "ADDRESS", .help = "of the type object in the process", .min = 14, .want = 14,
 	  .rank = 7, .text = address_text, .role = dim_role },
-	{ .id = "trend", .title = "TREND", .help = "what the history of the row looks like", .min = 6, .want = 14,
+	{ .id = "trend", .title = "TREND", .help = "what the history of the row looks like", .min = 6, .ease = 12, .want = 14,
 	  .max = 60, .left = TRUE, .draw = trend_draw },
 };
 /* clang-format on */

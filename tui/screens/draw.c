@@ -93,6 +93,11 @@ static void draw_end(struct view *view, struct frame *frame, int y)
 	}
 	g_autofree char *ago = words_duration(view_now(view) - view->ended_us, FALSE);
 	g_autofree char *pid = last ? g_strdup_printf(" %" G_GINT64_FORMAT, last->target.pid) : g_strdup("");
+	/* an exec is an end, too, but nobody would call it so */
+	if (!view->ended && view->ended_cause && !g_str_has_prefix(view->ended_cause, "it ended")) {
+		frame_printf(frame, y, 1, width, ROLE_WARNING, "process%s, %s ago: %s", pid, ago, view->ended_cause);
+		return;
+	}
 	frame_printf(frame, y, 1, width, ROLE_WARNING, "process%s ended %s ago%s%s; this is what was last seen of it",
 		     pid, ago, view->ended ? ": " : "", view->ended ? view->ended : "");
 }

@@ -52,7 +52,7 @@ static gboolean take_news(struct top *top)
 		return TRUE;
 	}
 	if (news.ended && !top->view->ended_us)
-		view_end(top->view, options->ended ? options->ended(options->ended_context) : NULL);
+		view_end(top->view, options->ended ? options->ended(options->ended_context) : NULL, news.error);
 	else if (news.error)
 		view_fail(top->view, g_strdup(news.error->message));
 	g_clear_error(&news.error);

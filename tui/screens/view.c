@@ -39,6 +39,7 @@ void view_free(struct view *view)
 	g_free(view->message);
 	g_free(view->trouble);
 	g_free(view->ended);
+	g_free(view->ended_cause);
 	g_free(view);
 }
 
@@ -199,8 +200,21 @@ void view_fail(struct view *view, char *message)
 	view->trouble = message;
 }
 
-void view_end(struct view *view, char *how)
+/* The second line of a message of error_set(), without its label; NULL: there is none. */
+static char *message_cause(const char *message)
 {
+	static const char label[] = "\n  cause: ";
+	const char *cause = strstr(message, label);
+	if (!cause)
+		return NULL;
+	cause += strlen(label);
+	return g_strndup(cause, strcspn(cause, "\n"));
+}
+
+void view_end(struct view *view, char *how, const GError *error)
+{
+	g_free(view->ended_cause);
+	view->ended_cause = error ? message_cause(error->message) : NULL;
 	view->ended_us = view_now(view);
 	g_free(view->ended);
 	view->ended = how;

@@ -40,11 +40,12 @@ struct view {
 	int title_y, table_y;
 	int menu_x, menu_y, menu_width, menu_height, menu_first; /* as drawn last */
 	gboolean paused, quit;
-	gboolean redraw; /* the terminal must be painted from scratch */
-	char *message;   /* shown until the next key */
-	char *trouble;   /* why the last sample failed; NULL: it didn't */
-	gint64 ended_us; /* when the target ended; 0: it runs */
-	char *ended;     /* how, in words; NULL unknown */
+	gboolean redraw;   /* the terminal must be painted from scratch */
+	char *message;     /* shown until the next key */
+	char *trouble;     /* why the last sample failed; NULL: it didn't */
+	gint64 ended_us;   /* when the target ended; 0: it runs */
+	char *ended;       /* how, in words; NULL unknown */
+	char *ended_cause; /* what the source says about it; NULL nothing */
 	/* what watching cost the target */
 	gint64 pause_last_us, pause_max_us, pause_sum_us; /* SAMPLE_UNKNOWN where not measured */
 };
@@ -58,8 +59,8 @@ void view_free(struct view *view);
 void view_add(struct view *view, sample_t *sample);
 /* Taking a sample failed, but the target lives. Takes the message over. */
 void view_fail(struct view *view, char *message);
-/* The target ended; `how` as top_options.ended gives it. Takes it over. */
-void view_end(struct view *view, char *how);
+/* The target ended; `how` as top_options.ended gives it (taken over), `error` what the source said (may be NULL). */
+void view_end(struct view *view, char *how, const GError *error);
 
 void view_key(struct view *view, int key);
 /* A press of the first mouse button; `twice`: a double click. */
