@@ -7,8 +7,10 @@
 #include "daemon/target/snapshot.h"
 
 /*
- * A target met in the middle of a collection is looked at again: most of its lists are then headed on a C stack. It is
- * only a matter of a few milliseconds, unless the target does nothing but collect; then what was got is used.
+ * The collector's lists of a target met in the middle of a collection are headed on a C stack. Where only the lists are
+ * walked the target is looked at again: it is a matter of a few milliseconds, unless the target does nothing but
+ * collect; then what was got is used. The census of all objects finds them whatever list they are in, and costs the
+ * target no second stop.
  */
 #define COLLECTION_TRIES   5
 #define COLLECTION_WAIT_US 3000
@@ -119,7 +121,7 @@ static snapshot_t *take_snapshot(struct live *live, heap_t **heap, GError **erro
 		*heap = heap_open(&snapshot->memory, target_interpreter(live->target), error);
 		if (!*heap)
 			return NULL;
-		if (!(*heap)->collecting || tries == COLLECTION_TRIES) {
+		if (!live->options.gc_only || !(*heap)->collecting || tries == COLLECTION_TRIES) {
 			/* what all the looks together cost the target */
 			if (snapshot->pause_us >= 0)
 				snapshot->pause_us = pause_us;
