@@ -10,7 +10,6 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "base/memory.h"
 #include "daemon/analysis/cover.h"
@@ -21,7 +20,7 @@
 #include "symbols/maps.h"
 
 struct owners_thread {
-	pid_t tid;
+	int tid;
 	uint64_t stack_pointer;    /* 0: not known; the whole stack counts then */
 	const uint64_t *registers; /* general ones */
 	size_t n_registers;
