@@ -28,6 +28,8 @@ const struct option_entry option_entries[OPTION_COUNT] = {
 			   "exit with 6 when the snapshot is incomplete or inconsistent"},
 	[OPTION_FAIL_ON_GROWTH] = {"fail-on-growth", 0, OPTION_FLAG, NULL, AT(fail_on_growth),
 				   "exit with 7 when a type has more objects than before"},
+	[OPTION_FAIL] = {"fail", 0, OPTION_FLAG, NULL, AT(fail), "exit with 7 when references are lost"},
+	[OPTION_SUPPRESS] = {"suppress", 0, OPTION_FILE, "FILE", AT(suppress), "what is known: a pattern a line"},
 	[OPTION_ITERATIONS] = {"iterations", 0, OPTION_NUMBER, "N", AT(iterations), "end after N samples"},
 	[OPTION_DUMP_SCREEN] = {"dump-screen", 0, OPTION_FLAG, NULL, AT(dump_screen),
 				"at the end write the screen to standard output as text"},

@@ -22,6 +22,8 @@ enum option_id {
 	OPTION_LIMIT,
 	OPTION_STRICT,
 	OPTION_FAIL_ON_GROWTH,
+	OPTION_FAIL,
+	OPTION_SUPPRESS,
 	OPTION_ITERATIONS,
 	OPTION_DUMP_SCREEN,
 	OPTION_QUIET,
@@ -40,7 +42,8 @@ struct options {
 	gint64 limit, iterations;        /* 0: none given */
 	const char *sort;                /* NULL: none given */
 	const char *format;
-	gboolean nonblocking, gc, json, csv, strict, fail_on_growth, dump_screen, quiet, verbose, no_color, help;
+	const char *suppress; /* NULL: none given */
+	gboolean nonblocking, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose, no_color, help;
 	char **arguments; /* that are no options, before "--"; n_arguments of them */
 	int n_arguments;
 	char **program; /* what follows "--", NULL-terminated; NULL: there was no "--" */

@@ -11,6 +11,9 @@
 #include "base/error.h"
 #include "base/text.h"
 
+#define START_US (20 * G_USEC_PER_SEC) /* a program may be a script that starts the interpreter in the end */
+#define RETRY_US 20000
+
 struct program {
 	pid_t pid;
 	gboolean ended;
@@ -100,10 +103,12 @@ static gboolean spawn(program_t *program, char **argv, int log, GError **error)
 	return FALSE;
 }
 
-program_t *program_start(char **argv, GError **error)
+program_t *program_start(char **argv, enum program_output output, GError **error)
 {
 	g_autoptr(program_t) program = g_new0(program_t, 1);
 	program->name = text_escape(argv[0], strlen(argv[0]));
+	if (output == PROGRAM_TO_ERROR)
+		return spawn(program, argv, STDERR_FILENO, error) ? g_steal_pointer(&program) : NULL;
 	program->log = g_build_filename(g_get_tmp_dir(), "reftop-XXXXXX.log", NULL);
 	int log = g_mkstemp_full(program->log, O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
 	if (log < 0) {
@@ -130,4 +135,40 @@ char *program_ended(program_t *program)
 		return g_strdup_printf("killed by signal %d (%s)", WTERMSIG(program->status),
 				       g_strsignal(WTERMSIG(program->status)));
 	return g_strdup_printf("exit status %d", WEXITSTATUS(program->status));
+}
+
+int program_status(const program_t *program)
+{
+	return WIFSIGNALED(program->status) ? 128 + WTERMSIG(program->status) : WEXITSTATUS(program->status);
+}
+
+/* Whether an interpreter may still come up after this error: what isn't one yet is UNKNOWN, half of one may fail in
+ * other ways. */
+static gboolean may_start(const GError *error)
+{
+	return error->code == REFTOP_ERROR_UNKNOWN || error->code == REFTOP_ERROR_FAILED ||
+	       error->code == REFTOP_ERROR_GONE;
+}
+
+source_t *program_source(program_t *program, const struct live_options *options, GError **error)
+{
+	gint64 end = g_get_monotonic_time() + START_US;
+	for (;;) {
+		g_autoptr(GError) problem = NULL;
+		source_t *source = source_live_new(program->pid, options, &problem);
+		if (source)
+			return source;
+		g_autofree char *ended = program_ended(program);
+		if (ended) {
+			g_autofree char *fix = program->log ? g_strdup_printf("its output is in %s", program->log) : NULL;
+			error_set(error, FACE_ERROR, REFTOP_ERROR_GONE, ended, fix,
+				  "%s ended before it could be watched", program->name);
+			return NULL;
+		}
+		if (!may_start(problem) || g_get_monotonic_time() > end) {
+			g_propagate_error(error, g_steal_pointer(&problem));
+			return NULL;
+		}
+		g_usleep(RETRY_US);
+	}
 }

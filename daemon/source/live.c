@@ -3,8 +3,8 @@
 #include "base/error.h"
 #include "daemon/analysis/histogram.h"
 #include "daemon/analysis/memory_parts.h"
+#include "daemon/source/live_private.h"
 #include "daemon/target/process.h"
-#include "daemon/target/snapshot.h"
 
 /*
  * The collector's lists of a target met in the middle of a collection are headed on a C stack. Where only the lists are
@@ -18,12 +18,6 @@
 #define TRACER_WAIT_US 1000000
 #define TRACER_LOOK_US 2000
 
-struct live {
-	source_t source;
-	target_t *target;
-	struct live_options options;
-};
-
 static const char *const mode_names[] = {
 	[SNAPSHOT_QUIET] = "quiet",     [SNAPSHOT_STOP] = "stop",
 	[SNAPSHOT_PRECOPY] = "precopy", [SNAPSHOT_NONBLOCKING] = "nonblocking",
@@ -36,7 +30,7 @@ static const char *const layout_names[] = {
 	[LAYOUT_BUILTIN] = "builtin",
 };
 
-static void describe_target(const struct live *live, const snapshot_t *snapshot, sample_t *sample)
+void live_describe_target(const struct live *live, const snapshot_t *snapshot, sample_t *sample)
 {
 	const interpreter_t *python = target_interpreter(live->target);
 	struct sample_target *target = &sample->target;
@@ -51,7 +45,7 @@ static void describe_target(const struct live *live, const snapshot_t *snapshot,
 	target->rss = (int64_t)snapshot->rss;
 }
 
-static void describe_snapshot(const snapshot_t *snapshot, const char *coverage, sample_t *sample)
+void live_describe_snapshot(const snapshot_t *snapshot, const char *coverage, sample_t *sample)
 {
 	sample->time_us = snapshot->time_us;
 	sample->snapshot = (struct sample_snapshot){
@@ -108,10 +102,9 @@ static snapshot_t *snapshot_patiently(struct live *live, const struct snapshot_o
 	}
 }
 
-/* A snapshot and its heap, if possible not in the middle of a collection. */
-static snapshot_t *take_snapshot(struct live *live, heap_t **heap, GError **error)
+snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, heap_t **heap, GError **error)
 {
-	const struct snapshot_options options = {.extent = SNAPSHOT_HEAP, .nonblocking = live->options.nonblocking};
+	const struct snapshot_options options = {.extent = extent, .nonblocking = live->options.nonblocking};
 	int64_t pause_us = 0;
 	for (int tries = 1;; tries++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_patiently(live, &options, error);
@@ -166,7 +159,7 @@ static sample_t *live_next(source_t *source, GError **error)
 {
 	struct live *live = (struct live *)source;
 	g_autoptr(heap_t) heap = NULL;
-	g_autoptr(snapshot_t) snapshot = take_snapshot(live, &heap, error);
+	g_autoptr(snapshot_t) snapshot = live_take_snapshot(live, SNAPSHOT_HEAP, &heap, error);
 	if (!snapshot)
 		return NULL;
 	g_autoptr(sample_t) sample = sample_new();
@@ -177,8 +170,8 @@ static sample_t *live_next(source_t *source, GError **error)
 	if (coverage == CENSUS_ALL)
 		describe_memory(snapshot, &memory, sample);
 	histogram_memory_clear(&memory);
-	describe_target(live, snapshot, sample);
-	describe_snapshot(snapshot, coverage == CENSUS_GC ? "gc" : "all", sample);
+	live_describe_target(live, snapshot, sample);
+	live_describe_snapshot(snapshot, coverage == CENSUS_GC ? "gc" : "all", sample);
 	g_clear_pointer(&heap, heap_free);
 	sample_seal(sample);
 	return g_steal_pointer(&sample);
@@ -193,6 +186,7 @@ static void live_free(source_t *source)
 {
 	struct live *live = (struct live *)source;
 	target_free(live->target);
+	leaks_look_free(live->look);
 	g_free(live);
 }
 
@@ -201,6 +195,9 @@ static const struct source_ops live_ops = {
 	.next = live_next,
 	.alive = live_alive,
 	.free = live_free,
+	.leaks = live_leaks,
+	.explain = live_explain,
+	.instances = live_instances,
 };
 
 source_t *source_live_new(pid_t pid, const struct live_options *options, GError **error)

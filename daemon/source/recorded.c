@@ -36,7 +36,12 @@ static void recorded_free(source_t *source)
 	g_free(recorded);
 }
 
-static const struct source_ops recorded_ops = {"recording", recorded_next, recorded_alive, recorded_free};
+static const struct source_ops recorded_ops = {
+	.name = "recording",
+	.next = recorded_next,
+	.alive = recorded_alive,
+	.free = recorded_free,
+};
 
 source_t *source_recorded_new(const char *path, GError **error)
 {

@@ -21,6 +21,15 @@ struct source_ops {
 	/* Whether there can be a next sample. */
 	gboolean (*alive)(source_t *source);
 	void (*free)(source_t *source);
+	/*
+	 * What only a source with memory behind it can tell; NULL where it can't. Each takes a picture of its own, of all of the process.
+	 *
+	 * leaks: the references nothing explains, judged against the previous call's picture if there was one (daemon/analysis/leaks.h).
+	 * explain: the holders of one object. instances: the objects of a type, by name or "0x…" address.
+	 */
+	struct leaks *(*leaks)(source_t *source, size_t max_objects, GError **error);
+	struct explanation *(*explain)(source_t *source, uint64_t address, GError **error);
+	struct instances *(*instances)(source_t *source, const char *type, const char *sort, size_t limit, GError **error);
 };
 
 struct source {

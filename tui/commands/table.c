@@ -1,6 +1,7 @@
 #include "tui/commands/commands.h"
 
 const struct command *const commands[] = {
-	&command_top,  &command_ps,      &command_histo, &command_record, &command_diff, &command_why,
+	&command_top,  &command_ps,      &command_histo, &command_record, &command_diff,
+	&command_leaks, &command_explain, &command_objects, &command_why,
 	&command_help, &command_version, NULL,
 };

@@ -10,41 +10,6 @@
 #include "tui/program.h"
 #include "tui/screens/top.h"
 
-#define START_US (20 * G_USEC_PER_SEC) /* a program may be a script that starts the interpreter in the end */
-#define RETRY_US 20000
-
-/* Whether an interpreter may still come up after this error: what isn't one yet is UNKNOWN, half of one may fail in
- * other ways. */
-static gboolean may_start(const GError *error)
-{
-	return error->code == REFTOP_ERROR_UNKNOWN || error->code == REFTOP_ERROR_FAILED ||
-	       error->code == REFTOP_ERROR_GONE;
-}
-
-/* Open the program once its interpreter is up. Nothing is ever run in it to learn that. */
-static source_t *wait_for_interpreter(program_t *program, const struct live_options *live, GError **error)
-{
-	gint64 end = g_get_monotonic_time() + START_US;
-	for (;;) {
-		g_autoptr(GError) problem = NULL;
-		source_t *source = source_live_new(program_pid(program), live, &problem);
-		if (source)
-			return source;
-		g_autofree char *ended = program_ended(program);
-		if (ended) {
-			g_autofree char *fix = g_strdup_printf("its output is in %s", program_log(program));
-			error_set(error, FACE_ERROR, REFTOP_ERROR_GONE, ended, fix,
-				  "%s ended before it could be watched", program_name(program));
-			return NULL;
-		}
-		if (!may_start(problem) || g_get_monotonic_time() > end) {
-			g_propagate_error(error, g_steal_pointer(&problem));
-			return NULL;
-		}
-		g_usleep(RETRY_US);
-	}
-}
-
 static char *ended(void *context)
 {
 	return program_ended(context);
@@ -92,7 +57,7 @@ static gboolean choose_process(const struct options *options, gint64 *pid, GErro
 static int watch(const struct options *options, pid_t pid, program_t *program, GError **error)
 {
 	struct live_options live = {.nonblocking = options->nonblocking};
-	source_t *source = program ? wait_for_interpreter(program, &live, error) : source_live_new(pid, &live, error);
+	source_t *source = program ? program_source(program, &live, error) : source_live_new(pid, &live, error);
 	if (!source)
 		return REFTOP_ERROR_FAILED;
 	g_autofree char *notice = program ? g_strdup_printf("output goes to %s", program_log(program)) : NULL;
@@ -123,7 +88,7 @@ static int top_main(const struct options *options, GError **error)
 	if (!options->program && !choose_process(options, &pid, error))
 		return error && *error ? REFTOP_ERROR_USAGE : 0;
 	g_autoptr(program_t) program = NULL;
-	if (options->program && !(program = program_start(options->program, error)))
+	if (options->program && !(program = program_start(options->program, PROGRAM_TO_FILE, error)))
 		return REFTOP_ERROR_FAILED;
 	int status = watch(options, (pid_t)pid, program, error);
 	g_autofree char *how = program ? program_ended(program) : NULL;

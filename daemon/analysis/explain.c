@@ -1,0 +1,207 @@
+#include "daemon/analysis/explain.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "daemon/analysis/explain_private.h"
+#include "daemon/heap/type.h"
+#include "daemon/heap/values.h"
+
+#define VALUE_WIDTH 100
+#define MAX_FOUND 100000 /* holders that are listed one by one */
+
+/* ---- the holders ---- */
+
+static void note(struct explaining *explaining, const struct reference *reference, bool searched)
+{
+	if (explaining->found->len >= MAX_FOUND)
+		return;
+	struct found found = {.holder = explaining->current, .reference = *reference, .searched = searched};
+	g_array_append_val(explaining->found, found);
+}
+
+static void visit_holder(void *context, const struct reference *reference)
+{
+	struct explaining *explaining = context;
+	if (reference->target == explaining->address)
+		note(explaining, reference, false);
+}
+
+static const enum reference_kind kind_of_class[OWNERS_CLASSES] = {
+	[OWNERS_STATIC] = REFERENCE_STATIC_DATA, [OWNERS_STACK] = REFERENCE_THREAD_STACK, [OWNERS_BLOCK] = REFERENCE_MEMORY_BLOCK,
+	[OWNERS_CHUNK] = REFERENCE_MEMORY_BLOCK, [OWNERS_OTHER] = REFERENCE_MEMORY_BLOCK,
+};
+
+static void search_word(void *context, uint64_t address, uint64_t word)
+{
+	struct explaining *explaining = context;
+	if (word != explaining->address)
+		return;
+	enum owners_class class = owners_class_of(&explaining->audit->owners, address);
+	struct reference reference = {.kind = kind_of_class[class], .probable = true, .target = word, .word = address};
+	if (explain_interpreter_at(explaining, address))
+		reference.kind = REFERENCE_INTERPRETER;
+	note(explaining, &reference, true);
+}
+
+static void search_registers(struct explaining *explaining)
+{
+	const struct owners_view *view = explaining->audit->owners.view;
+	for (size_t i = 0; i < view->n_threads; i++) {
+		for (size_t k = 0; k < view->threads[i].n_registers; k++) {
+			struct reference reference = {.kind = REFERENCE_REGISTER, .probable = true, .index = k, .name = i,
+						      .target = view->threads[i].registers[k]};
+			if (reference.target == explaining->address)
+				note(explaining, &reference, true);
+		}
+	}
+}
+
+/* one pass over everything that may hold a reference */
+static void find_holders(struct explaining *explaining)
+{
+	audit_t *audit = explaining->audit;
+	references_begin(audit->references, visit_holder, NULL, explaining);
+	for (size_t i = 0; i < audit->table.n; i++) {
+		struct object object;
+		explaining->current = (uint32_t)i;
+		if (object_at(audit->heap, audit->table.objects[i].address, &object))
+			references_of_object(audit->references, &object);
+	}
+	explaining->current = TABLE_NONE;
+	references_of_runtime(audit->references);
+	if (owners_image_at(&audit->owners, explaining->address) &&
+	    audit->table.objects[explaining->index].refcount != TABLE_IMMORTAL) {
+		struct reference own = {.kind = REFERENCE_STATIC_DATA, .target = explaining->address, .word = explaining->address,
+					.field = "statically allocated"};
+		note(explaining, &own, false);
+	}
+	for (size_t i = 0; i < audit->owners.cover.n; i++)
+		cover_walk(&audit->owners.cover, &audit->owners.cover.regions[i], search_word, explaining);
+	search_registers(explaining);
+}
+
+/* what is likeliest first: where there are more words than the count leaves open, the last ones are leftovers */
+static int reliability(enum reference_kind kind)
+{
+	static const enum reference_kind order[] = {REFERENCE_EXTENSION_OBJECT, REFERENCE_INTERPRETER, REFERENCE_STATIC_DATA,
+						    REFERENCE_FRAME_STACK, REFERENCE_MEMORY_BLOCK, REFERENCE_THREAD_STACK,
+						    REFERENCE_REGISTER};
+	for (size_t i = 0; i < G_N_ELEMENTS(order); i++) {
+		if (order[i] == kind)
+			return (int)i;
+	}
+	return -1;
+}
+
+static int compare_found(gconstpointer a, gconstpointer b)
+{
+	const struct found *x = a, *y = b;
+	if (x->reference.probable != y->reference.probable)
+		return x->reference.probable - y->reference.probable;
+	int p = reliability(x->reference.kind), q = reliability(y->reference.kind);
+	if (x->reference.probable && p != q)
+		return p - q;
+	if (x->reference.kind != y->reference.kind)
+		return (int)x->reference.kind - (int)y->reference.kind;
+	if (x->holder != y->holder)
+		return x->holder < y->holder ? -1 : 1;
+	return (x->reference.word > y->reference.word) - (x->reference.word < y->reference.word);
+}
+
+static void drop_spare(struct explaining *explaining)
+{
+	const struct table_object *object = &explaining->audit->table.objects[explaining->index];
+	GArray *found = explaining->found;
+	size_t n_exact = 0;
+	g_array_sort(found, compare_found);
+	while (n_exact < found->len && !g_array_index(found, struct found, n_exact).reference.probable)
+		n_exact++;
+	if (object->refcount == TABLE_IMMORTAL)
+		return;
+	size_t open = object->refcount > n_exact ? object->refcount - n_exact : 0;
+	if (found->len > n_exact + open) {
+		explaining->result->spare = (int64_t)(found->len - n_exact - open);
+		g_array_set_size(found, (guint)(n_exact + open));
+	}
+}
+
+static void list_holders(struct explaining *explaining)
+{
+	explanation_t *result = explaining->result;
+	GArray *holders = g_array_new(FALSE, FALSE, sizeof(struct holder));
+	for (guint i = 0; i < explaining->found->len; i++) {
+		struct holder holder = explain_label(explaining, &g_array_index(explaining->found, struct found, i));
+		struct holder *last = holders->len ? &g_array_index(holders, struct holder, holders->len - 1) : NULL;
+		/* texts of one sample are one: pointers compare */
+		if (last && last->kind == holder.kind && last->address == holder.address && last->label == holder.label &&
+		    last->probable == holder.probable)
+			last->count++;
+		else
+			g_array_append_val(holders, holder);
+	}
+	result->n_holders = holders->len;
+	result->holders = (struct holder *)g_array_free(holders, FALSE);
+}
+
+static void describe(struct explaining *explaining)
+{
+	audit_t *audit = explaining->audit;
+	explanation_t *result = explaining->result;
+	const struct table_object *entry = &audit->table.objects[explaining->index];
+	const struct type *type = type_nth(audit->heap, entry->type);
+	bool immortal = entry->refcount == TABLE_IMMORTAL;
+	g_autofree char *value = value_text(audit->references, entry->address, VALUE_WIDTH);
+	result->object = (struct leak_object){
+		.address = entry->address,
+		.type = type->address,
+		.module = sample_text(result->origin, type->module),
+		.qualname = sample_text(result->origin, type->qualname),
+		.refcount = immortal ? SAMPLE_UNKNOWN : (int64_t)entry->refcount,
+		.exact = entry->exact,
+		.probable = entry->probable,
+		.unexplained = immortal ? SAMPLE_UNKNOWN : audit_unexplained(entry),
+		.deficit = immortal ? SAMPLE_UNKNOWN : audit_deficit(entry),
+		.growth = SAMPLE_UNKNOWN,
+		.value = sample_text(result->origin, value),
+	};
+}
+
+explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin, const struct explain_names *names, GError **error)
+{
+	uint32_t index = table_find(&audit->table, address);
+	if (index == TABLE_NONE) {
+		error_set(error, HEAP_ERROR, REFTOP_ERROR_USAGE, "no object of the process is at this address now",
+			  "take one from `reftop objects` or `reftop leaks`, or id() in the process",
+			  "there is no object at 0x%" G_GINT64_MODIFIER "x", address);
+		sample_unref(origin);
+		return NULL;
+	}
+	explanation_t *result = g_new0(explanation_t, 1);
+	result->origin = origin;
+	result->root = "";
+	struct explaining explaining = {.audit = audit, .address = address, .index = index, .result = result, .names = names,
+					.found = g_array_new(FALSE, FALSE, sizeof(struct found))};
+	explain_open(&explaining);
+	find_holders(&explaining);
+	describe(&explaining);
+	drop_spare(&explaining);
+	explain_find_owners(&explaining);
+	list_holders(&explaining);
+	explain_find_path(&explaining);
+	explain_close(&explaining);
+	g_array_unref(explaining.found);
+	return result;
+}
+
+void explanation_free(explanation_t *explanation)
+{
+	if (!explanation)
+		return;
+	sample_unref(explanation->origin);
+	g_free(explanation->holders);
+	g_free(explanation->path);
+	g_free(explanation);
+}

@@ -1,0 +1,57 @@
+/*
+ * Why is this object alive, and why is its count what it is: every holder of a reference to it, and the shortest way to it from
+ * something that needs no holder itself: a module, a frame, static data of C code, a thread's stack.
+ *
+ * All text is escaped and owned by the origin. Pure.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/analysis/audit.h"
+#include "daemon/analysis/leaks.h"
+#include "daemon/analysis/sample.h"
+
+/* references of one kind that one holder has */
+struct holder {
+	enum reference_kind kind;
+	bool probable;
+	int64_t count;
+	uint64_t address;     /* of the holding object, or of the word where none holds it; 0: a register */
+	const char *module, *qualname; /* of the holder's type; "" when it is no object */
+	const char *label;    /* which: "[1042]", "['pending']", ".cart" */
+};
+
+/* one object on the way from the root to the one asked about */
+struct explain_step {
+	uint64_t address;
+	const char *module, *qualname, *value;
+	const char *label; /* how it holds the next one; "" for the last */
+};
+
+typedef struct explanation {
+	sample_t *origin;
+	struct leak_object object; /* growth is SAMPLE_UNKNOWN; refcount, unexplained and deficit too when it is immortal */
+	struct holder *holders;    /* exact ones first, then by kind */
+	size_t n_holders;
+	int64_t spare;             /* words that hold its address beyond what the count needs: leftovers */
+	const char *root;          /* what the path begins with: "module", "frame of worker.run", "static data"; "" no path found */
+	struct explain_step *path;
+	size_t n_path;
+} explanation_t;
+
+/* what only somebody who can read files knows: the name of a word of static data */
+struct explain_names {
+	/* "last_result+0x8" of the word `offset` bytes behind where the image begins; NULL: not known. Free with g_free(). */
+	char *(*symbol)(void *context, const struct owners_image *image, uint64_t offset);
+	void *context;
+};
+
+/*
+ * Explain the object at `address`. `origin` is taken over, also on failure; `names` may be NULL. NULL with *error (HEAP_ERROR USAGE): there
+ * is no object at this address.
+ */
+explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin, const struct explain_names *names, GError **error);
+void explanation_free(explanation_t *explanation);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(explanation_t, explanation_free)

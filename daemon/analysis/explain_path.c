@@ -1,0 +1,209 @@
+/*
+ * The shortest way to an object from a root: backwards over all references, level by level, until a holder is met that is a root
+ * itself, or is held by one.
+ */
+#include <string.h>
+
+#include "daemon/analysis/explain_private.h"
+#include "daemon/heap/type.h"
+#include "daemon/heap/values.h"
+
+#define VALUE_WIDTH 60
+#define MAX_STEPS 1000
+
+/* who holds whom: the holders of object i are holders[first[i] .. first[i + 1]) */
+struct graph {
+	audit_t *audit;
+	uint64_t *first;
+	uint32_t *holders;
+	uint64_t *at;      /* where the next one goes */
+	uint8_t *rooted;   /* held by a frame or by C code */
+	uint32_t current;
+	bool filling;
+};
+
+enum { NOT_ROOTED, ROOTED_FRAME, ROOTED_STATIC, ROOTED_STACK, ROOTED_INTERPRETER, ROOTED_OTHER };
+static const char *const root_names[] = {
+	[ROOTED_FRAME] = "frame",         [ROOTED_STATIC] = "static data", [ROOTED_STACK] = "thread stack",
+	[ROOTED_INTERPRETER] = "interpreter", [ROOTED_OTHER] = "memory of C code",
+};
+
+static void visit_edge(void *context, const struct reference *reference)
+{
+	struct graph *graph = context;
+	uint32_t index = table_find(&graph->audit->table, reference->target);
+	/* the type of every instance is no way that tells anything */
+	if (index == TABLE_NONE || reference->kind == REFERENCE_TYPE)
+		return;
+	if (graph->current == TABLE_NONE)
+		graph->rooted[index] = reference->kind == REFERENCE_INTERPRETER ? ROOTED_INTERPRETER : ROOTED_FRAME;
+	else if (graph->filling)
+		graph->holders[graph->at[index]++] = graph->current;
+	else
+		graph->first[index + 1]++;
+}
+
+static void visit_all(struct graph *graph)
+{
+	audit_t *audit = graph->audit;
+	references_begin(audit->references, visit_edge, NULL, graph);
+	for (size_t i = 0; i < audit->table.n; i++) {
+		struct object object;
+		graph->current = (uint32_t)i;
+		if (object_at(audit->heap, audit->table.objects[i].address, &object))
+			references_of_object(audit->references, &object);
+	}
+	graph->current = TABLE_NONE;
+	references_of_runtime(audit->references);
+}
+
+struct root_search {
+	struct explaining *explaining;
+	struct graph *graph;
+	uint8_t rooted;
+};
+
+static void root_word(void *context, uint64_t address, uint64_t word)
+{
+	struct root_search *search = context;
+	struct graph *graph = search->graph;
+	uint32_t index = table_find(&graph->audit->table, word);
+	if (index == TABLE_NONE || graph->rooted[index])
+		return;
+	graph->rooted[index] = explain_interpreter_at(search->explaining, address) ? ROOTED_INTERPRETER : search->rooted;
+}
+
+static void find_roots(struct explaining *explaining, struct graph *graph)
+{
+	static const uint8_t rooted_by[OWNERS_CLASSES] = {[OWNERS_STATIC] = ROOTED_STATIC, [OWNERS_STACK] = ROOTED_STACK,
+							  [OWNERS_BLOCK] = ROOTED_OTHER, [OWNERS_CHUNK] = ROOTED_OTHER,
+							  [OWNERS_OTHER] = ROOTED_OTHER};
+	const struct cover *cover = &graph->audit->owners.cover;
+	struct root_search search = {.explaining = explaining, .graph = graph};
+	for (size_t i = 0; i < cover->n; i++) {
+		search.rooted = rooted_by[owners_class_of(&graph->audit->owners, cover->regions[i].start)];
+		cover_walk(cover, &cover->regions[i], root_word, &search);
+	}
+}
+
+static bool graph_build(struct explaining *explaining, struct graph *graph)
+{
+	size_t n = explaining->audit->table.n;
+	graph->audit = explaining->audit;
+	graph->first = g_try_new0(uint64_t, n + 2);
+	graph->rooted = g_try_new0(uint8_t, n + 1);
+	if (!graph->first || !graph->rooted)
+		return false;
+	visit_all(graph);
+	for (size_t i = 0; i < n; i++)
+		graph->first[i + 1] += graph->first[i];
+	graph->holders = g_try_new(uint32_t, graph->first[n] + 1);
+	graph->at = g_try_new(uint64_t, n + 1);
+	if (!graph->holders || !graph->at)
+		return false;
+	memcpy(graph->at, graph->first, n * sizeof(*graph->at));
+	graph->filling = true;
+	visit_all(graph);
+	find_roots(explaining, graph);
+	return true;
+}
+
+static void graph_clear(struct graph *graph)
+{
+	g_free(graph->first);
+	g_free(graph->holders);
+	g_free(graph->at);
+	g_free(graph->rooted);
+}
+
+static const char *root_of(const struct graph *graph, uint32_t index)
+{
+	const struct type *type = type_nth(graph->audit->heap, graph->audit->table.objects[index].type);
+	if (strcmp(type->qualname, "module") == 0 && strcmp(type->module, "builtins") == 0)
+		return "module";
+	/* a word of C code's that the count doesn't ask for is left over from earlier */
+	uint8_t rooted = graph->rooted[index];
+	bool believed = rooted == ROOTED_FRAME || graph->audit->table.objects[index].probable;
+	return rooted && believed ? root_names[rooted] : NULL;
+}
+
+/* `next[i]`: the object that i holds on the way to the one asked about. Returns the object at the root, or TABLE_NONE. */
+static uint32_t walk_back(const struct graph *graph, uint32_t from, uint32_t *next)
+{
+	size_t n = graph->audit->table.n;
+	g_autofree uint32_t *queue = g_new(uint32_t, n + 1);
+	size_t head = 0, tail = 0;
+	for (size_t i = 0; i < n; i++)
+		next[i] = TABLE_NONE;
+	queue[tail++] = from;
+	next[from] = from;
+	while (head < tail) {
+		uint32_t index = queue[head++];
+		if (root_of(graph, index))
+			return index;
+		for (uint64_t i = graph->first[index]; i < graph->first[index + 1]; i++) {
+			uint32_t holder = graph->holders[i];
+			if (next[holder] != TABLE_NONE)
+				continue;
+			next[holder] = index;
+			queue[tail++] = holder;
+		}
+	}
+	return TABLE_NONE;
+}
+
+/* the reference by which one object holds another */
+struct link {
+	uint64_t target;
+	struct reference reference;
+	bool found;
+};
+
+static void visit_link(void *context, const struct reference *reference)
+{
+	struct link *link = context;
+	if (!link->found && reference->target == link->target && reference->kind != REFERENCE_TYPE) {
+		link->reference = *reference;
+		link->found = true;
+	}
+}
+
+static const char *link_label(struct explaining *explaining, uint32_t holder, uint32_t held)
+{
+	audit_t *audit = explaining->audit;
+	struct link link = {.target = audit->table.objects[held].address};
+	struct object object;
+	if (holder == held || !object_at(audit->heap, audit->table.objects[holder].address, &object))
+		return "";
+	references_begin(audit->references, visit_link, NULL, &link);
+	references_of_object(audit->references, &object);
+	return link.found ? explain_label_text(explaining, &link.reference) : "";
+}
+
+void explain_find_path(struct explaining *explaining)
+{
+	explanation_t *result = explaining->result;
+	sample_t *origin = result->origin;
+	audit_t *audit = explaining->audit;
+	struct graph graph = {0};
+	g_autofree uint32_t *next = g_try_new(uint32_t, audit->table.n + 1);
+	if (next && graph_build(explaining, &graph)) {
+		uint32_t at = walk_back(&graph, explaining->index, next);
+		GArray *path = g_array_new(FALSE, FALSE, sizeof(struct explain_step));
+		if (at != TABLE_NONE)
+			result->root = sample_text(origin, root_of(&graph, at));
+		for (size_t i = 0; at != TABLE_NONE && i < MAX_STEPS; i++) {
+			const struct table_object *object = &audit->table.objects[at];
+			const struct type *type = type_nth(audit->heap, object->type);
+			g_autofree char *value = value_text(audit->references, object->address, VALUE_WIDTH);
+			struct explain_step step = {.address = object->address, .module = sample_text(origin, type->module),
+						    .qualname = sample_text(origin, type->qualname),
+						    .value = sample_text(origin, value), .label = link_label(explaining, at, next[at])};
+			g_array_append_val(path, step);
+			at = next[at] == at ? TABLE_NONE : next[at];
+		}
+		result->n_path = path->len;
+		result->path = (struct explain_step *)g_array_free(path, FALSE);
+	}
+	graph_clear(&graph);
+}

@@ -1,0 +1,97 @@
+/* A live process's references: a snapshot of everything, audited. */
+#include "daemon/analysis/audit.h"
+#include "daemon/analysis/explain.h"
+#include "daemon/analysis/instances.h"
+#include "daemon/source/live_private.h"
+
+/* struct user_regs_struct of x86-64 (linux/user.h): general registers come first, up to orig_rax */
+#define REGISTER_RSP      19
+#define GENERAL_REGISTERS 15
+
+/* a picture and what was made of it; valid together */
+typedef struct picture {
+	snapshot_t *snapshot;
+	heap_t *heap;
+	struct owners_thread *threads;
+	struct owners_view view;
+	audit_t *audit;
+} picture_t;
+
+static void picture_clear(picture_t *picture)
+{
+	g_clear_pointer(&picture->audit, audit_free);
+	g_clear_pointer(&picture->heap, heap_free);
+	g_clear_pointer(&picture->snapshot, snapshot_free);
+	g_clear_pointer(&picture->threads, g_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(picture_t, picture_clear)
+
+static void view_threads(struct picture *picture)
+{
+	const snapshot_t *snapshot = picture->snapshot;
+	picture->threads = g_new0(struct owners_thread, snapshot->n_threads + 1);
+	for (size_t i = 0; i < snapshot->n_threads; i++) {
+		const struct snapshot_thread *thread = &snapshot->threads[i];
+		struct owners_thread *own = &picture->threads[i];
+		own->tid = thread->tid;
+		memcpy(own->name, thread->name, sizeof(own->name));
+		if (!thread->has_registers)
+			continue;
+		own->stack_pointer = thread->registers[REGISTER_RSP];
+		own->registers = thread->registers;
+		own->n_registers = GENERAL_REGISTERS;
+	}
+	picture->view = (struct owners_view){.memory = &snapshot->memory, .maps = snapshot->maps, .threads = picture->threads,
+					     .n_threads = snapshot->n_threads};
+}
+
+static bool picture_take(struct live *live, struct picture *picture, GError **error)
+{
+	picture->snapshot = live_take_snapshot(live, SNAPSHOT_ALL, &picture->heap, error);
+	if (!picture->snapshot)
+		return false;
+	view_threads(picture);
+	picture->audit = audit_take(picture->heap, &picture->view, error);
+	return picture->audit != NULL;
+}
+
+/* what the document is about, without types */
+static sample_t *picture_origin(const struct live *live, const struct picture *picture)
+{
+	sample_t *origin = sample_new();
+	live_describe_target(live, picture->snapshot, origin);
+	live_describe_snapshot(picture->snapshot, "all", origin);
+	return origin;
+}
+
+struct leaks *live_leaks(source_t *source, size_t max_objects, GError **error)
+{
+	struct live *live = (struct live *)source;
+	g_auto(picture_t) picture = {0};
+	if (!picture_take(live, &picture, error))
+		return NULL;
+	leaks_t *leaks = leaks_judge(picture.audit, live->look, picture_origin(live, &picture), max_objects);
+	leaks->interval_us = live->look ? leaks->origin->time_us - live->look_time_us : SAMPLE_UNKNOWN;
+	g_clear_pointer(&live->look, leaks_look_free);
+	live->look = leaks_look_new(picture.audit);
+	live->look_time_us = leaks->origin->time_us;
+	return leaks;
+}
+
+struct explanation *live_explain(source_t *source, uint64_t address, GError **error)
+{
+	struct live *live = (struct live *)source;
+	g_auto(picture_t) picture = {0};
+	if (!picture_take(live, &picture, error))
+		return NULL;
+	return explain_object(picture.audit, address, picture_origin(live, &picture), NULL, error);
+}
+
+struct instances *live_instances(source_t *source, const char *type, const char *sort, size_t limit, GError **error)
+{
+	struct live *live = (struct live *)source;
+	g_auto(picture_t) picture = {0};
+	if (!picture_take(live, &picture, error))
+		return NULL;
+	return instances_find(picture.audit, type, sort, limit, picture_origin(live, &picture), error);
+}
