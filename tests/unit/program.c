@@ -20,7 +20,7 @@ static void check_run(const char *script, const char *expected_end, const char *
 {
 	char *argv[] = {"/bin/sh", "-c", (char *)script, NULL};
 	g_autoptr(GError) error = NULL;
-	g_autoptr(program_t) program = program_start(argv, &error);
+	g_autoptr(program_t) program = program_start(argv, PROGRAM_TO_FILE, &error);
 	g_assert_no_error(error);
 	wait_for_end(program);
 	g_autofree char *end = program_ended(program);
@@ -64,7 +64,7 @@ static void check_no_start(const char *path, const char *why)
 {
 	char *argv[] = {(char *)path, NULL};
 	g_autoptr(GError) error = NULL;
-	g_assert_null(program_start(argv, &error));
+	g_assert_null(program_start(argv, PROGRAM_TO_FILE, &error));
 	g_assert_error(error, FACE_ERROR, REFTOP_ERROR_USAGE);
 	g_assert_nonnull(strstr(error->message, why));
 }
