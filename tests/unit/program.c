@@ -49,7 +49,7 @@ static void test_own_group(void)
 	g_unlink(fifo);
 	g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
 	argv[3] = fifo;
-	g_autoptr(program_t) program = program_start(argv, NULL);
+	g_autoptr(program_t) program = program_start(argv, PROGRAM_TO_FILE, NULL);
 	g_assert_null(program_ended(program));
 	g_assert_cmpint(getpgid(program_pid(program)), ==, program_pid(program));
 	kill(program_pid(program), SIGTERM);
