@@ -467,6 +467,35 @@
 	FIELD(code_extra_n, "_PyCodeObjectExtra.ce_size")								\
 	FIELD(co_opcache_size, "PyCodeObject.co_opcache_size")								\
 	SIZE(opcache_entry_size, "_PyOpcache")										\
+	/* what threads wait for, and the tasks of event loops */								\
+	SIZE(gil_size, "_gil_runtime_state")										\
+	FIELD(lock_semaphore, "lockobject.lock_lock")									\
+	FIELD(lock_locked, "lockobject.locked")										\
+	FIELD(lock_mutex, "lockobject.lock")										\
+	FIELD(rlock_semaphore, "rlockobject.rlock_lock")								\
+	FIELD(rlock_mutex, "rlockobject.lock.mutex")									\
+	FIELD(rlock_owner, "rlockobject.rlock_owner|rlockobject.lock.thread")						\
+	FIELD(rlock_count, "rlockobject.rlock_count|rlockobject.lock.level")						\
+	FIELD(wait_entry_address, "wait_entry.addr")									\
+	FIELD(wait_entry_semaphore, "wait_entry.sema")									\
+	FIELD(buffered_raw, "buffered.raw")										\
+	FIELD(buffered_lock, "buffered.lock")										\
+	FIELD(buffered_owner, "buffered.owner")										\
+	FIELD(method_def_name, "PyMethodDef.ml_name")									\
+	FIELD(f_iblock, "PyFrameObject.f_iblock|_frame.f_iblock")							\
+	FIELD(f_blockstack, "PyFrameObject.f_blockstack|_frame.f_blockstack")						\
+	SIZE(try_block_size, "PyTryBlock")										\
+	FIELD(try_block_level, "PyTryBlock.b_level")									\
+	SIZE(task_size, "TaskObj")											\
+	FIELD(task_loop, "TaskObj.task_loop")										\
+	FIELD(task_state, "TaskObj.task_state")										\
+	FIELD(task_fut_waiter, "TaskObj.task_fut_waiter")								\
+	FIELD(task_coro, "TaskObj.task_coro")										\
+	FIELD(task_name, "TaskObj.task_name")										\
+	FIELD(task_node, "TaskObj.task_node")										\
+	FIELD(tstate_asyncio_tasks, "_PyThreadStateImpl.asyncio_tasks_head")						\
+	FIELD(tstate_asyncio_running_task, "_PyThreadStateImpl.asyncio_running_task")					\
+	FIELD(interp_asyncio_tasks, "PyInterpreterState.asyncio_tasks_head")						\
 	/* C types of the standard library; absent where the extension that has them is a file of its own */		\
 	SIZE(deque_size, "dequeobject")											\
 	FIELD(deque_leftblock, "dequeobject.leftblock")									\
