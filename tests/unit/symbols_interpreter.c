@@ -341,9 +341,11 @@ int main(int argc, char **argv)
 	glob_t roots;
 	g_autofree char *here = g_get_current_dir();
 	g_autofree char *cache = g_build_filename(here, ".cache/rootfs-*", NULL);
-	if (!glob(cache, 0, NULL, &roots))
+	if (!glob(cache, 0, NULL, &roots)) {
 		for (size_t i = 0; i < roots.gl_pathc; i++)
 			if (!g_str_has_suffix(roots.gl_pathv[i], ".apt"))
 				add(roots.gl_pathv[i], "/usr/bin/python3.[0-9]*");
+		globfree(&roots);
+	}
 	return g_test_run();
 }
