@@ -79,10 +79,9 @@ def threads():
 def serve():
     getrefcount, read = sys.getrefcount, os.read
     objects = counts = told = atom_counts = None
-    command = b"measure"
-    while command == b"measure":
+    while True:
         before = None
-        while True:
+        for attempt in range(200):
             gc.collect()
             objects = gc.get_objects()
             counts = list(map(getrefcount, objects))
@@ -104,10 +103,17 @@ def serve():
             told = json.dumps(told, sort_keys=True)
             if told == before:
                 break
+            if attempt > 195:
+                changed = json.loads(before)
+                sys.stderr.write("%r\n" % [(k, changed[k], v) for k, v in json.loads(told).items() if changed[k] != v])
+                changed = None
             before = told
+        else:
+            sys.exit("it never agrees with itself")
         os.write(1, ('{"ready": true, "measure": ' + told + "}\n").encode())
         told = before = None
-        command = read(0, 100).strip()
+        if read(0, 100) != b"measure\n":
+            break
 
 
 serve()

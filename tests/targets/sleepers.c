@@ -3,7 +3,7 @@
  * snapshot that disturbed one would show. And spin(): a thread that keeps the CPU without touching memory.
  *
  * Every wait_*(milliseconds) returns 0 when it ended as it should, else an errno, or -1 for something that is none.
- * milliseconds > 0: until the timeout; 0: until release_*() (or, for all others, a byte in `pipe_of`).
+ * milliseconds > 0: until the timeout; 0: until release().
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,7 +43,8 @@ static struct timespec span(int milliseconds)
 	return (struct timespec){milliseconds / 1000, milliseconds % 1000 * 1000000L};
 }
 
-int pipe_of[2] = {-1, -1}; /* never written before release() */
+static int pipe_of[2] = {-1, -1};  /* nothing in it before release() */
+static int idle_pipe[2] = {-1, -1}; /* nothing in it ever */
 static int futex_word;
 static int semaphore_id = -1, queue_id = -1;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -58,7 +59,7 @@ int prepare(void)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	semaphore_id = semget(IPC_PRIVATE, 1, 0600);
 	queue_id = msgget(IPC_PRIVATE, 0600);
-	return pipe(pipe_of) || semaphore_id < 0 || queue_id < 0 ? errno : 0;
+	return pipe(pipe_of) || pipe(idle_pipe) || semaphore_id < 0 || queue_id < 0 ? errno : 0;
 }
 
 void cleanup(void)
@@ -94,24 +95,27 @@ int wait_nanosleep(int milliseconds)
 
 int wait_select(int milliseconds)
 {
+	int watched = milliseconds ? idle_pipe[0] : pipe_of[0];
 	fd_set set;
 	FD_ZERO(&set);
-	FD_SET(pipe_of[0], &set);
+	FD_SET(watched, &set);
 	struct timeval time = {milliseconds / 1000, milliseconds % 1000 * 1000};
-	return ended(select(pipe_of[0] + 1, &set, NULL, NULL, milliseconds ? &time : NULL), !milliseconds, 0);
+	return ended(select(watched + 1, &set, NULL, NULL, milliseconds ? &time : NULL), !milliseconds, 0);
 }
 
 int wait_poll(int milliseconds)
 {
-	struct pollfd fd = {pipe_of[0], POLLIN, 0};
+	int watched = milliseconds ? idle_pipe[0] : pipe_of[0];
+	struct pollfd fd = {watched, POLLIN, 0};
 	return ended(poll(&fd, 1, milliseconds ? milliseconds : -1), !milliseconds, 0);
 }
 
 int wait_epoll(int milliseconds)
 {
+	int watched = milliseconds ? idle_pipe[0] : pipe_of[0];
 	int fd = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event event = {.events = EPOLLIN};
-	epoll_ctl(fd, EPOLL_CTL_ADD, pipe_of[0], &event);
+	epoll_ctl(fd, EPOLL_CTL_ADD, watched, &event);
 	int result = ended(epoll_wait(fd, &event, 1, milliseconds ? milliseconds : -1), !milliseconds, 0);
 	close(fd);
 	return result;
