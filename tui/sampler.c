@@ -36,7 +36,8 @@ static void wake_reader(struct sampler *sampler)
 static gboolean wait_until_due(struct sampler *sampler, gint64 began, gint64 earliest)
 {
 	while (!sampler->stop) {
-		gint64 due = MAX(began + sampler->interval_us, earliest);
+		/* the first one is due at once */
+		gint64 due = MAX(began ? began + sampler->interval_us : 0, earliest);
 		gboolean blocked = sampler->hold || (sampler->lossless && sampler->sample);
 		if (!blocked && g_get_monotonic_time() >= due)
 			return TRUE;

@@ -1,11 +1,14 @@
 """The live view on a real terminal (tmux) and a real process: keys, sizes, signals, ends. What the screens look like to the
 letter is compared by tests/unit/screen.c; here it is whether the program and a terminal get along."""
+import fcntl
 import os
 import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import time
 import uuid
 
@@ -329,3 +332,25 @@ def test_dump_without_a_terminal(leaker):
     assert "\x1b" not in done.stdout
     assert len(done.stdout.splitlines()) == 30 and max(map(len, done.stdout.splitlines())) <= 120
     assert "__main__.Leaky" in done.stdout and "#3" in done.stdout
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_terminal_goes_away(leaker, ignored):
+    """The window is closed, with and without a SIGHUP: the view ends instead of asking a dead terminal for ever."""
+    outer, inner = os.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+    def prepare():
+        os.setsid()
+        if not ignored:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # with it comes the SIGHUP
+
+    view = subprocess.Popen([harness.REFTOP, str(leaker.pid), "-i", "0.1"], stdin=inner, stdout=inner,
+                            stderr=subprocess.DEVNULL, env=dict(os.environ, TERM="xterm", LC_ALL="C.UTF-8"),
+                            preexec_fn=prepare)
+    os.close(inner)
+    seen = b""
+    while b"Leaky" not in seen:
+        seen += os.read(outer, 65536)
+    os.close(outer)
+    assert view.wait(timeout=DEADLINE) == 0

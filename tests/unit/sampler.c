@@ -1,0 +1,224 @@
+/* The sampling thread, with a source whose every step the test allows. Nothing here depends on how long something takes. */
+#include <glib.h>
+#include <poll.h>
+
+#include "base/error.h"
+#include "tui/sampler.h"
+
+struct gate {
+	source_t source;
+	GMutex lock;
+	GCond changed;
+	int allowed; /* samples that may be finished */
+	int begun, finished;
+	int fail_at; /* this one fails, but the target lives; 0: none */
+	int end;     /* after so many the target is gone */
+	gboolean *freed;
+};
+
+static sample_t *gate_next(source_t *source, GError **error)
+{
+	struct gate *gate = (struct gate *)source;
+	g_mutex_lock(&gate->lock);
+	int number = ++gate->begun;
+	g_cond_broadcast(&gate->changed);
+	while (gate->allowed < number)
+		g_cond_wait(&gate->changed, &gate->lock);
+	gate->finished = number;
+	g_mutex_unlock(&gate->lock);
+	if (number > gate->end || number == gate->fail_at) {
+		error_set(error, SOURCE_ERROR, number > gate->end ? REFTOP_ERROR_GONE : REFTOP_ERROR_FAILED, NULL, NULL,
+			  "no");
+		return NULL;
+	}
+	sample_t *sample = sample_new();
+	sample->time_us = number;
+	return sample;
+}
+
+static gboolean gate_alive(source_t *source)
+{
+	struct gate *gate = (struct gate *)source;
+	g_mutex_lock(&gate->lock);
+	gboolean alive = gate->finished < gate->end;
+	g_mutex_unlock(&gate->lock);
+	return alive;
+}
+
+static void gate_free(source_t *source)
+{
+	struct gate *gate = (struct gate *)source;
+	*gate->freed = TRUE;
+	g_mutex_clear(&gate->lock);
+	g_cond_clear(&gate->changed);
+	g_free(gate);
+}
+
+static struct gate *gate_new(int allowed, int end, gboolean *freed)
+{
+	static const struct source_ops ops = {"gate", gate_next, gate_alive, gate_free};
+	struct gate *gate = g_new0(struct gate, 1);
+	gate->source.ops = &ops;
+	gate->allowed = allowed;
+	gate->end = end;
+	gate->freed = freed;
+	*freed = FALSE;
+	g_mutex_init(&gate->lock);
+	g_cond_init(&gate->changed);
+	return gate;
+}
+
+static void gate_allow(struct gate *gate, int allowed)
+{
+	g_mutex_lock(&gate->lock);
+	gate->allowed = allowed;
+	g_cond_broadcast(&gate->changed);
+	g_mutex_unlock(&gate->lock);
+}
+
+static void gate_wait_begun(struct gate *gate, int number)
+{
+	g_mutex_lock(&gate->lock);
+	while (gate->begun < number)
+		g_cond_wait(&gate->changed, &gate->lock);
+	g_mutex_unlock(&gate->lock);
+}
+
+static struct sampler_news wait_news(sampler_t *sampler)
+{
+	struct sampler_news news;
+	struct pollfd fd = {sampler_fd(sampler), POLLIN, 0};
+	do
+		g_assert_cmpint(poll(&fd, 1, 60000), ==, 1);
+	while (!sampler_take(sampler, &news));
+	return news;
+}
+
+static void test_every_sample_in_order(void)
+{
+	gboolean freed;
+	struct gate *gate = gate_new(G_MAXINT, 20, &freed);
+	sampler_t *sampler = sampler_new(&gate->source, 1, TRUE);
+	for (int i = 1; i <= 20; i++) {
+		struct sampler_news news = wait_news(sampler);
+		g_assert_nonnull(news.sample);
+		g_assert_cmpint(news.sample->time_us, ==, i);
+		g_assert_no_error(news.error);
+		sample_unref(news.sample);
+	}
+	struct sampler_news news = wait_news(sampler);
+	g_assert_null(news.sample);
+	g_assert_true(news.ended);
+	g_assert_error(news.error, SOURCE_ERROR, REFTOP_ERROR_GONE);
+	g_clear_error(&news.error);
+	sampler_free(sampler);
+	g_assert_true(freed);
+}
+
+/* While a sample is being taken, the reader is not held up. */
+static void test_reader_never_waits(void)
+{
+	gboolean freed;
+	struct sampler_news news;
+	struct gate *gate = gate_new(0, 100, &freed);
+	sampler_t *sampler = sampler_new(&gate->source, 1, TRUE);
+	gate_wait_begun(gate, 1);
+	g_assert_false(sampler_take(sampler, &news));
+	sampler_set_interval(sampler, 5);
+	sampler_hold(sampler, TRUE, FALSE);
+	sampler_hold(sampler, FALSE, FALSE);
+	g_assert_false(sampler_take(sampler, &news));
+	gate_allow(gate, 1);
+	news = wait_news(sampler);
+	g_assert_cmpint(news.sample->time_us, ==, 1);
+	sample_unref(news.sample);
+	gate_allow(gate, G_MAXINT);
+	sampler_free(sampler);
+	g_assert_true(freed);
+}
+
+static gpointer allow_later(gpointer data)
+{
+	gate_allow(data, G_MAXINT);
+	return NULL;
+}
+
+/* Held and waited for, no sample is in progress: the target can't be stopped by us then. */
+static void test_hold(void)
+{
+	gboolean freed;
+	struct gate *gate = gate_new(0, 1000000, &freed);
+	sampler_t *sampler = sampler_new(&gate->source, 1, FALSE);
+	gate_wait_begun(gate, 1);
+	GThread *thread = g_thread_new("allow", allow_later, gate);
+	sampler_hold(sampler, TRUE, TRUE);
+	g_assert_cmpint(gate->begun, ==, gate->finished);
+	int finished = gate->finished;
+	g_assert_cmpint(finished, >=, 1);
+	g_thread_join(thread);
+	sampler_hold(sampler, FALSE, FALSE);
+	gate_wait_begun(gate, finished + 1);
+	sampler_free(sampler);
+	g_assert_true(freed);
+}
+
+static void test_goes_on_after_an_error(void)
+{
+	gboolean freed;
+	struct gate *gate = gate_new(G_MAXINT, 5, &freed);
+	gate->fail_at = 1;
+	sampler_t *sampler = sampler_new(&gate->source, 1, TRUE);
+	struct sampler_news news = wait_news(sampler);
+	g_assert_error(news.error, SOURCE_ERROR, REFTOP_ERROR_FAILED);
+	g_assert_false(news.ended);
+	g_clear_error(&news.error);
+	news = wait_news(sampler);
+	g_assert_cmpint(news.sample->time_us, ==, 2);
+	sample_unref(news.sample);
+	sampler_free(sampler);
+	g_assert_true(freed);
+}
+
+/* The end is told without waiting for an interval of a day, also while held. */
+static void test_end_while_waiting(void)
+{
+	for (int held = 0; held < 2; held++) {
+		gboolean freed;
+		struct gate *gate = gate_new(G_MAXINT, 1, &freed);
+		sampler_t *sampler = sampler_new(&gate->source, G_TIME_SPAN_DAY, FALSE);
+		struct sampler_news news = wait_news(sampler);
+		sample_unref(news.sample);
+		sampler_hold(sampler, held, FALSE);
+		if (!news.ended) {
+			news = wait_news(sampler);
+			g_assert_true(news.ended);
+		}
+		g_clear_error(&news.error);
+		sampler_free(sampler);
+		g_assert_true(freed);
+	}
+}
+
+static void test_free_at_once(void)
+{
+	for (int i = 0; i < 50; i++) {
+		gboolean freed;
+		struct gate *gate = gate_new(G_MAXINT, 1000000, &freed);
+		sampler_free(sampler_new(&gate->source, 1, i % 2));
+		g_assert_true(freed);
+	}
+	sampler_free(NULL);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+#define TEST(name) g_test_add_func("/sampler/" #name, test_##name)
+	TEST(every_sample_in_order);
+	TEST(reader_never_waits);
+	TEST(hold);
+	TEST(goes_on_after_an_error);
+	TEST(end_while_waiting);
+	TEST(free_at_once);
+	return g_test_run();
+}
