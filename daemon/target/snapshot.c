@@ -595,6 +595,8 @@ void snapshot_free(snapshot_t *snapshot)
 	if (!snapshot)
 		return;
 	struct snapshot_private *own = snapshot->private;
+	if (snapshot->release)
+		snapshot->release(snapshot, snapshot->storage);
 	if (own) {
 		target_t *target = own->target;
 		/* a snapshot that failed leaves windows in an unknown state */

@@ -30,6 +30,14 @@ struct snapshot_options {
 	bool nonblocking; /* never stop the target; the copy may be inconsistent */
 };
 
+/* the system call a thread is in: known by its registers, or by /proc/PID/task/TID/syscall where it isn't stopped */
+struct snapshot_call {
+	bool in_call;
+	int64_t number;        /* of x86-64 */
+	uint64_t arguments[6];
+	uint64_t stack_pointer, instruction; /* 0: not known */
+};
+
 /* a thread of the target at the moment of the copy */
 struct snapshot_thread {
 	pid_t tid;
@@ -37,6 +45,7 @@ struct snapshot_thread {
 	char name[16];           /* comm, raw bytes */
 	bool has_registers;
 	uint64_t registers[27];  /* struct user_regs_struct of x86-64, valid when has_registers */
+	struct snapshot_call call; /* only of a look (daemon/target/look.h) and of files */
 };
 
 /* how one mapping stands in memory, same index as snapshot.maps->mappings */
@@ -60,6 +69,8 @@ typedef struct snapshot {
 	uint64_t bytes_missing; /* present in the target, but could not be read */
 	uint64_t rss;           /* of the target, bytes */
 	struct snapshot_private *private; /* the copy's storage */
+	void (*release)(struct snapshot *snapshot, void *storage); /* NULL, or how `storage` is freed in place of `private` */
+	void *storage;
 } snapshot_t;
 
 void snapshot_free(snapshot_t *snapshot);
