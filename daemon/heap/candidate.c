@@ -38,7 +38,12 @@ bool candidate_refcount(const heap_t *heap, const uint8_t *object)
 		break;
 	case PY_REFCOUNT_SPLIT:
 	case PY_REFCOUNT_DEFERRED:
-		return refcount.immortal || (refcount.count >= 0 && refcount.count < MAX_REFCOUNT);
+		if (refcount.immortal)
+			return true;
+		/* references from stacks, and those counted by threads, are not in the count of a deferred object */
+		if (object[layout->ob_gc_bits] & PY_GC_BIT_DEFERRED)
+			return refcount.count > -MAX_REFCOUNT && refcount.count < MAX_REFCOUNT;
+		break;
 	}
 	if (refcount.count <= 0 || refcount.count >= MAX_REFCOUNT)
 		return false;

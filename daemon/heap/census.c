@@ -16,6 +16,7 @@
 struct survey {
 	heap_t *heap;
 	census_visit *visit;
+	bool all; /* not only what the collector tracks */
 	struct census *census;
 	struct allocator allocator;
 	struct addresses frozen; /* objects of the permanent generation */
@@ -108,7 +109,8 @@ static void emit(struct taker *taker, const struct object *object)
 	/* gc.get_objects() doesn't list the permanent generation */
 	if (object->tracked && survey->frozen.n && addresses_has(&survey->frozen, object->address))
 		listed.tracked = false;
-	survey->visit(taker->context, &listed);
+	if (survey->all || listed.tracked)
+		survey->visit(taker->context, &listed);
 	object_referents(taker->heap, object, consider, taker);
 	if (!object->tracked || layout->shape.gc == PY_GC_NONE)
 		return;
@@ -346,12 +348,13 @@ bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visi
 		 struct census *census, GError **error)
 {
 	census_init(census, heap->n_interpreters);
-	if (coverage == CENSUS_GC) {
+	/* free-threaded builds have no lists: what is tracked says so itself */
+	if (coverage == CENSUS_GC && heap->layout->shape.gc != PY_GC_NONE) {
 		struct lister lister = {visit, contexts[0]};
 		take_lists(heap, &lister, census);
 		return true;
 	}
-	struct survey survey = {.heap = heap, .visit = visit, .census = census};
+	struct survey survey = {.heap = heap, .visit = visit, .all = coverage == CENSUS_ALL, .census = census};
 	if (!allocator_open(heap, &survey.allocator)) {
 		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN,
 			  "the state of its allocator isn't where the layout says", NULL,
