@@ -56,7 +56,8 @@ static void gate_free(source_t *source)
 
 static struct gate *gate_new(int allowed, int end, gboolean *freed)
 {
-	static const struct source_ops ops = {"gate", gate_next, gate_alive, gate_free};
+	static const struct source_ops ops = {
+		.name = "gate", .next = gate_next, .alive = gate_alive, .free = gate_free};
 	struct gate *gate = g_new0(struct gate, 1);
 	gate->source.ops = &ops;
 	gate->allowed = allowed;

@@ -36,8 +36,9 @@ static void draw_row(struct view *view, struct frame *frame, int y, int index)
 		frame_paint(frame, y, 0, frame->width, ROLE_TAGGED);
 		frame_put(frame, y, 0, ROLE_TAGGED, '*');
 	}
+	/* the mark keeps its colour: the selected row is often the one that leaks */
 	if (index == view->selection)
-		frame_paint(frame, y, 0, frame->width, ROLE_SELECTED);
+		frame_paint(frame, y, 1, frame->width - 1, ROLE_SELECTED);
 }
 
 static void draw_table(struct view *view, struct frame *frame, int y, int lines)
