@@ -18,6 +18,7 @@ const struct option_entry option_entries[OPTION_COUNT] = {
 	[OPTION_DURATION] = {"duration", 'd', OPTION_TIME, "TIME", AT(duration_us), "stop after TIME"},
 	[OPTION_NONBLOCKING] = {"nonblocking", 0, OPTION_FLAG, NULL, AT(nonblocking),
 				"never stop the process; the result may be inconsistent and says so"},
+	[OPTION_LOCALS] = {"locals", 'l', OPTION_FLAG, NULL, AT(locals), "show the values of local variables"},
 	[OPTION_GC] = {"gc", 0, OPTION_FLAG, NULL, AT(gc),
 		       "only the objects in the collector's lists, as gc.get_objects() returns them"},
 	[OPTION_JSON] = {"json", 'j', OPTION_FLAG, NULL, AT(json), "write JSON"},

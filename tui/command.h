@@ -15,6 +15,7 @@ enum option_id {
 	OPTION_INTERVAL,
 	OPTION_DURATION,
 	OPTION_NONBLOCKING,
+	OPTION_LOCALS,
 	OPTION_GC,
 	OPTION_JSON,
 	OPTION_CSV,
@@ -43,7 +44,7 @@ struct options {
 	const char *sort;                /* NULL: none given */
 	const char *format;
 	const char *suppress; /* NULL: none given */
-	gboolean nonblocking, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose, no_color, help;
+	gboolean nonblocking, locals, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose, no_color, help;
 	char **arguments; /* that are no options, before "--"; n_arguments of them */
 	int n_arguments;
 	char **program; /* what follows "--", NULL-terminated; NULL: there was no "--" */

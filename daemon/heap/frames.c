@@ -12,6 +12,7 @@
 #define MAX_NAME           4096
 #define MAX_TABLE          (64u << 20)
 #define MAX_STACK          1000000
+#define MAX_HANDLERS       4096
 #define MAX_BLOCKS         20 /* CO_MAXBLOCKS, CPython Include/code.h up to 3.10 */
 
 struct codes {
@@ -206,36 +207,70 @@ static uint64_t frame_instructions(const heap_t *heap, uint64_t frame, const str
 	return copy;
 }
 
-/*
- * How deep the value stack is at least at an instruction: the exception table says so for those inside try and with (CPython
- * Objects/exception_handling_notes.txt, 3.11+): entries of start, size, target, depth << 1 | lasti, in code units, 6 bits a byte.
- */
-static uint64_t handler_depth(const heap_t *heap, const struct code *code, int64_t at)
+/* an entry of the exception table */
+struct handler {
+	int64_t start, end; /* bytes of code it protects */
+	uint64_t target, depth; /* where it is; words of the value stack that it leaves alone */
+};
+
+/* what is left of an exception table (CPython Objects/exception_handling_notes.txt, 3.11+) */
+struct handlers {
+	uint8_t *bytes;
+	uint64_t size, at;
+};
+
+static bool handlers_begin(const heap_t *heap, const struct code *code, struct handlers *handlers)
 {
 	const struct py_layout *layout = heap->layout;
-	uint64_t table = 0, size = 0;
+	uint64_t table = 0;
+	*handlers = (struct handlers){0};
 	if (!heap_has(layout->co_exceptiontable) ||
 	    !memory_u64(heap->memory, code->address + layout->co_exceptiontable, &table) ||
-	    !memory_u64(heap->memory, table + layout->ob_size, &size) || !size || size > MAX_TABLE)
-		return 0;
-	g_autofree uint8_t *bytes = g_try_malloc(size);
-	if (!bytes || !memory_read(heap->memory, table + layout->bytes_ob_sval, bytes, size))
-		return 0;
-	uint64_t numbers[4], i = 0;
-	while (i < size) {
-		for (int k = 0; k < 4; k++) {
-			uint64_t value = 0, byte;
-			do {
-				byte = i < size ? bytes[i++] : 0;
-				value = value << 6 | (byte & 63);
-			} while (byte & 64);
-			numbers[k] = value;
-		}
-		int64_t start = (int64_t)(numbers[0] * CODE_UNIT);
-		if (at >= start && at - start < (int64_t)(numbers[1] * CODE_UNIT))
-			return numbers[3] >> 1;
+	    !memory_u64(heap->memory, table + layout->ob_size, &handlers->size) || !handlers->size ||
+	    handlers->size > MAX_TABLE)
+		return false;
+	handlers->bytes = g_try_malloc(handlers->size);
+	if (handlers->bytes && memory_read(heap->memory, table + layout->bytes_ob_sval, handlers->bytes, handlers->size))
+		return true;
+	g_clear_pointer(&handlers->bytes, g_free);
+	return false;
+}
+
+/* entries of start, size, target, depth << 1 | lasti, in code units, 6 bits a byte, the most significant first */
+static bool handlers_next(struct handlers *handlers, struct handler *handler)
+{
+	uint64_t numbers[4];
+	if (handlers->at >= handlers->size)
+		return false;
+	for (int k = 0; k < 4; k++) {
+		uint64_t value = 0, byte;
+		do {
+			byte = handlers->at < handlers->size ? handlers->bytes[handlers->at++] : 0;
+			value = value << 6 | (byte & 63);
+		} while (byte & 64);
+		numbers[k] = MIN(value, UINT32_MAX);
 	}
-	return 0;
+	handler->start = (int64_t)numbers[0] * CODE_UNIT;
+	handler->end = handler->start + (int64_t)numbers[1] * CODE_UNIT;
+	handler->target = numbers[2];
+	handler->depth = numbers[3] >> 1;
+	return true;
+}
+
+/* How deep the value stack is at least at an instruction: what the handler that protects it leaves alone. */
+static uint64_t handler_depth(const heap_t *heap, const struct code *code, int64_t at)
+{
+	struct handlers handlers;
+	struct handler handler;
+	uint64_t depth = 0;
+	if (!handlers_begin(heap, code, &handlers))
+		return 0;
+	while (!depth && handlers_next(&handlers, &handler)) {
+		if (at >= handler.start && at < handler.end)
+			depth = handler.depth;
+	}
+	g_free(handlers.bytes);
+	return depth;
 }
 
 static void interpreter_stack(const heap_t *heap, struct frame *frame)
@@ -354,6 +389,85 @@ int frame_line(const codes_t *codes, const struct frame *frame)
 {
 	const struct code *code = frame->code;
 	return line_of(codes->heap->layout->shape.lines, code->lines, code->lines_size, code->first_line, frame->at);
+}
+
+uint64_t frame_protected(const codes_t *codes, const struct frame *frame)
+{
+	const heap_t *heap = codes->heap;
+	uint64_t n = heap_has(heap->layout->co_exceptiontable) ? handler_depth(heap, frame->code, frame->at) :
+								    block_level(heap, frame->address);
+	return MIN(n, frame->code->stack_size);
+}
+
+/*
+ * Where the block of a with begins: handlers that leave `depth` words alone are those of the with and of what stands in its body (try
+ * pushes nothing). A handler protects several pieces of code. Of those whose pieces lie around the frame's place the first to begin is the
+ * with's; the instruction in front of it enters the block.
+ */
+static int64_t with_of_table(const heap_t *heap, const struct frame *frame, uint64_t depth)
+{
+	struct handlers handlers;
+	struct handler handler;
+	int64_t first = -1;
+	if (!handlers_begin(heap, frame->code, &handlers))
+		return -1;
+	g_autoptr(GArray) merged = g_array_new(FALSE, FALSE, sizeof(struct handler));
+	while (handlers_next(&handlers, &handler) && merged->len < MAX_HANDLERS) {
+		guint i = 0;
+		while (i < merged->len && g_array_index(merged, struct handler, i).target != handler.target)
+			i++;
+		struct handler *known = i < merged->len ? &g_array_index(merged, struct handler, i) : NULL;
+		if (known)
+			known->end = MAX(known->end, handler.end);
+		else if (handler.depth == depth)
+			g_array_append_val(merged, handler);
+	}
+	g_free(handlers.bytes);
+	for (guint i = 0; i < merged->len; i++) {
+		const struct handler *at = &g_array_index(merged, struct handler, i);
+		if (at->start <= frame->at && frame->at < at->end && (first < 0 || at->start < first))
+			first = at->start;
+	}
+	return first < 0 ? -1 : first - CODE_UNIT;
+}
+
+/* opcodes of 3.6 to 3.10 (CPython Include/opcode.h), where block stacks were */
+#define SETUP_WITH       143
+#define EXTENDED_ARG     144
+#define SETUP_ASYNC_WITH 154
+
+/* The nth SETUP_WITH in front of the frame's place whose block reaches beyond it. */
+static int64_t with_of_code(const heap_t *heap, const struct frame *frame, unsigned nth)
+{
+	const struct py_layout *layout = heap->layout;
+	uint64_t object = 0, size = 0;
+	int64_t unit = layout->shape.lines == PY_LINES_LINETABLE ? CODE_UNIT : 1;
+	if (!memory_u64(heap->memory, frame->code->address + layout->co_code, &object) ||
+	    !memory_u64(heap->memory, object + layout->ob_size, &size) || !size || size > MAX_TABLE)
+		return -1;
+	g_autofree uint8_t *bytes = g_try_malloc(size);
+	if (!bytes || !memory_read(heap->memory, object + layout->bytes_ob_sval, bytes, size))
+		return -1;
+	uint64_t argument = 0;
+	for (int64_t i = 0; i + 1 < (int64_t)size && i <= frame->at; i += CODE_UNIT) {
+		argument = (argument << 8 | bytes[i + 1]) & UINT32_MAX;
+		if (bytes[i] == EXTENDED_ARG)
+			continue;
+		bool with = bytes[i] == SETUP_WITH || bytes[i] == SETUP_ASYNC_WITH;
+		if (with && i + CODE_UNIT + (int64_t)argument * unit > frame->at && nth-- == 0)
+			return i;
+		argument = 0;
+	}
+	return -1;
+}
+
+int frame_with_line(const codes_t *codes, const struct frame *frame, uint64_t depth, unsigned nth)
+{
+	const heap_t *heap = codes->heap;
+	int64_t at = heap_has(heap->layout->co_exceptiontable) ? with_of_table(heap, frame, depth) :
+								     with_of_code(heap, frame, nth);
+	const struct code *code = frame->code;
+	return at < 0 ? LINE_NONE : line_of(heap->layout->shape.lines, code->lines, code->lines_size, code->first_line, at);
 }
 
 uint64_t frame_slot(const codes_t *codes, const struct frame *frame, uint64_t i)

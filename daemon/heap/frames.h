@@ -70,6 +70,17 @@ bool frame_outer(codes_t *codes, struct frame *frame);
 /* The line; LINE_NONE (daemon/heap/lines.h) when the instruction has none. */
 int frame_line(const codes_t *codes, const struct frame *frame);
 
+/*
+ * How many words of the value stack lie below the innermost block (try, with) that the frame is inside of: those of the blocks around it are
+ * among them.
+ */
+uint64_t frame_protected(const codes_t *codes, const struct frame *frame);
+/*
+ * The line of the `with` statement that the frame is inside of and whose block begins `depth` words into the value stack; `nth` of those
+ * that it is inside of, counted from the outermost. LINE_NONE: not found.
+ */
+int frame_with_line(const codes_t *codes, const struct frame *frame, uint64_t depth, unsigned nth);
+
 /* The object in slot i (locals, cells, free variables; then the value stack); 0: empty, or no object. */
 uint64_t frame_slot(const codes_t *codes, const struct frame *frame, uint64_t i);
 /* The name of slot i, a str; 0: none. */

@@ -15,7 +15,6 @@
 #define COLLECTION_TRIES   5
 #define COLLECTION_WAIT_US 3000
 
-#define TRACER_WAIT_US 1000000
 #define TRACER_LOOK_US 2000
 
 static const char *const mode_names[] = {
@@ -62,7 +61,7 @@ void live_describe_snapshot(const snapshot_t *snapshot, const char *coverage, sa
  * A process has one tracer at a time. Another reftop is one for milliseconds only (a recording next to a view), a debugger for longer.
  * After a refusal: whether to try again, until `until` (monotonic) and one time after the tracer has gone.
  */
-static gboolean tracer_may_go(pid_t pid, gint64 until, gboolean *gone)
+gboolean live_tracer_may_go(pid_t pid, gint64 until, gboolean *gone)
 {
 	struct process process;
 	if (*gone || g_get_monotonic_time() > until || !process_read(pid, &process))
@@ -74,13 +73,13 @@ static gboolean tracer_may_go(pid_t pid, gint64 until, gboolean *gone)
 
 static target_t *open_patiently(pid_t pid, GError **error)
 {
-	gint64 until = g_get_monotonic_time() + TRACER_WAIT_US;
+	gint64 until = g_get_monotonic_time() + LIVE_TRACER_WAIT_US;
 	for (gboolean gone = FALSE;;) {
 		g_autoptr(GError) problem = NULL;
 		target_t *target = target_open(pid, &problem);
 		if (target)
 			return target;
-		if (problem->code != REFTOP_ERROR_DENIED || !tracer_may_go(pid, until, &gone)) {
+		if (problem->code != REFTOP_ERROR_DENIED || !live_tracer_may_go(pid, until, &gone)) {
 			g_propagate_error(error, g_steal_pointer(&problem));
 			return NULL;
 		}
@@ -89,13 +88,13 @@ static target_t *open_patiently(pid_t pid, GError **error)
 
 static snapshot_t *snapshot_patiently(struct live *live, const struct snapshot_options *options, GError **error)
 {
-	gint64 until = g_get_monotonic_time() + TRACER_WAIT_US;
+	gint64 until = g_get_monotonic_time() + LIVE_TRACER_WAIT_US;
 	for (gboolean gone = FALSE;;) {
 		g_autoptr(GError) problem = NULL;
 		snapshot_t *snapshot = target_snapshot(live->target, options, &problem);
 		if (snapshot)
 			return snapshot;
-		if (problem->code != REFTOP_ERROR_DENIED || !tracer_may_go(target_pid(live->target), until, &gone)) {
+		if (problem->code != REFTOP_ERROR_DENIED || !live_tracer_may_go(target_pid(live->target), until, &gone)) {
 			g_propagate_error(error, g_steal_pointer(&problem));
 			return NULL;
 		}
@@ -198,6 +197,7 @@ static const struct source_ops live_ops = {
 	.leaks = live_leaks,
 	.explain = live_explain,
 	.instances = live_instances,
+	.stacks = live_stacks,
 };
 
 source_t *source_live_new(pid_t pid, const struct live_options *options, GError **error)

@@ -14,9 +14,13 @@ struct live {
 
 /* A snapshot and its heap, if possible not in the middle of a collection. */
 snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, heap_t **heap, GError **error);
+/* After a refusal: whether to try again, until `until` (monotonic) and one time after another tracer has gone. */
+#define LIVE_TRACER_WAIT_US 1000000
+gboolean live_tracer_may_go(pid_t pid, gint64 until, gboolean *gone);
 void live_describe_target(const struct live *live, const snapshot_t *snapshot, sample_t *sample);
 void live_describe_snapshot(const snapshot_t *snapshot, const char *coverage, sample_t *sample);
 
 struct leaks *live_leaks(source_t *source, size_t max_objects, GError **error);
 struct explanation *live_explain(source_t *source, uint64_t address, GError **error);
 struct instances *live_instances(source_t *source, const char *type, const char *sort, size_t limit, GError **error);
+struct stacks *live_stacks(source_t *source, const struct stacks_options *options, GError **error);

@@ -10,6 +10,7 @@
 #include "daemon/analysis/sample.h"
 
 typedef struct source source_t;
+struct stacks_options;
 
 struct source_ops {
 	const char *name; /* "live", "recording" */
@@ -30,6 +31,8 @@ struct source_ops {
 	struct leaks *(*leaks)(source_t *source, size_t max_objects, GError **error);
 	struct explanation *(*explain)(source_t *source, uint64_t address, GError **error);
 	struct instances *(*instances)(source_t *source, const char *type, const char *sort, size_t limit, GError **error);
+	/* The stacks of all threads and what they wait for (daemon/analysis/stacks.h); the pause is that of a look, not of a picture. */
+	struct stacks *(*stacks)(source_t *source, const struct stacks_options *options, GError **error);
 };
 
 struct source {

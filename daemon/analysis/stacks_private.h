@@ -1,0 +1,41 @@
+/* What the files of stacks.h share. */
+#pragma once
+#include "daemon/analysis/stacks.h"
+#include "daemon/heap/frames.h"
+#include "daemon/heap/references.h"
+
+/* stacks in the making */
+struct taking {
+	heap_t *heap;
+	codes_t *codes;
+	references_t *references; /* for values; made when first needed */
+	const struct stacks_options *options;
+	stacks_t *stacks;
+	GArray *threads; /* of struct thread, as in stacks->threads */
+	GPtrArray *frames; /* one GArray of struct frame a thread, innermost first */
+	const struct stacks_fact **facts; /* one a thread of stacks; NULL: none */
+	GArray *held; /* of struct held */
+};
+
+/* a lock that a frame is inside `with` of */
+struct held {
+	uint64_t lock;
+	guint thread, frame;
+	int line; /* of the `with`; LINE_NONE */
+};
+
+const char *take_text(struct taking *taking, char *text); /* frees text */
+char *frame_place(struct taking *taking, const struct frame *frame); /* "app.py:20 in second"; free with g_free() */
+struct frame *thread_frame(struct taking *taking, guint thread, guint frame); /* NULL: there is none */
+void fill_frame(struct taking *taking, const struct frame *frame, struct stack_frame *out);
+
+/* What every thread waits for and who holds it; then the cycles. */
+void waits_find(struct taking *taking);
+/* Find the locks that frames are inside `with` of. */
+void held_find(struct taking *taking);
+/* The lock behind a Lock, RLock, Condition or Semaphore; 0: it is none of these. */
+uint64_t lock_behind(heap_t *heap, uint64_t object);
+/* Where `object` is held from, seen from the frames of a thread, `first` on: "self.lock"; NULL. Free with g_free(). */
+char *holder_find(struct taking *taking, guint thread, guint first, uint64_t object);
+/* A sentence for each cycle of owners. */
+void deadlocks_find(struct taking *taking);

@@ -1,0 +1,127 @@
+/* A live process's stacks: a look at its threads, then what /proc says about what they wait for. */
+#include <string.h>
+
+#include "base/error.h"
+#include "daemon/analysis/stacks.h"
+#include "daemon/source/live_private.h"
+#include "daemon/target/calls.h"
+#include "daemon/target/look.h"
+
+/* what the look is for, and what it found */
+struct stacks_look {
+	const struct live *live;
+	const struct stacks_options *options;
+	GArray *facts; /* of struct stacks_fact */
+	stacks_t *stacks;
+};
+
+/* A poll of one descriptor is a wait for that one. */
+static int64_t polled_fd(const struct snapshot_call *call, const struct memory *memory)
+{
+	uint32_t fd;
+	return call->arguments[1] == 1 && memory_u32(memory, call->arguments[0], &fd) ? (int32_t)fd : -1;
+}
+
+static void fact_call(const snapshot_t *snapshot, struct snapshot_call *call, struct stacks_fact *fact)
+{
+	const struct call_kind *kind;
+	if (!call->in_call)
+		return;
+	call_restarted(call, &snapshot->memory);
+	fact->call_number = call->number;
+	kind = call_kind(call->number);
+	if (!kind)
+		return;
+	fact->call = kind->name;
+	uint64_t argument = call->arguments[kind->position];
+	switch (kind->argument) {
+	case CALL_NOTHING:
+		break;
+	case CALL_FD:
+		fact->fd = (int32_t)argument;
+		break;
+	case CALL_POLL:
+		fact->fd = polled_fd(call, &snapshot->memory);
+		break;
+	case CALL_PID:
+		fact->pid = (int32_t)argument;
+		break;
+	case CALL_FUTEX:
+		fact->futex = argument;
+		break;
+	}
+	if (!call_timeout(kind, call, &snapshot->memory, snapshot->time_us, &fact->timeout_us, &fact->timeout_left))
+		fact->timeout_us = -1;
+}
+
+static void gather_facts(snapshot_t *snapshot, GArray *facts)
+{
+	g_array_set_size(facts, 0);
+	for (size_t i = 0; i < snapshot->n_threads; i++) {
+		struct snapshot_thread *thread = &snapshot->threads[i];
+		struct stacks_fact fact = {.tid = thread->tid, .state = thread->state, .call_number = -1, .fd = -1, .pid = -1,
+					   .timeout_us = -1};
+		memcpy(fact.comm, thread->name, sizeof(fact.comm));
+		fact_call(snapshot, &thread->call, &fact);
+		g_array_append_val(facts, fact);
+	}
+}
+
+static bool visit(void *context, snapshot_t *snapshot, GError **error)
+{
+	struct stacks_look *look = context;
+	g_clear_pointer(&look->stacks, stacks_free);
+	g_autoptr(heap_t) heap = heap_open(&snapshot->memory, target_interpreter(look->live->target), error);
+	if (!heap)
+		return false;
+	gather_facts(snapshot, look->facts);
+	look->stacks = stacks_take(heap, (const struct stacks_fact *)(const void *)look->facts->data, look->facts->len, look->options);
+	return true;
+}
+
+/* What descriptors are, which the process may have closed by now. */
+static void describe_calls(const struct live *live, const GArray *facts, stacks_t *stacks)
+{
+	for (size_t i = 0; i < stacks->n_threads; i++) {
+		for (guint k = 0; k < facts->len; k++) {
+			const struct stacks_fact *fact = &g_array_index(facts, struct stacks_fact, k);
+			if (fact->tid != stacks->threads[i].tid || fact->fd < 0)
+				continue;
+			g_autofree char *text = descriptor_text(target_pid(live->target), (int)fact->fd);
+			if (text)
+				stacks->threads[i].wait.detail = stacks_text(stacks, text);
+		}
+	}
+}
+
+static snapshot_t *look_patiently(const struct live *live, const struct look_options *options, struct stacks_look *look, GError **error)
+{
+	gint64 until = g_get_monotonic_time() + LIVE_TRACER_WAIT_US;
+	for (gboolean gone = FALSE;;) {
+		g_autoptr(GError) problem = NULL;
+		snapshot_t *snapshot = target_look(live->target, options, visit, look, &problem);
+		if (snapshot)
+			return snapshot;
+		if (problem->code != REFTOP_ERROR_DENIED || !live_tracer_may_go(target_pid(live->target), until, &gone)) {
+			g_propagate_error(error, g_steal_pointer(&problem));
+			return NULL;
+		}
+	}
+}
+
+struct stacks *live_stacks(source_t *source, const struct stacks_options *options, GError **error)
+{
+	struct live *live = (struct live *)source;
+	g_autoptr(GArray) facts = g_array_new(FALSE, TRUE, sizeof(struct stacks_fact));
+	struct stacks_look look = {.live = live, .options = options, .facts = facts};
+	const struct look_options how = {.nonblocking = live->options.nonblocking};
+	g_autoptr(snapshot_t) snapshot = look_patiently(live, &how, &look, error);
+	if (!snapshot) {
+		stacks_free(look.stacks);
+		return NULL;
+	}
+	describe_calls(live, facts, look.stacks);
+	live_describe_target(live, snapshot, look.stacks->origin);
+	live_describe_snapshot(snapshot, "all", look.stacks->origin);
+	return look.stacks;
+}

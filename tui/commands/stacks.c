@@ -1,0 +1,44 @@
+/* `reftop stacks`: the Python stack of every thread, and what a hung one waits for. */
+#include <string.h>
+
+#include "base/error.h"
+#include "daemon/analysis/stacks.h"
+#include "daemon/source/live.h"
+#include "daemon/store/json_stacks.h"
+#include "tui/commands/commands.h"
+#include "tui/output.h"
+#include "tui/stacks_text.h"
+
+static int stacks_run(const struct options *options, GError **error)
+{
+	gint64 pid;
+	if (!options_target(&command_stacks, options, &pid, error))
+		return REFTOP_ERROR_USAGE;
+	struct live_options live = {.nonblocking = options->nonblocking};
+	struct stacks_options how = {.locals = options->locals, .tasks = true, .max_frames = (size_t)options->limit};
+	g_autoptr(source_t) source = source_live_new((pid_t)pid, &live, error);
+	g_autoptr(stacks_t) stacks = source ? source->ops->stacks(source, &how, error) : NULL;
+	if (!stacks)
+		return REFTOP_ERROR_FAILED;
+	g_autoptr(GString) text = options->json ? json_stacks(stacks, &how) : stacks_to_text(stacks);
+	return output_text(options->output, text->str, text->len, error) ? 0 : REFTOP_ERROR_FAILED;
+}
+
+const struct command command_stacks = {
+	.name = "stacks",
+	.synopsis = "-p PID",
+	.summary = "the Python stack of every thread, and what a hung one waits for",
+	.details =
+		"The innermost frame stands first. Of a thread that waits it says for what: the system call and the file or peer of its "
+		"descriptor; for locks, conditions, events, semaphores and queues of the threading and queue modules the object, the variable "
+		"or attribute it is in, and the thread that holds it.\n\n"
+		"Who holds a lock is told where that can be proved: an RLock, an import lock and the lock of a buffered file say it themselves; a "
+		"Lock is held by the thread that is inside of its `with` statement. A lock taken by calling acquire() doesn't tell its holder.\n\n"
+		"Threads that wait for each other are a deadlock, which is told first, in one sentence. A thread that waits with a time-out is no "
+		"part of one.\n\n"
+		"The process is stopped only for as long as its frames are read; not at all when no thread of it runs.",
+	.options = (const enum option_id[]){OPTION_PID, OPTION_LOCALS, OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING,
+					    OPTION_END},
+	.max_arguments = 1,
+	.run = stacks_run,
+};
