@@ -21,11 +21,11 @@ enum reftop_error {
 };
 
 #define SYMBOLS_ERROR g_quark_from_static_string("reftop-symbols")
-#define TARGET_ERROR g_quark_from_static_string("reftop-target")
-#define HEAP_ERROR g_quark_from_static_string("reftop-heap")
-#define STORE_ERROR g_quark_from_static_string("reftop-store")
-#define SOURCE_ERROR g_quark_from_static_string("reftop-source")
-#define FACE_ERROR g_quark_from_static_string("reftop-face")
+#define TARGET_ERROR  g_quark_from_static_string("reftop-target")
+#define HEAP_ERROR    g_quark_from_static_string("reftop-heap")
+#define STORE_ERROR   g_quark_from_static_string("reftop-store")
+#define SOURCE_ERROR  g_quark_from_static_string("reftop-source")
+#define FACE_ERROR    g_quark_from_static_string("reftop-face")
 
 /*
  * Set *error to "<what>\n  cause: <cause>\n  fix:   <fix>". `cause` and `fix` may be NULL: the line is left out.

@@ -28,15 +28,15 @@ struct memory_region {
 };
 
 #define MEMORY_NO_MAPPING UINT32_MAX
-#define MEMORY_HINTS 256
+#define MEMORY_HINTS      256
 
 struct memory {
 	struct memory_region *regions; /* sorted by start, disjoint */
 	size_t n_regions;
 	/* make [offset, offset + size) of a lazy region readable; false: it can't be had */
 	bool (*load)(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size);
-	void *context;                          /* of load */
-	_Atomic uint32_t hints[MEMORY_HINTS];   /* last region found, by address; private */
+	void *context;                        /* of load */
+	_Atomic uint32_t hints[MEMORY_HINTS]; /* last region found, by address; private */
 };
 
 /* Make `memory` one over `n` regions, which stay the caller's; sorts them. */

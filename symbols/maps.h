@@ -16,8 +16,9 @@ struct mapping {
 	uint64_t inode;      /* 0: no file */
 	uint32_t device_major, device_minor;
 	bool readable, writable, executable, shared;
-	bool deleted;        /* the file was unlinked or replaced */
-	const char *path;    /* owned by the maps; "" for anonymous memory, "[heap]", "[stack]", "/lib/…"; unescaped bytes */
+	bool deleted; /* the file was unlinked or replaced */
+	const char
+		*path; /* owned by the maps; "" for anonymous memory, "[heap]", "[stack]", "/lib/…"; unescaped bytes */
 };
 
 typedef struct maps {

@@ -160,7 +160,8 @@ source_t *program_source(program_t *program, const struct live_options *options,
 			return source;
 		g_autofree char *ended = program_ended(program);
 		if (ended) {
-			g_autofree char *fix = program->log ? g_strdup_printf("its output is in %s", program->log) : NULL;
+			g_autofree char *fix =
+				program->log ? g_strdup_printf("its output is in %s", program->log) : NULL;
 			error_set(error, FACE_ERROR, REFTOP_ERROR_GONE, ended, fix,
 				  "%s ended before it could be watched", program->name);
 			return NULL;

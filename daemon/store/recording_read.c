@@ -131,12 +131,17 @@ static void read_sample(sqlite3_stmt *row, sample_t *sample)
 	snapshot->pause_us = column_number(row, 13);
 	snapshot->elapsed_us = column_number(row, 14);
 	snapshot->bytes_copied = column_number(row, 15);
-	sample->totals = (struct sample_totals){column_number(row, 16), column_number(row, 17), column_number(row, 18),
-						column_number(row, 19), column_number(row, 20), column_number(row, 21),
-						column_number(row, 22)};
-	sample->totals.has_memory = sqlite3_column_type(row, 23) != SQLITE_NULL;
-	for (size_t i = 0; sample->totals.has_memory && i < SAMPLE_MEMORY_PARTS; i++)
-		*sample_memory_at(&sample->totals.memory, i) = column_number(row, 23 + (int)i);
+	struct sample_totals *totals = &sample->totals;
+	totals->objects = column_number(row, 16);
+	totals->gc_objects = column_number(row, 17);
+	totals->bytes = column_number(row, 18);
+	totals->refs = column_number(row, 19);
+	totals->immortal = column_number(row, 20);
+	totals->unreadable = column_number(row, 21);
+	totals->allocated_blocks = column_number(row, 22);
+	totals->has_memory = sqlite3_column_type(row, 23) != SQLITE_NULL;
+	for (size_t i = 0; totals->has_memory && i < SAMPLE_MEMORY_PARTS; i++)
+		*sample_memory_at(&totals->memory, i) = column_number(row, 23 + (int)i);
 }
 
 static gboolean read_types(recording_t *recording, sample_t *sample, int64_t id)
