@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "daemon/analysis/images.h"
+#include "daemon/heap/candidate.h"
 #include "daemon/heap/type.h"
 
 #define RED_ZONE          128 /* x86-64 ABI: bytes below the stack pointer that are in use */
@@ -192,6 +193,17 @@ static bool is_ast_block(const struct memory *memory, uint64_t start)
 	       (words[3] & ~15ull) == ((start + AST_BLOCK_HEADER) & ~15ull);
 }
 
+/*
+ * A str or bytes that no object refers to: one that C code is about to fill or to hand over, as a read in progress does. It refers to
+ * nothing, and its memory still has what was there before.
+ */
+static bool is_atom(const struct owners *owners, uint64_t start)
+{
+	struct object object;
+	return object_at(owners->heap, start, &object) && object.type->kind == TYPE_ATOM &&
+	       !(object.type->flags & PY_FLAG_HEAPTYPE) && candidate_refcount(owners->heap, object.bytes);
+}
+
 static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
 {
 	uint64_t size = chunk->end - chunk->start, type_word;
@@ -203,6 +215,8 @@ static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
 		memory_at(owners->heap->memory, chunk->start, MIN(size, 64)); /* is_dead() looks no further */
 	/* a size of 0 in front of it is an object's count only if a type follows */
 	if (size >= 64 && bytes && is_dead(owners, chunk->start, bytes, size, &type_word))
+		cover_set(&owners->cover, chunk->start, chunk->end);
+	else if (is_atom(owners, chunk->start))
 		cover_set(&owners->cover, chunk->start, chunk->end);
 	else if (size >= 4096 && is_ast_block(owners->heap->memory, chunk->start))
 		cover_set(&owners->cover, chunk->start, chunk->end);

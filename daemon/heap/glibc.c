@@ -120,6 +120,61 @@ static bool looks_random(uint64_t word)
 	return text < 7 && distinct >= 6;
 }
 
+static struct glibc_chunk *chunk_of(GArray *chunks, uint64_t start)
+{
+	size_t low = 0, high = chunks->len;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (g_array_index(chunks, struct glibc_chunk, middle).start < start)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == chunks->len || g_array_index(chunks, struct glibc_chunk, low).start != start)
+		return NULL;
+	return &g_array_index(chunks, struct glibc_chunk, low);
+}
+
+/*
+ * tcache_perthread_struct: counts, then the heads of the lists (malloc/malloc.c). It is the first chunk of a heap for the thread that made the
+ * heap; its size tells which: 64 one-byte counts up to 2.29, 64 two-byte ones up to 2.41, 76 of them since.
+ */
+static const struct {
+	uint64_t bytes;   /* user data of its chunk, the next one's first word included */
+	uint32_t entries; /* offset of the heads */
+	uint32_t bins;
+} tcaches[] = {{0x248, 0x40, 64}, {0x288, 0x80, 64}, {0x2f8, 0x98, 76}};
+
+/* One list: mark its chunks, and tell the key they carry. Links are mangled with the place they lie at from 2.32 on. */
+static void walk_bin(struct search *search, uint64_t at, uint64_t *key)
+{
+	for (size_t n = 0; at && n < MAX_BIN; n++) {
+		struct glibc_chunk *chunk = chunk_of(search->chunks, at);
+		if (!chunk || chunk->state != GLIBC_IN_USE)
+			return;
+		chunk->state = GLIBC_TCACHE;
+		*key = word_at(search->memory, at + 8);
+		uint64_t link = word_at(search->memory, at);
+		at = !link || chunk_of(search->chunks, link) ? link : link ^ at >> 12;
+	}
+}
+
+static uint64_t walk_tcaches(struct search *search)
+{
+	uint64_t key = 0;
+	for (guint i = 0; i < search->firsts->len; i++) {
+		uint64_t first = g_array_index(search->firsts, uint64_t, i);
+		const struct glibc_chunk *chunk = chunk_of(search->chunks, first);
+		for (size_t k = 0; chunk && k < G_N_ELEMENTS(tcaches); k++) {
+			if (chunk->end - chunk->start != tcaches[k].bytes)
+				continue;
+			for (uint32_t bin = 0; bin < tcaches[k].bins; bin++)
+				walk_bin(search, word_at(search->memory, first + tcaches[k].entries + 8 * bin), &key);
+		}
+	}
+	return key;
+}
+
 /*
  * The key that marks chunks in the tcache: from 2.34 on a random number (tcache_key_initialize()), before the address of the thread's
  * tcache, which is the user data of a heap's first chunk.
@@ -165,21 +220,6 @@ static void mark_tcache(struct search *search, uint64_t key)
 		if (word && ((key && word == key) || (!key && is_first(search, word))))
 			chunk->state = GLIBC_TCACHE;
 	}
-}
-
-static struct glibc_chunk *chunk_of(GArray *chunks, uint64_t start)
-{
-	size_t low = 0, high = chunks->len;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (g_array_index(chunks, struct glibc_chunk, middle).start < start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == chunks->len || g_array_index(chunks, struct glibc_chunk, low).start != start)
-		return NULL;
-	return &g_array_index(chunks, struct glibc_chunk, low);
 }
 
 /* the lists of an arena; links are mangled with the place they lie at (safe-linking, 2.32+) or plain */
@@ -266,7 +306,9 @@ bool glibc_find(const struct memory *memory, const struct maps *maps, struct gli
 			mapped_chunks(&search, mapping);
 	}
 	g_array_sort(search.chunks, compare);
-	glibc->tcache_key = find_key(&search);
+	glibc->tcache_key = walk_tcaches(&search);
+	if (!glibc->tcache_key)
+		glibc->tcache_key = find_key(&search);
 	mark_tcache(&search, glibc->tcache_key);
 	find_arenas(&search);
 	glibc->n = search.chunks->len;
