@@ -1,6 +1,7 @@
 """Fixtures: `python` (parametrised by interpreter), `start` (a target, killed at the end), `helper` (compiled C).
 
-@pytest.mark.versions("3.8", "3.12") narrows a heavy test; without it a test runs under every interpreter the project promises.
+Without a mark a test runs under harness.PROMISED. @pytest.mark.versions("3.8", "3.12") narrows that for a heavy one, and
+@pytest.mark.versions("all") widens it to harness.EXPECTED.
 REFTOP_PYTHONS=3.8,3.12 narrows a whole run. An interpreter that isn't at hand is skipped by name, and the table in the last lines says so.
 """
 import os
@@ -10,7 +11,7 @@ import pytest
 import harness
 
 FOUND = harness.find_interpreters()
-PROMISED = harness.EXPECTED if os.environ.get("REFTOP_ALL_PYTHONS") else harness.ISSUE2
+PROMISED = harness.PROMISED
 OUTCOMES = {}
 
 
@@ -23,6 +24,8 @@ def pytest_generate_tests(metafunc):
         return
     marker = metafunc.definition.get_closest_marker("versions")
     names = list(marker.args) if marker else PROMISED
+    if names == ["all"]:
+        names = harness.EXPECTED
     wanted = os.environ.get("REFTOP_PYTHONS")
     if wanted:
         names = [n for n in names if n in wanted.split(",")]
@@ -80,15 +83,15 @@ def pytest_runtest_makereport(item, call):
 def pytest_terminal_summary(terminalreporter):
     write = terminalreporter.write_line
     write("")
-    write("%-14s %-10s %6s %6s %7s  %s" % ("interpreter", "version", "passed", "failed", "skipped", "path"))
+    write("%-18s %-10s %6s %6s %7s  %s" % ("interpreter", "version", "passed", "failed", "skipped", "path"))
     for name in harness.EXPECTED:
         counts = OUTCOMES.get(name)
         python = FOUND.get(name)
         if not counts:
-            write("%-14s %-10s %s" % (name, python.micro() if python else "-",
+            write("%-18s %-10s %s" % (name, python.micro() if python else "-",
                                       "not run" if python else "SKIPPED: not at hand"))
             continue
         where = (python.root or "") + python.path if python else "SKIPPED: not at hand"
-        write("%-14s %-10s %6d %6d %7d  %s" % (name, python.micro() if python else "-", counts["passed"],
+        write("%-18s %-10s %6d %6d %7d  %s" % (name, python.micro() if python else "-", counts["passed"],
                                               counts["failed"], counts["skipped"],
                                               where.replace(os.path.expanduser("~"), "~")))

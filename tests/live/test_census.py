@@ -48,16 +48,19 @@ def differences(truth, sample):
     return told
 
 
+@pytest.mark.versions("all")
 @pytest.mark.parametrize("variant", ["plain", "frozen", "disabled"])
 def test_census_is_the_truth(python, start, variant):
     target = start(python, "census.py", *([] if variant == "plain" else [variant]))
     truth, counts = truth_of(target)
     assert sum(r[3] for r in truth["rows"]) >= 100000
-    sample = harness.histo(target.pid)
-    harness.check_sums(sample)
-    told = differences(truth, sample)
-    assert not told, "%d differences:\n%s" % (len(told), "\n".join(told))
+    for options in [[], ["--gc"]]:
+        sample = harness.histo(target.pid, *options)
+        harness.check_sums(sample)
+        told = differences(truth, sample)
+        assert not told, "%s %d differences:\n%s" % (options, len(told), "\n".join(told))
 
+    assert sample["snapshot"]["coverage"] == "gc"
     assert sample["target"]["pid"] == target.pid
     assert sample["target"]["python"] == python.micro()
     assert sample["target"]["debug"] is python.debug
