@@ -60,6 +60,20 @@ static bool take_object(struct taker *taker, const struct block *block, uint32_t
 	return true;
 }
 
+/* The type that the word at `prefix` would make the block an object of, or NULL. */
+static struct type *type_behind(struct taker *taker, const struct block *block, uint32_t prefix)
+{
+	const struct survey *survey = taker->survey;
+	if (block->size < prefix + taker->heap->layout->object_size)
+		return NULL;
+	uint64_t address = object_type_address(taker->heap->layout, block->bytes + prefix);
+	/* types are larger than pymalloc's blocks */
+	if (survey->allocator.pymalloc.n_arenas && allocator_owns(&survey->allocator, &taker->hint, address))
+		return NULL;
+	struct type *type = type_get(taker->heap, address);
+	return type && type->prefix == prefix ? type : NULL;
+}
+
 static void visit_block(void *context, const struct block *block)
 {
 	struct taker *taker = context;
@@ -69,20 +83,22 @@ static void visit_block(void *context, const struct block *block)
 	if (block->domain == BLOCK_RAW)
 		return;
 	/* neighbours are often alike */
-	if (last && block->size >= last->prefix + layout->object_size &&
-	    object_type_address(layout, block->bytes + last->prefix) == last->address &&
-	    take_object(taker, block, last->prefix, last))
+	if (last && !last->prefix && block->size >= layout->object_size &&
+	    object_type_address(layout, block->bytes) == last->address && take_object(taker, block, 0, last))
 		return;
+	/*
+	 * A type where an object without a head has it settles what the block is, even if that object is dead: where another one would
+	 * have its type, an int's unused digits or a free list's member may still hold what was there before.
+	 */
+	struct type *type = type_behind(taker, block, 0);
+	if (type) {
+		take_object(taker, block, 0, type);
+		return;
+	}
 	for (size_t i = 0; i < survey->n_prefixes; i++) {
 		uint32_t prefix = survey->prefixes[i];
-		if (block->size < prefix + layout->object_size)
-			continue;
-		uint64_t address = object_type_address(layout, block->bytes + prefix);
-		/* types are larger than pymalloc's blocks */
-		if (survey->allocator.pymalloc.n_arenas && allocator_owns(&survey->allocator, &taker->hint, address))
-			continue;
-		struct type *type = type_get(taker->heap, address);
-		if (type && type->prefix == prefix && take_object(taker, block, prefix, type))
+		type = prefix ? type_behind(taker, block, prefix) : NULL;
+		if (type && take_object(taker, block, prefix, type))
 			return;
 	}
 }
