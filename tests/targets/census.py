@@ -13,7 +13,8 @@
 # taken again and again until two in a row agree to the byte: then it's no accident, and caches are warm.
 #
 # What differs all the same is named in "costs": the builtin os.read has one reference more while it waits in the caller's
-# value stack (not where the compiler borrows, 3.14+); sys.getrefcount has one more while it's measured, held by the map.
+# value stack (not where the compiler borrows, 3.14+), and up to 3.6 its arguments are a tuple; sys.getrefcount has one more
+# while it's measured, held by the map.
 import array
 import collections
 import datetime
@@ -490,6 +491,7 @@ def serve():
     except ImportError:
         borrows = False
     reads = 0 if borrows else 1
+    arguments = getsizeof((0, 4096)) if sys.version_info < (3, 7) else 0
     objects = refs = sizes = kinds = rows = listed = stats = line = None
     i = reference = key = entry = kind = None
     command = b"truth"
@@ -527,6 +529,9 @@ def serve():
                     entry[5] += reference
                     if reference > entry[6]:
                         entry[6] = reference
+            if arguments:  # what os.read will be called with
+                entry = rows[id(tuple)]
+                entry[3], entry[4], entry[5] = entry[3] + 1, entry[4] + arguments, entry[5] + 1
             rows = sorted(rows.values())
             objects = refs = sizes = kinds = entry = kind = None
             listed = None
@@ -545,6 +550,7 @@ def serve():
             "collections": [s["collections"] for s in gc.get_stats()],
             "frozen": gc.get_freeze_count() if freeze else 0,
             "costs": {"os.read": "one reference from the value stack while it waits" if reads else None,
+                      "tuple": "the arguments of os.read while it waits" if arguments else None,
                       "sys.getrefcount": "one reference less than measured: the map that called it"},
         })[:-1] + ", "
         line = (stats + line[1:]).encode()
