@@ -22,23 +22,23 @@ static const struct cause {
 	const char *name;
 	enum reftop_error code;
 } causes[] = {
-	[ACCESS_GRANTED] = { "granted", 0 },
-	[ACCESS_NO_PROCESS] = { "no-process", REFTOP_ERROR_GONE },
-	[ACCESS_HIDDEN] = { "hidepid", REFTOP_ERROR_DENIED },
-	[ACCESS_THREAD] = { "thread", REFTOP_ERROR_UNKNOWN },
-	[ACCESS_ZOMBIE] = { "zombie", REFTOP_ERROR_GONE },
-	[ACCESS_KERNEL_THREAD] = { "kernel-thread", REFTOP_ERROR_UNKNOWN },
-	[ACCESS_ITSELF] = { "itself", REFTOP_ERROR_UNKNOWN },
-	[ACCESS_TRACED] = { "traced", REFTOP_ERROR_DENIED },
-	[ACCESS_SECCOMP] = { "seccomp", REFTOP_ERROR_DENIED },
-	[ACCESS_YAMA_CHILDREN] = { "yama-1", REFTOP_ERROR_DENIED },
-	[ACCESS_YAMA_ADMIN] = { "yama-2", REFTOP_ERROR_DENIED },
-	[ACCESS_YAMA_NOBODY] = { "yama-3", REFTOP_ERROR_DENIED },
-	[ACCESS_OTHER_USER] = { "other-user", REFTOP_ERROR_DENIED },
-	[ACCESS_NAMESPACE] = { "user-namespace", REFTOP_ERROR_DENIED },
-	[ACCESS_CAPABILITIES] = { "capabilities", REFTOP_ERROR_DENIED },
-	[ACCESS_NOT_DUMPABLE] = { "not-dumpable", REFTOP_ERROR_DENIED },
-	[ACCESS_SECURITY] = { "security-module", REFTOP_ERROR_DENIED },
+	[ACCESS_GRANTED] = {"granted", 0},
+	[ACCESS_NO_PROCESS] = {"no-process", REFTOP_ERROR_GONE},
+	[ACCESS_HIDDEN] = {"hidepid", REFTOP_ERROR_DENIED},
+	[ACCESS_THREAD] = {"thread", REFTOP_ERROR_UNKNOWN},
+	[ACCESS_ZOMBIE] = {"zombie", REFTOP_ERROR_GONE},
+	[ACCESS_KERNEL_THREAD] = {"kernel-thread", REFTOP_ERROR_UNKNOWN},
+	[ACCESS_ITSELF] = {"itself", REFTOP_ERROR_UNKNOWN},
+	[ACCESS_TRACED] = {"traced", REFTOP_ERROR_DENIED},
+	[ACCESS_SECCOMP] = {"seccomp", REFTOP_ERROR_DENIED},
+	[ACCESS_YAMA_CHILDREN] = {"yama-1", REFTOP_ERROR_DENIED},
+	[ACCESS_YAMA_ADMIN] = {"yama-2", REFTOP_ERROR_DENIED},
+	[ACCESS_YAMA_NOBODY] = {"yama-3", REFTOP_ERROR_DENIED},
+	[ACCESS_OTHER_USER] = {"other-user", REFTOP_ERROR_DENIED},
+	[ACCESS_NAMESPACE] = {"user-namespace", REFTOP_ERROR_DENIED},
+	[ACCESS_CAPABILITIES] = {"capabilities", REFTOP_ERROR_DENIED},
+	[ACCESS_NOT_DUMPABLE] = {"not-dumpable", REFTOP_ERROR_DENIED},
+	[ACCESS_SECURITY] = {"security-module", REFTOP_ERROR_DENIED},
 };
 
 const char *access_name(enum access_cause cause)
@@ -143,21 +143,27 @@ static void explain(struct access *access, int number)
 		const struct passwd *entry = getpwuid(process->uid[0]);
 		bool plain = entry && process->uid[0] == process->uid[1] && process->uid[0] == process->uid[2];
 		g_autofree char *user = plain ? text_escape(entry->pw_name, strlen(entry->pw_name)) : NULL;
-		g_autofree char *fix = user && strcmp(user, "root") != 0 ?
-			g_strdup_printf("run it as that user, `sudo -u %s reftop …`, or with sudo", user) :
-			g_strdup("run it with sudo");
-		refuse(access, ACCESS_OTHER_USER, number, fix, "the process belongs to %s, and this one lacks CAP_SYS_PTRACE", owner);
+		g_autofree char *fix =
+			user && strcmp(user, "root") != 0
+				? g_strdup_printf("run it as that user, `sudo -u %s reftop …`, or with sudo", user)
+				: g_strdup("run it with sudo");
+		refuse(access, ACCESS_OTHER_USER, number, fix,
+		       "the process belongs to %s, and this one lacks CAP_SYS_PTRACE", owner);
 	} else if (!same_namespace(process->pid)) {
-		refuse(access, ACCESS_NAMESPACE, number, "run it with sudo outside of containers, or inside the target's own container",
+		refuse(access, ACCESS_NAMESPACE, number,
+		       "run it with sudo outside of containers, or inside the target's own container",
 		       "the process is in another user namespace, where this one has no rights");
 	} else if (!capable && !dumpable(process)) {
 		refuse(access, ACCESS_NOT_DUMPABLE, number, "run it with sudo",
-		       "the process may not be dumped: set-uid, an executable its user may not read, or PR_SET_DUMPABLE");
+		       "the process may not be dumped: set-uid, an executable its user may not read, or "
+		       "PR_SET_DUMPABLE");
 	} else if (!capable && process->cap_permitted & ~capabilities("\nCapPrm:\t")) {
-		refuse(access, ACCESS_CAPABILITIES, number, "run it with sudo", "the process has capabilities that this one lacks");
+		refuse(access, ACCESS_CAPABILITIES, number, "run it with sudo",
+		       "the process has capabilities that this one lacks");
 	} else if (scope >= 3) {
 		refuse(access, ACCESS_YAMA_NOBODY, number,
-		       "none until the next boot: set kernel.yama.ptrace_scope to 2 or less in /etc/sysctl.d, and reboot",
+		       "none until the next boot: set kernel.yama.ptrace_scope to 2 or less in /etc/sysctl.d, and "
+		       "reboot",
 		       "kernel.yama.ptrace_scope is 3: no process may read another's memory");
 	} else if (scope == 2 && !capable) {
 		refuse(access, ACCESS_YAMA_ADMIN, number, "run it with sudo",
@@ -167,8 +173,10 @@ static void explain(struct access *access, int number)
 		refuse(access, ACCESS_YAMA_CHILDREN, number, fix,
 		       "kernel.yama.ptrace_scope is 1 and this process lacks CAP_SYS_PTRACE");
 	} else {
-		refuse(access, ACCESS_SECURITY, number, "look for a refusal in the system log (journalctl -k, ausearch -m avc)",
-		       "the kernel refuses, and none of its own rules says why: a security module (SELinux, AppArmor) most likely");
+		refuse(access, ACCESS_SECURITY, number,
+		       "look for a refusal in the system log (journalctl -k, ausearch -m avc)",
+		       "the kernel refuses, and none of its own rules says why: a security module (SELinux, AppArmor) "
+		       "most likely");
 	}
 }
 
@@ -180,7 +188,7 @@ static bool calls_forbidden(void)
 	if (errno == EPERM || errno == ENOSYS || errno == EACCES)
 		return true;
 	char byte;
-	struct iovec local = { &byte, 1 }, remote = { NULL, 1 };
+	struct iovec local = {&byte, 1}, remote = {NULL, 1};
 	errno = 0;
 	process_vm_readv(getpid(), &local, 1, &remote, 1, 0); /* EFAULT */
 	return errno == EPERM || errno == ENOSYS || errno == EACCES;
@@ -214,12 +222,14 @@ static void check_permission(pid_t pid, struct access *access)
 	close(fd);
 	if (process->tracer) {
 		struct process tracer;
-		g_autofree char *name = process_read(process->tracer, &tracer) ?
-			text_escape(tracer.comm, strlen(tracer.comm)) : g_strdup("?");
+		g_autofree char *name = process_read(process->tracer, &tracer)
+						? text_escape(tracer.comm, strlen(tracer.comm))
+						: g_strdup("?");
 		refuse(access, ACCESS_TRACED, EPERM, "end that one first; --nonblocking reads without stopping it",
 		       "it is being traced by process %d (%s), and a process has one tracer", process->tracer, name);
 	} else if (calls_forbidden()) {
-		refuse(access, ACCESS_SECCOMP, EPERM, "give the container CAP_SYS_PTRACE (docker run --cap-add SYS_PTRACE)",
+		refuse(access, ACCESS_SECCOMP, EPERM,
+		       "give the container CAP_SYS_PTRACE (docker run --cap-add SYS_PTRACE)",
 		       "a seccomp filter forbids this process ptrace or process_vm_readv");
 	}
 }
@@ -235,14 +245,17 @@ void access_check(pid_t pid, struct access *access)
 		g_autofree char *fix = g_strdup_printf("use the number of the process: -p %d", process->tgid);
 		refuse(access, ACCESS_THREAD, 0, fix, "it is a thread of process %d", process->tgid);
 	} else if (process->kernel_thread) {
-		refuse(access, ACCESS_KERNEL_THREAD, 0, NULL, "it is a thread of the kernel and has no memory of its own");
+		refuse(access, ACCESS_KERNEL_THREAD, 0, NULL,
+		       "it is a thread of the kernel and has no memory of its own");
 	} else if (process_dead(process) && process->n_threads > 1) {
-		refuse(access, ACCESS_ZOMBIE, 0, NULL, "its main thread ended, and the kernel shows no memory for those that are left");
+		refuse(access, ACCESS_ZOMBIE, 0, NULL,
+		       "its main thread ended, and the kernel shows no memory for those that are left");
 	} else if (process_dead(process)) {
-		refuse(access, ACCESS_ZOMBIE, 0, NULL, "it is a zombie: it ended, and its parent %d has not collected it yet",
-		       process->ppid);
+		refuse(access, ACCESS_ZOMBIE, 0, NULL,
+		       "it is a zombie: it ended, and its parent %d has not collected it yet", process->ppid);
 	} else if (pid == getpid()) {
-		refuse(access, ACCESS_ITSELF, 0, "see `reftop ps` for the Python processes there are", "it is reftop itself");
+		refuse(access, ACCESS_ITSELF, 0, "see `reftop ps` for the Python processes there are",
+		       "it is reftop itself");
 	} else {
 		check_permission(pid, access);
 	}
@@ -257,6 +270,6 @@ void access_error(pid_t pid, const struct access *access, GError **error)
 		return;
 	}
 	const char *number = access->number ? g_strerror(access->number) : NULL;
-	error_set(error, TARGET_ERROR, causes[access->cause].code, access->text, access->fix, "cannot read process %d%s%s", pid,
-		  number ? ": " : "", number ? number : "");
+	error_set(error, TARGET_ERROR, causes[access->cause].code, access->text, access->fix,
+		  "cannot read process %d%s%s", pid, number ? ": " : "", number ? number : "");
 }

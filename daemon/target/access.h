@@ -13,29 +13,29 @@
 
 enum access_cause {
 	ACCESS_GRANTED,
-	ACCESS_NO_PROCESS,     /* no such process */
-	ACCESS_HIDDEN,         /* there is one, but /proc is mounted with hidepid */
-	ACCESS_THREAD,         /* the number is that of a thread */
-	ACCESS_ZOMBIE,         /* it ended; its parent didn't notice yet */
+	ACCESS_NO_PROCESS, /* no such process */
+	ACCESS_HIDDEN,     /* there is one, but /proc is mounted with hidepid */
+	ACCESS_THREAD,     /* the number is that of a thread */
+	ACCESS_ZOMBIE,     /* it ended; its parent didn't notice yet */
 	ACCESS_KERNEL_THREAD,
-	ACCESS_ITSELF,         /* this program */
-	ACCESS_TRACED,         /* a debugger or strace has it */
-	ACCESS_SECCOMP,        /* this program may not use ptrace or process_vm_readv at all (containers) */
-	ACCESS_YAMA_CHILDREN,  /* kernel.yama.ptrace_scope = 1: only own descendants */
-	ACCESS_YAMA_ADMIN,     /* = 2: only with CAP_SYS_PTRACE */
-	ACCESS_YAMA_NOBODY,    /* = 3: nobody */
-	ACCESS_OTHER_USER,     /* belongs to somebody else */
-	ACCESS_NAMESPACE,      /* in a user namespace that isn't ours */
-	ACCESS_CAPABILITIES,   /* has capabilities that this program doesn't */
-	ACCESS_NOT_DUMPABLE,   /* set-uid, unreadable executable, or prctl(PR_SET_DUMPABLE, 0) */
-	ACCESS_SECURITY,       /* a security module (SELinux, AppArmor…), by exclusion */
+	ACCESS_ITSELF,        /* this program */
+	ACCESS_TRACED,        /* a debugger or strace has it */
+	ACCESS_SECCOMP,       /* this program may not use ptrace or process_vm_readv at all (containers) */
+	ACCESS_YAMA_CHILDREN, /* kernel.yama.ptrace_scope = 1: only own descendants */
+	ACCESS_YAMA_ADMIN,    /* = 2: only with CAP_SYS_PTRACE */
+	ACCESS_YAMA_NOBODY,   /* = 3: nobody */
+	ACCESS_OTHER_USER,    /* belongs to somebody else */
+	ACCESS_NAMESPACE,     /* in a user namespace that isn't ours */
+	ACCESS_CAPABILITIES,  /* has capabilities that this program doesn't */
+	ACCESS_NOT_DUMPABLE,  /* set-uid, unreadable executable, or prctl(PR_SET_DUMPABLE, 0) */
+	ACCESS_SECURITY,      /* a security module (SELinux, AppArmor…), by exclusion */
 };
 
 struct access {
 	enum access_cause cause;
-	int number;  /* errno that says it, 0: none */
-	char *text;  /* the cause in words, escaped; NULL when granted */
-	char *fix;   /* the narrowest remedy; NULL: there is none */
+	int number;             /* errno that says it, 0: none */
+	char *text;             /* the cause in words, escaped; NULL when granted */
+	char *fix;              /* the narrowest remedy; NULL: there is none */
 	struct process process; /* as found; pid 0 where there is none */
 };
 

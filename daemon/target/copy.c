@@ -5,10 +5,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define CHUNK      (4ull << 20) /* what a thread takes at a time; a multiple of a huge page */
-#define PIECE      (1ull << 20) /* bytes a call: larger ones aren't faster, smaller ones are slower */
-#define PIECE_RUNS 256          /* runs a call, at most IOV_MAX */
-#define LOST_LIMIT 64           /* unreadable pages in a row after which the rest of a chunk isn't tried */
+#define CHUNK       (4ull << 20)   /* what a thread takes at a time; a multiple of a huge page */
+#define PIECE       (1ull << 20)   /* bytes a call: larger ones aren't faster, smaller ones are slower */
+#define PIECE_RUNS  256            /* runs a call, at most IOV_MAX */
+#define SPARSE      (256ull << 20) /* mappings from this size on may be mostly empty: look before cutting them */
+#define UNSCANNABLE (256ull << 30)
+#define LOST_LIMIT  64 /* unreadable pages in a row after which the rest of a chunk isn't tried */
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -45,6 +47,9 @@ static void plan_mapping(struct plan *plan, uint32_t i, struct lazy_files *files
 	const struct mapping *mapping = &plan->maps->mappings[i];
 	struct plan_mapping *planned = &plan->mappings[i];
 	planned->kind = classify(mapping, extent);
+	/* without PAGEMAP_SCAN the kernel makes 2 MB of text of each GB of address space, empty or not */
+	if (!plan->presence->scan && mapping->end - mapping->start > UNSCANNABLE)
+		planned->kind = PLAN_NOTHING;
 	if (planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY) {
 		planned->file = lazy_files_open(files, plan->pid, mapping);
 		if (planned->file->device || (planned->file->fd < 0 && planned->kind == PLAN_LAZY))
@@ -59,32 +64,87 @@ static void plan_mapping(struct plan *plan, uint32_t i, struct lazy_files *files
 		planned->kind = PLAN_NOTHING;
 }
 
-static int chunk_compare(const void *key, const void *element)
+/* the first chunk of an earlier plan that starts at `address` or behind it; the end of its chunks if there is none */
+static const struct chunk *chunk_from(const struct plan *before, uint64_t address)
 {
-	const struct chunk *x = key, *y = element;
-	return (x->start > y->start) - (x->start < y->start);
+	size_t low = 0, high = before ? before->n_chunks : 0;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (before->chunks[middle].start < address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return before && low < before->n_chunks ? &before->chunks[low] : NULL;
+}
+
+static void chunk_add(GArray *chunks, uint32_t mapping, uint64_t start, uint64_t end)
+{
+	struct chunk chunk = {.start = start, .end = end, .mapping = mapping};
+	if (start < end)
+		g_array_append_val(chunks, chunk);
+}
+
+static void chunks_even(GArray *chunks, uint32_t mapping, uint64_t start, uint64_t end)
+{
+	for (uint64_t at = start; at < end;) {
+		uint64_t until = MIN((at / CHUNK + 1) * CHUNK, end);
+		chunk_add(chunks, mapping, at, until);
+		at = until;
+	}
+}
+
+/*
+ * Of reserved address space, terabytes sometimes, most is empty: one chunk for each empty stretch, which is scanned in no time, and
+ * even ones where there is something.
+ */
+static void chunks_sparse(const struct plan *plan, GArray *chunks, uint32_t mapping, uint64_t start, uint64_t end)
+{
+	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	struct presence_sum sum = {0};
+	if (end - start < SPARSE || !presence_scan(plan->presence, start, end, PRESENCE_CONTENT, runs, &sum)) {
+		chunks_even(chunks, mapping, start, end);
+		return;
+	}
+	uint64_t at = start;
+	for (guint i = 0; i < runs->len; i++) {
+		const struct presence_run *run = &g_array_index(runs, struct presence_run, i);
+		uint64_t from = MAX(run->start / CHUNK * CHUNK, at),
+			 to = MIN((run->end + CHUNK - 1) / CHUNK * CHUNK, end);
+		chunk_add(chunks, mapping, at, MIN(from, to));
+		chunks_even(chunks, mapping, from, to);
+		at = MAX(at, to);
+	}
+	chunk_add(chunks, mapping, at, end);
+}
+
+/* Cut a mapping into chunks, where an earlier plan has cut the same memory as it did. */
+static void chunks_make(const struct plan *plan, GArray *chunks, uint32_t i, const struct plan *before)
+{
+	const struct mapping *mapping = &plan->maps->mappings[i];
+	const struct chunk *old = chunk_from(before, mapping->start),
+			   *end = before ? before->chunks + before->n_chunks : NULL;
+	for (uint64_t at = mapping->start; at < mapping->end;) {
+		if (old && old < end && old->start == at && old->end <= mapping->end) {
+			g_array_append_vals(chunks, old, 1);
+			g_array_index(chunks, struct chunk, chunks->len - 1).mapping = i;
+			at = old++->end;
+			continue;
+		}
+		while (old && old < end && old->start <= at)
+			old++;
+		uint64_t until = old && old < end && old->start < mapping->end ? old->start : mapping->end;
+		chunks_sparse(plan, chunks, i, at, until);
+		at = until;
+	}
 }
 
 static void plan_chunks(struct plan *plan, const struct plan *before)
 {
 	GArray *chunks = g_array_new(FALSE, FALSE, sizeof(struct chunk));
 	for (uint32_t i = 0; i < plan->maps->n; i++) {
-		const struct mapping *mapping = &plan->maps->mappings[i];
-		if (plan->mappings[i].kind == PLAN_NOTHING || plan->mappings[i].kind == PLAN_LAZY)
-			continue;
-		for (uint64_t at = mapping->start; at < mapping->end;) {
-			uint64_t end = MIN((at / CHUNK + 1) * CHUNK, mapping->end);
-			struct chunk chunk = { .start = at, .end = end, .mapping = i }, *old = NULL;
-			if (before && before->n_chunks)
-				old = bsearch(&chunk, before->chunks, before->n_chunks, sizeof(chunk), chunk_compare);
-			if (old && old->end == end && old->prepared) {
-				chunk.prepared = true;
-				chunk.shared = old->shared;
-				memcpy(chunk.samples, old->samples, sizeof(chunk.samples));
-			}
-			g_array_append_val(chunks, chunk);
-			at = end;
-		}
+		if (plan->mappings[i].kind != PLAN_NOTHING && plan->mappings[i].kind != PLAN_LAZY)
+			chunks_make(plan, chunks, i, before);
 	}
 	plan->n_chunks = chunks->len;
 	plan->chunks = (struct chunk *)(void *)g_array_free(chunks, FALSE);
@@ -94,7 +154,7 @@ struct plan *plan_new(pid_t pid, int mem, const struct presence *presence, struc
 		      struct maps *maps, enum snapshot_extent extent, const struct plan *before)
 {
 	struct plan *plan = g_new0(struct plan, 1);
-	*plan = (struct plan){ .pid = pid, .mem = mem, .presence = presence, .pool = pool, .maps = maps };
+	*plan = (struct plan){.pid = pid, .mem = mem, .presence = presence, .pool = pool, .maps = maps};
 	plan->mappings = g_new0(struct plan_mapping, maps->n);
 	pool_begin(pool);
 	for (uint32_t i = 0; i < maps->n; i++)
@@ -139,7 +199,8 @@ static void chunk_look(const struct plan *plan, struct chunk *chunk, const GArra
 	if (!chunk->shared && runs->len) {
 		const struct presence_run *middle = &run[runs->len / 2];
 		chunk->samples[0] = run[0].start;
-		chunk->samples[1] = middle->start + (middle->end - middle->start) / plan->presence->page / 2 * plan->presence->page;
+		chunk->samples[1] =
+			middle->start + (middle->end - middle->start) / plan->presence->page / 2 * plan->presence->page;
 	}
 }
 
@@ -149,7 +210,7 @@ void plan_prepare(struct work *work)
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
 	struct chunk *chunk;
 	while ((chunk = work_next(work))) {
-		struct presence_sum sum = { 0 };
+		struct presence_sum sum = {0};
 		if (!chunk_scan(plan, chunk, runs, &sum)) {
 			work->stop = true;
 			return;
@@ -182,7 +243,7 @@ static void run_append(GArray *runs, const struct chunk *chunk, uint64_t start, 
 		last->end = end;
 		return;
 	}
-	struct presence_run run = { start, end };
+	struct presence_run run = {start, end};
 	g_array_append_val(runs, run);
 }
 
@@ -202,7 +263,7 @@ static int runs_piece(const GArray *runs, guint *i, uint64_t *at, struct iovec p
 	while (*i < runs->len && n < PIECE_RUNS && *size < PIECE) {
 		const struct presence_run *run = &g_array_index(runs, struct presence_run, *i);
 		uint64_t from = MAX(*at, run->start), to = MIN(run->end, from + (PIECE - *size));
-		pieces[n++] = (struct iovec){ (void *)(uintptr_t)from, to - from };
+		pieces[n++] = (struct iovec){(void *)(uintptr_t)from, to - from};
 		*size += to - from;
 		*at = to;
 		if (to == run->end)
@@ -218,8 +279,8 @@ static uint64_t pieces_read(const struct copier *copier, const struct iovec *pie
 	if (!chunk->shared) {
 		struct iovec local[PIECE_RUNS];
 		for (int i = 0; i < n; i++)
-			local[i] = (struct iovec){ copier->bytes + ((uintptr_t)pieces[i].iov_base - chunk->start),
-						   pieces[i].iov_len };
+			local[i] = (struct iovec){copier->bytes + ((uintptr_t)pieces[i].iov_base - chunk->start),
+						  pieces[i].iov_len};
 		ssize_t got = process_vm_readv(copier->plan->pid, local, (unsigned long)n, pieces, (unsigned long)n, 0);
 		if (got >= 0)
 			errno = EFAULT;
@@ -229,8 +290,8 @@ static uint64_t pieces_read(const struct copier *copier, const struct iovec *pie
 	for (int i = 0; i < n; i++) {
 		uint64_t from = (uintptr_t)pieces[i].iov_base, size = pieces[i].iov_len, have = 0;
 		while (have < size) {
-			ssize_t got = pread(copier->plan->mem, copier->bytes + (from + have - chunk->start), size - have,
-					    (off_t)(from + have));
+			ssize_t got = pread(copier->plan->mem, copier->bytes + (from + have - chunk->start),
+					    size - have, (off_t)(from + have));
 			if (got < 0 && errno == EINTR)
 				continue;
 			if (got <= 0) {
@@ -302,7 +363,7 @@ void plan_copy(struct work *work, struct copy_result *result)
 	g_autoptr(GArray) runs = g_array_sized_new(FALSE, FALSE, sizeof(struct presence_run), CHUNK / 4096 / 2 + 1);
 	struct chunk *chunk;
 	while ((chunk = work_next(work))) {
-		struct presence_sum sum = { 0 };
+		struct presence_sum sum = {0};
 		if (!chunk_scan(plan, chunk, runs, &sum)) {
 			result->failure = ESRCH;
 			work->stop = true;
@@ -313,11 +374,11 @@ void plan_copy(struct work *work, struct copy_result *result)
 			chunk_look(plan, chunk, runs);
 		for (int i = 0; i < 2 && !chunk->shared; i++) {
 			/* did it fork since that was looked at? */
-			struct presence_run page = { chunk->samples[i], chunk->samples[i] + plan->presence->page };
+			struct presence_run page = {chunk->samples[i], chunk->samples[i] + plan->presence->page};
 			chunk->shared = page.start && presence_shared(plan->presence, &page, 1);
 		}
 		const struct window *window = plan->mappings[chunk->mapping].window;
-		struct copier copier = { plan, chunk, window->bytes + (chunk->start - window->start), result };
+		struct copier copier = {plan, chunk, window->bytes + (chunk->start - window->start), result};
 		if (!chunk_read(&copier, runs)) {
 			work->stop = true;
 			return;

@@ -31,7 +31,7 @@ enum plan_kind {
 
 struct plan_mapping {
 	enum plan_kind kind;
-	struct window *window; /* where its bytes land; NULL for PLAN_NOTHING */
+	struct window *window;  /* where its bytes land; NULL for PLAN_NOTHING */
 	struct lazy_file *file; /* for PLAN_FILE and PLAN_LAZY */
 	uint64_t resident;      /* PLAN_ANONYMOUS, after the copy: bytes in RAM */
 };
@@ -40,8 +40,8 @@ struct chunk {
 	uint64_t start, end;
 	uint32_t mapping;
 	bool prepared;
-	bool shared;          /* has pages that another process shares: read through /proc/PID/mem */
-	uint64_t samples[2];  /* pages that were exclusive when that was looked at; 0: none */
+	bool shared;         /* has pages that another process shares: read through /proc/PID/mem */
+	uint64_t samples[2]; /* pages that were exclusive when that was looked at; 0: none */
 	uint64_t resident;
 };
 
@@ -59,10 +59,10 @@ struct plan {
 
 /* what one thread copied */
 struct copy_result {
-	GArray *copied;  /* of struct presence_run, unsorted */
-	GArray *lost;    /* present, but not readable */
+	GArray *copied; /* of struct presence_run, unsorted */
+	GArray *lost;   /* present, but not readable */
 	uint64_t bytes, missing;
-	int failure;     /* ESRCH: the process is gone; 0 */
+	int failure; /* ESRCH: the process is gone; 0 */
 };
 
 /*

@@ -15,15 +15,15 @@
 #include "base/error.h"
 #include "daemon/target/process.h"
 
-#define PASSES_MAX   64                      /* over the list of threads, until no new one appears */
-#define REFUSALS_MAX 25                      /* passes in which a thread may be refused, 0.2 ms each */
-#define STOP_WAIT_NS (2ll * 1000000000)      /* for a thread that can run but doesn't stop: the machine is overloaded */
-#define LOOK_NS      (1000000ll)             /* from then on look whether the thread can stop at all */
+#define PASSES_MAX   64                 /* over the list of threads, until no new one appears */
+#define REFUSALS_MAX 25                 /* passes in which a thread may be refused, 0.2 ms each */
+#define STOP_WAIT_NS (2ll * 1000000000) /* for a thread that can run but doesn't stop: the machine is overloaded */
+#define LOOK_NS      (1000000ll)        /* from then on look whether the thread can stop at all */
 #define NAP_MIN_NS   5000
 #define NAP_MAX_NS   200000
 #define CODE_EINTR   ((uint64_t)-4)
-#define CODE_RESTART ((uint64_t)-514)        /* -ERESTARTNOHAND, include/linux/errno.h */
-#define CS_64        0x33                    /* code segment of 64-bit user code */
+#define CODE_RESTART ((uint64_t)-514) /* -ERESTARTNOHAND, include/linux/errno.h */
+#define CS_64        0x33             /* code segment of 64-bit user code */
 
 static int64_t now_ns(void)
 {
@@ -62,7 +62,7 @@ static bool thread_known(struct freeze *freeze, pid_t tid)
 static char thread_state(pid_t pid, pid_t tid)
 {
 	char path[64];
-	struct process thread = { 0 };
+	struct process thread = {0};
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
 	g_autofree char *text = process_file(path, 4096, NULL);
 	if (!text || !process_parse_stat(text, &thread))
@@ -99,7 +99,7 @@ static bool ended(const siginfo_t *info)
  */
 static void thread_poll(struct frozen_thread *thread)
 {
-	siginfo_t info = { 0 };
+	siginfo_t info = {0};
 	int options = WSTOPPED | WEXITED | WNOWAIT | WNOHANG | __WALL;
 	if (waitid(P_PID, (id_t)thread->tid, &info, options) < 0) {
 		thread->gone = errno != EINTR;
@@ -124,7 +124,7 @@ static void thread_poll(struct frozen_thread *thread)
  */
 static void thread_collect(pid_t pid, pid_t tid)
 {
-	siginfo_t info = { 0 };
+	siginfo_t info = {0};
 	int options = WEXITED | WNOHANG | __WALL;
 	if (tid != pid && waitid(P_PID, (id_t)tid, &info, options | WNOWAIT) == 0 && info.si_pid && ended(&info))
 		waitid(P_PID, (id_t)tid, &info, options);
@@ -134,7 +134,8 @@ static bool fail_seize(struct freeze *freeze, pid_t tid, int number, GError **er
 {
 	struct process process;
 	if (!process_read(freeze->pid, &process) || process_dead(&process)) {
-		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "cannot read process %d", freeze->pid);
+		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "cannot read process %d",
+			  freeze->pid);
 		return false;
 	}
 	g_autofree char *cause = NULL;
@@ -154,7 +155,7 @@ static bool fail_seize(struct freeze *freeze, pid_t tid, int number, GError **er
 static bool traced_by_us(pid_t pid, pid_t tid)
 {
 	char path[64];
-	struct process thread = { 0 };
+	struct process thread = {0};
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
 	g_autofree char *text = process_file(path, 16384, NULL);
 	return text && process_parse_status(text, &thread) && thread.tracer == gettid();
@@ -170,7 +171,8 @@ static int seize_new(struct freeze *freeze, pid_t *refused, int *number, GError 
 	*refused = 0;
 	g_autoptr(GArray) tids = process_threads(freeze->pid);
 	if (!tids) {
-		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "cannot read process %d", freeze->pid);
+		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "cannot read process %d",
+			  freeze->pid);
 		return -1;
 	}
 	guint first = freeze->threads->len;
@@ -192,7 +194,7 @@ static int seize_new(struct freeze *freeze, pid_t *refused, int *number, GError 
 			}
 			/* a thread we had under another number: it took the leader's in an exec */
 		}
-		struct frozen_thread thread = { .tid = tid };
+		struct frozen_thread thread = {.tid = tid};
 		g_array_append_val(freeze->threads, thread);
 	}
 	if (!freeze->started)
@@ -221,14 +223,14 @@ static bool wait_stopped(struct freeze *freeze, guint first, GError **error)
 				break;
 			}
 			if (waited > STOP_WAIT_NS) {
-				g_autofree char *cause = g_strdup_printf("its thread %d did not stop within %d s", thread->tid,
-									 (int)(STOP_WAIT_NS / 1000000000));
+				g_autofree char *cause = g_strdup_printf("its thread %d did not stop within %d s",
+									 thread->tid, (int)(STOP_WAIT_NS / 1000000000));
 				error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, cause,
-					  "try again, or read without stopping: --nonblocking", "cannot stop process %d",
-					  freeze->pid);
+					  "try again, or read without stopping: --nonblocking",
+					  "cannot stop process %d", freeze->pid);
 				return false;
 			}
-			nanosleep(&(struct timespec){ .tv_nsec = nap }, NULL);
+			nanosleep(&(struct timespec){.tv_nsec = nap}, NULL);
 			nap = MIN(nap * 2, NAP_MAX_NS);
 		}
 	}
@@ -250,7 +252,7 @@ bool freeze_start(struct freeze *freeze, GError **error)
 		}
 		if (refused && !fresh) {
 			freeze_rescue(freeze->pid); /* an exec in progress waits for the threads we hold */
-			nanosleep(&(struct timespec){ .tv_nsec = NAP_MAX_NS }, NULL);
+			nanosleep(&(struct timespec){.tv_nsec = NAP_MAX_NS}, NULL);
 			continue;
 		}
 		if (!fresh && freeze->threads->len)
@@ -263,8 +265,10 @@ bool freeze_start(struct freeze *freeze, GError **error)
 		if (!wait_stopped(freeze, first, error))
 			break;
 		if (pass == PASSES_MAX - 1)
-			error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, "it starts threads faster than they can be stopped",
-				  "try again, or read without stopping: --nonblocking", "cannot stop process %d", freeze->pid);
+			error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED,
+				  "it starts threads faster than they can be stopped",
+				  "try again, or read without stopping: --nonblocking", "cannot stop process %d",
+				  freeze->pid);
 	}
 	freeze_end(freeze);
 	return false;
@@ -275,7 +279,8 @@ void freeze_registers(struct freeze *freeze)
 	G_STATIC_ASSERT(sizeof(struct user_regs_struct) == sizeof(((struct frozen_thread *)0)->registers));
 	for (guint i = 0; i < freeze->threads->len; i++) {
 		struct frozen_thread *thread = thread_at(freeze, i);
-		thread->has_registers = thread->stopped && ptrace(PTRACE_GETREGS, thread->tid, 0, thread->registers) == 0;
+		thread->has_registers =
+			thread->stopped && ptrace(PTRACE_GETREGS, thread->tid, 0, thread->registers) == 0;
 	}
 }
 

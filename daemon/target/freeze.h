@@ -21,17 +21,17 @@
 
 struct frozen_thread {
 	pid_t tid;
-	bool stopped;       /* in a ptrace stop; false: in state D, or gone */
+	bool stopped; /* in a ptrace stop; false: in state D, or gone */
 	bool gone;
 	bool has_registers;
-	int signal;         /* to pass on at the detach, 0: none */
+	int signal; /* to pass on at the detach, 0: none */
 	uint64_t registers[27];
 };
 
 struct freeze {
 	pid_t pid;
-	GArray *threads;        /* of struct frozen_thread */
-	int64_t started;        /* monotonic ns: just before the first thread was interrupted; 0: none was */
+	GArray *threads; /* of struct frozen_thread */
+	int64_t started; /* monotonic ns: just before the first thread was interrupted; 0: none was */
 };
 
 void freeze_init(struct freeze *freeze, pid_t pid);

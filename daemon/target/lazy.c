@@ -153,7 +153,7 @@ void lazy_runs(const struct lazy *lazy, GArray *runs)
 			page++;
 			continue;
 		}
-		struct presence_run run = { lazy->start + page * PAGE, 0 };
+		struct presence_run run = {lazy->start + page * PAGE, 0};
 		while (page < n && page_there(lazy, page))
 			page++;
 		run.end = lazy->start + page * PAGE;

@@ -13,7 +13,7 @@
 #include "symbols/maps.h"
 
 struct lazy_file {
-	int fd; /* -1: can't be had */
+	int fd;      /* -1: can't be had */
 	bool device; /* no regular file */
 };
 
@@ -32,8 +32,8 @@ struct lazy {
 	int fd;
 	uint64_t start, end, offset; /* of the mapping, and of its start in the file */
 	uint8_t *bytes;
-	_Atomic uint64_t *pages;  /* a bit a page: it is there (copied, or read) */
-	GMutex lock;              /* held by who reads */
+	_Atomic uint64_t *pages; /* a bit a page: it is there (copied, or read) */
+	GMutex lock;             /* held by who reads */
 };
 
 struct lazy *lazy_new(const struct mapping *mapping, int fd, uint8_t *bytes);

@@ -24,7 +24,8 @@ static bool read_absent(const struct reader *reader, uint64_t address, uint8_t *
 		return false;
 	memset(out, 0, size);
 	if (mapping->path[0] != '/')
-		return mapping->path[0] == '\0' || !strcmp(mapping->path, "[heap]") || !strncmp(mapping->path, "[anon:", 6);
+		return mapping->path[0] == '\0' || !strcmp(mapping->path, "[heap]") ||
+		       !strncmp(mapping->path, "[anon:", 6);
 	if (!strncmp(mapping->path, "/dev/", 5))
 		return false;
 	int fd = maps_open(reader->target->pid, mapping);
@@ -63,9 +64,9 @@ static bool reader_read(void *context, uint64_t address, void *out, uint64_t siz
 	if (!size || address > UINT64_MAX - size - presence->page)
 		return false;
 	uint64_t end = address + size, at = address;
-	struct presence_sum sum = { 0 };
-	if (!presence_scan(presence, address & ~(presence->page - 1), (end + presence->page - 1) & ~(presence->page - 1),
-			   PRESENCE_CONTENT, runs, &sum))
+	struct presence_sum sum = {0};
+	if (!presence_scan(presence, address & ~(presence->page - 1),
+			   (end + presence->page - 1) & ~(presence->page - 1), PRESENCE_CONTENT, runs, &sum))
 		return false;
 	for (guint i = 0; at < end; i++) {
 		const struct presence_run *run = i < runs->len ? &g_array_index(runs, struct presence_run, i) : NULL;
@@ -104,7 +105,7 @@ static int reader_open_path(void *context, const char *path)
 	int directory = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		return -1;
-	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, .resolve = RESOLVE_IN_ROOT };
+	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, .resolve = RESOLVE_IN_ROOT};
 	int fd = (int)syscall(SYS_openat2, directory, path, &how, sizeof(how)), number = errno;
 	close(directory);
 	struct stat status;
@@ -125,8 +126,8 @@ target_t *target_open(pid_t pid, GError **error)
 	g_autoptr(maps_t) maps = maps_read(pid, error);
 	if (!maps)
 		return NULL;
-	struct reader reader = { target, maps };
-	struct interpreter_access access = { &reader, reader_read, reader_open, reader_open_path };
+	struct reader reader = {target, maps};
+	struct interpreter_access access = {&reader, reader_read, reader_open, reader_open_path};
 	target->interpreter = interpreter_find(maps, &access, error);
 	if (!target->interpreter) {
 		/* whatever it looked like: if it ended meanwhile, then that is why */

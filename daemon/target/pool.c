@@ -11,10 +11,11 @@
 
 #define HUGE_PAGE    (2ull << 20)
 #define HUGE_DENSE   (HUGE_PAGE * 15 / 16) /* present bytes that make a huge page worth it: it wastes at most a 15th */
-#define HUGE_ROWS    16384 /* each splits our mapping in two, and a process may have 65530 by default */
-#define SLACK_MIN    (64ull << 20) /* address space kept around a mapping for its growth; costs nothing */
+#define HUGE_ROWS    16384                 /* each splits our mapping in two, and a process may have 65530 by default */
+#define SLACK_MIN    (64ull << 20)         /* address space kept around a mapping for its growth; costs nothing */
+#define SLACK_MAX    (16ull << 30)
 #define ADDRESS_END  (1ull << 47)
-#define ZERO_BY_HAND (64u << 10)   /* below this, zeroing is cheaper than giving pages back and faulting them in again */
+#define ZERO_BY_HAND (64u << 10) /* below this, zeroing is cheaper than giving pages back and faulting them in again */
 
 static void window_free(void *data)
 {
@@ -45,20 +46,24 @@ void pool_free(struct pool *pool)
 
 static struct window *window_new(uint64_t start, uint64_t end)
 {
-	uint64_t slack = MAX(SLACK_MIN, end - start);
+	uint64_t slack = CLAMP(end - start, SLACK_MIN, SLACK_MAX);
 	uint64_t low = start > slack ? (start - slack) & ~(HUGE_PAGE - 1) : 0;
 	uint64_t high = end < ADDRESS_END - slack ? end + slack : MAX(end, ADDRESS_END);
 	for (;;) {
 		uint64_t size = high - low + HUGE_PAGE;
 		/* no swap reserved: it is as large as the target's address space is, and mostly empty */
-		void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		void *map =
+			mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (map != MAP_FAILED) {
 			struct window *window = g_new0(struct window, 1);
 			uint64_t at = (uint64_t)(uintptr_t)map, shift = (low - at) & (HUGE_PAGE - 1);
 			/* where huge pages are the default they would fill sparse memory */
 			madvise(map, size, MADV_NOHUGEPAGE);
-			*window = (struct window){ .start = low, .end = high, .bytes = (uint8_t *)map + shift, .map = map,
-						   .map_size = size };
+			*window = (struct window){.start = low,
+						  .end = high,
+						  .bytes = (uint8_t *)map + shift,
+						  .map = map,
+						  .map_size = size};
 			window->dirty = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
 			window->huge = g_new0(bool, (high - low) / HUGE_PAGE + 1);
 			return window;
@@ -183,7 +188,8 @@ void pool_settle(struct window *window, const struct presence_run *runs, size_t 
 		while (old.start < old.end) {
 			while (k < n && runs[k].end <= old.start)
 				k++;
-			uint64_t next = k < n ? runs[k].start : UINT64_MAX; /* the first run that ends behind old.start */
+			uint64_t next =
+				k < n ? runs[k].start : UINT64_MAX; /* the first run that ends behind old.start */
 			if (next > old.start)
 				make_zero(window, old.start, MIN(next, old.end));
 			old.start = next < old.end ? runs[k].end : old.end;

@@ -23,7 +23,7 @@ struct window {
 };
 
 struct pool {
-	GPtrArray *windows; /* of struct window */
+	GPtrArray *windows;  /* of struct window */
 	GMutex lock;         /* two threads populate */
 	uint64_t huge_limit; /* rows of huge pages that may still be asked for */
 };

@@ -42,8 +42,11 @@ bool presence_open(struct presence *presence, pid_t pid)
 		return false;
 	presence->page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct scan_region none;
-	struct scan_arg arg = { .size = sizeof(arg), .vec = (uintptr_t)&none, .vec_len = 1,
-				.category_mask = SCAN_PFNZERO, .return_mask = SCAN_PRESENT };
+	struct scan_arg arg = {.size = sizeof(arg),
+			       .vec = (uintptr_t)&none,
+			       .vec_len = 1,
+			       .category_mask = SCAN_PFNZERO,
+			       .return_mask = SCAN_PRESENT};
 	presence->scan = ioctl(presence->fd, SCAN_IOCTL, &arg) >= 0;
 	return true;
 }
@@ -70,7 +73,7 @@ static void run_add(GArray *runs, uint64_t start, uint64_t end)
 		last->end = end;
 		return;
 	}
-	struct presence_run run = { start, end };
+	struct presence_run run = {start, end};
 	g_array_append_val(runs, run);
 }
 
@@ -78,7 +81,7 @@ static bool scan_ioctl(const struct presence *presence, uint64_t start, uint64_t
 		       GArray *runs, struct presence_sum *sum)
 {
 	struct scan_region vector[SCAN_VECTOR];
-	struct scan_arg arg = { .size = sizeof(arg), .end = end, .vec = (uintptr_t)vector, .vec_len = SCAN_VECTOR };
+	struct scan_arg arg = {.size = sizeof(arg), .end = end, .vec = (uintptr_t)vector, .vec_len = SCAN_VECTOR};
 	/* a category in `inverted` and in `mask` must be absent */
 	arg.category_inverted = arg.category_mask = SCAN_PFNZERO;
 	arg.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED;

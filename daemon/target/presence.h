@@ -17,8 +17,8 @@ struct presence_run {
 };
 
 enum presence_filter {
-	PRESENCE_RESIDENT,  /* in RAM, the shared zero page apart: what Rss counts */
-	PRESENCE_CONTENT,   /* in RAM or swapped out, the zero page apart */
+	PRESENCE_RESIDENT, /* in RAM, the shared zero page apart: what Rss counts */
+	PRESENCE_CONTENT,  /* in RAM or swapped out, the zero page apart */
 	PRESENCE_ANONYMOUS, /* as CONTENT, without pages of a file's page cache: of a private file mapping, those written to */
 };
 

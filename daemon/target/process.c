@@ -62,7 +62,7 @@ bool process_parse_stat(const char *text, struct process *process)
 	if (!isalpha((unsigned char)process->state))
 		return false;
 
-	uint64_t field[25] = { 0 }; /* field[n] is number n of proc_pid_stat(5) */
+	uint64_t field[25] = {0}; /* field[n] is number n of proc_pid_stat(5) */
 	const char *at = close + 3;
 	for (int i = 4; i < 25; i++) {
 		char *end;

@@ -33,7 +33,7 @@ static bool thread_look(pid_t pid, struct quiet_thread *thread, bool counters)
 		thread->voluntary = status_number(status, "\nvoluntary_ctxt_switches:");
 		thread->involuntary = status_number(status, "\nnonvoluntary_ctxt_switches:");
 	}
-	struct process process = { 0 };
+	struct process process = {0};
 	g_autofree char *stat = thread_file(pid, thread->tid, "stat");
 	if (!stat || !process_parse_stat(stat, &process))
 		return false;
@@ -51,7 +51,7 @@ GArray *quiet_look(pid_t pid, bool counters)
 		return NULL;
 	GArray *look = g_array_sized_new(FALSE, FALSE, sizeof(struct quiet_thread), tids->len);
 	for (guint i = 0; i < tids->len; i++) {
-		struct quiet_thread thread = { .tid = g_array_index(tids, pid_t, i) };
+		struct quiet_thread thread = {.tid = g_array_index(tids, pid_t, i)};
 		if (!thread_look(pid, &thread, counters))
 			continue;
 		g_array_append_val(look, thread);

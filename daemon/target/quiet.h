@@ -13,10 +13,10 @@
 
 struct quiet_thread {
 	pid_t tid;
-	char state;    /* as in struct process */
-	char name[16]; /* raw bytes */
-	bool asleep;   /* off every CPU when looked at */
-	uint64_t slices, cpu_ns;        /* schedstat */
+	char state;                      /* as in struct process */
+	char name[16];                   /* raw bytes */
+	bool asleep;                     /* off every CPU when looked at */
+	uint64_t slices, cpu_ns;         /* schedstat */
 	uint64_t voluntary, involuntary; /* context switches */
 };
 

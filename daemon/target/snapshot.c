@@ -15,9 +15,9 @@
 #include "daemon/target/snapshot.h"
 #include "daemon/target/target.h"
 
-#define TWO_THREADS  (16ull << 20) /* bytes that make a second thread worth waking */
-#define QUIET_SKIP   16            /* at most so many snapshots aren't tried quietly after failures */
-#define RESCUE_NS    5000000       /* a freeze that takes longer may need freeze_rescue() */
+#define TWO_THREADS (16ull << 20) /* bytes that make a second thread worth waking */
+#define QUIET_SKIP  16            /* at most so many snapshots aren't tried quietly after failures */
+#define RESCUE_NS   5000000       /* a freeze that takes longer may need freeze_rescue() */
 
 /* a snapshot in the making */
 struct taking {
@@ -27,7 +27,7 @@ struct taking {
 	struct snapshot_private *own;
 	char *maps_text; /* what the plan was made from */
 	size_t maps_size;
-	GArray *look;    /* of struct quiet_thread */
+	GArray *look; /* of struct quiet_thread */
 	struct copy_result results[2];
 	int64_t pause_ns;
 };
@@ -83,7 +83,8 @@ static bool plan_update(struct taking *taking, GError **error)
 	if (!maps)
 		return false;
 	struct plan *before = own->plan;
-	own->plan = plan_new(target->pid, target->mem, &target->presence, own->pool, &own->files, maps, taking->extent, before);
+	own->plan = plan_new(target->pid, target->mem, &target->presence, own->pool, &own->files, maps, taking->extent,
+			     before);
 	if (before)
 		own->plan->bytes = before->bytes;
 	plan_free(before);
@@ -98,7 +99,7 @@ static void *prepare_main(void *data)
 
 static bool prepare(struct taking *taking)
 {
-	struct work work = { .plan = taking->own->plan };
+	struct work work = {.plan = taking->own->plan};
 	GThread *helper = two_threads(resident(taking->target)) ? g_thread_new("prepare", prepare_main, &work) : NULL;
 	plan_prepare(&work);
 	if (helper)
@@ -153,8 +154,8 @@ static void *helper_main(void *data)
 /* Copy with no stop. */
 static bool copy_running(struct taking *taking)
 {
-	struct work work = { .plan = taking->own->plan };
-	struct helper helper = { &work, &taking->results[1] };
+	struct work work = {.plan = taking->own->plan};
+	struct helper helper = {&work, &taking->results[1]};
 	GThread *second = two_threads(work.plan->bytes) ? g_thread_new("copy", helper_main, &helper) : NULL;
 	plan_copy(&work, &taking->results[0]);
 	if (second)
@@ -229,9 +230,10 @@ static void stop_help(struct stop *stop)
 	} while (true);
 	if (!stop->copying)
 		return;
-	struct sched_param own, first = { .sched_priority = 1 };
+	struct sched_param own, first = {.sched_priority = 1};
 	int policy = sched_getscheduler(0);
-	bool raised = policy == SCHED_OTHER && sched_getparam(0, &own) == 0 && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
+	bool raised =
+		policy == SCHED_OTHER && sched_getparam(0, &own) == 0 && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
 	plan_copy(&stop->work, &stop->taking->results[1]);
 	sem_post(&stop->helped);
 	if (raised)
@@ -251,7 +253,7 @@ static int tracer_start(pthread_t *tracer, struct stop *stop)
 	pthread_attr_init(&attributes);
 	pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
 	pthread_attr_setschedpolicy(&attributes, SCHED_FIFO);
-	pthread_attr_setschedparam(&attributes, &(struct sched_param){ .sched_priority = 1 });
+	pthread_attr_setschedparam(&attributes, &(struct sched_param){.sched_priority = 1});
 	int number = pthread_create(tracer, &attributes, stop_main, stop);
 	if (number == EPERM)
 		number = pthread_create(tracer, NULL, stop_main, stop);
@@ -264,10 +266,17 @@ static void threads_frozen(struct taking *taking, const struct freeze *freeze);
 
 static bool copy_stopped(struct taking *taking, GError **error)
 {
-	struct stop stop = { .taking = taking, .help = two_threads(taking->own->plan->bytes) };
+	struct stop stop = {.taking = taking, .help = two_threads(taking->own->plan->bytes)};
 	freeze_init(&stop.freeze, taking->target->pid);
 	sem_init(&stop.asked, 0, 0);
 	sem_init(&stop.helped, 0, 0);
+	/* Ctrl-Z waits until the target runs again: were we stopped, it would be too */
+	sigset_t stops, old;
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTSTP);
+	sigaddset(&stops, SIGTTIN);
+	sigaddset(&stops, SIGTTOU);
+	pthread_sigmask(SIG_BLOCK, &stops, &old);
 	pthread_t tracer;
 	int number = tracer_start(&tracer, &stop);
 	if (number) {
@@ -276,6 +285,7 @@ static bool copy_stopped(struct taking *taking, GError **error)
 		stop_help(&stop);
 		pthread_join(tracer, NULL);
 	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (stop.good)
 		threads_frozen(taking, &stop.freeze);
 	else if (stop.error && stop.error->code != REFTOP_ERROR_GONE)
@@ -469,7 +479,8 @@ static void region_add(GArray *regions, const struct plan *plan, uint32_t i, uin
 		g_array_append_val(regions, region);
 }
 
-static bool snapshot_load(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size)
+static bool snapshot_load(const struct memory *memory, const struct memory_region *region, uint64_t offset,
+			  uint64_t size)
 {
 	struct snapshot_private *own = memory->context;
 	struct lazy *lazy = region->mapping < own->plan->maps->n ? own->lazies[region->mapping] : NULL;
@@ -524,7 +535,7 @@ static void residence_fill(struct taking *taking)
 		if (plan->mappings[i].kind == PLAN_ANONYMOUS || plan->mappings[i].kind == PLAN_RESIDENT ||
 		    !strncmp(mapping->path, "[v", 2))
 			continue; /* [vvar] and [vdso] don't count as resident */
-		struct presence_sum sum = { 0 };
+		struct presence_sum sum = {0};
 		presence_scan(plan->presence, mapping->start, mapping->end, PRESENCE_RESIDENT, NULL, &sum);
 		snapshot->residence[i].resident = sum.resident;
 	}
@@ -553,7 +564,7 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 	}
 	g_autoptr(snapshot_t) snapshot = g_new0(struct snapshot, 1);
 	struct snapshot_private *own = g_new0(struct snapshot_private, 1);
-	struct taking taking = { .target = target, .extent = options->extent, .snapshot = snapshot, .own = own };
+	struct taking taking = {.target = target, .extent = options->extent, .snapshot = snapshot, .own = own};
 	snapshot->private = own;
 	own->target = target;
 	lazy_files_init(&own->files);

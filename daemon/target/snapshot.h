@@ -17,7 +17,14 @@
 #include "symbols/interpreter.h"
 #include "symbols/maps.h"
 
-enum snapshot_mode { SNAPSHOT_QUIET, SNAPSHOT_STOP, SNAPSHOT_PRECOPY, SNAPSHOT_NONBLOCKING, SNAPSHOT_CORE, SNAPSHOT_IMAGE };
+enum snapshot_mode {
+	SNAPSHOT_QUIET,
+	SNAPSHOT_STOP,
+	SNAPSHOT_PRECOPY,
+	SNAPSHOT_NONBLOCKING,
+	SNAPSHOT_CORE,
+	SNAPSHOT_IMAGE
+};
 
 /* what the copy is needed for; decides which memory is copied */
 enum snapshot_extent {
@@ -33,7 +40,7 @@ struct snapshot_options {
 /* the system call a thread is in: known by its registers, or by /proc/PID/task/TID/syscall where it isn't stopped */
 struct snapshot_call {
 	bool in_call;
-	int64_t number;        /* of x86-64 */
+	int64_t number; /* of x86-64 */
 	uint64_t arguments[6];
 	uint64_t stack_pointer, instruction; /* 0: not known */
 };
@@ -41,10 +48,10 @@ struct snapshot_call {
 /* a thread of the target at the moment of the copy */
 struct snapshot_thread {
 	pid_t tid;
-	char state;              /* of /proc/PID/task/TID/stat before the stop: R, S, D, T… */
-	char name[16];           /* comm, raw bytes */
+	char state;    /* of /proc/PID/task/TID/stat before the stop: R, S, D, T… */
+	char name[16]; /* comm, raw bytes */
 	bool has_registers;
-	uint64_t registers[27];  /* struct user_regs_struct of x86-64, valid when has_registers */
+	uint64_t registers[27];    /* struct user_regs_struct of x86-64, valid when has_registers */
 	struct snapshot_call call; /* only of a look (daemon/target/look.h) and of files */
 };
 
@@ -62,14 +69,15 @@ typedef struct snapshot {
 	size_t n_threads;
 	enum snapshot_mode mode;
 	bool consistent;
-	int64_t time_us;        /* wall clock, µs since the epoch, at the copy */
-	int64_t pause_us;       /* from the first stopped thread to the last resumed; 0 in mode QUIET, -1 not measured */
-	int64_t elapsed_us;     /* from the request to the resumed target */
+	int64_t time_us;    /* wall clock, µs since the epoch, at the copy */
+	int64_t pause_us;   /* from the first stopped thread to the last resumed; 0 in mode QUIET, -1 not measured */
+	int64_t elapsed_us; /* from the request to the resumed target */
 	uint64_t bytes_copied;
-	uint64_t bytes_missing; /* present in the target, but could not be read */
-	uint64_t rss;           /* of the target, bytes */
+	uint64_t bytes_missing;           /* present in the target, but could not be read */
+	uint64_t rss;                     /* of the target, bytes */
 	struct snapshot_private *private; /* the copy's storage */
-	void (*release)(struct snapshot *snapshot, void *storage); /* NULL, or how `storage` is freed in place of `private` */
+	void (*release)(struct snapshot *snapshot,
+			void *storage); /* NULL, or how `storage` is freed in place of `private` */
 	void *storage;
 } snapshot_t;
 

@@ -39,8 +39,9 @@ static target_t *target_new(pid_t pid)
 
 static void fail_open(pid_t pid, int number, GError **error)
 {
-	enum reftop_error code = number == ENOENT || number == ESRCH ? REFTOP_ERROR_GONE :
-				 number == EACCES || number == EPERM ? REFTOP_ERROR_DENIED : REFTOP_ERROR_FAILED;
+	enum reftop_error code = number == ENOENT || number == ESRCH   ? REFTOP_ERROR_GONE
+				 : number == EACCES || number == EPERM ? REFTOP_ERROR_DENIED
+								       : REFTOP_ERROR_FAILED;
 	error_set(error, TARGET_ERROR, code, g_strerror(number), NULL, "cannot read process %d", pid);
 }
 
@@ -49,8 +50,10 @@ static bool open_files(target_t *target, GError **error)
 	struct access access;
 	access_check(target->pid, &access);
 	target->process = access.process;
-	bool granted = access.cause == ACCESS_GRANTED;
-	access_error(target->pid, &access, error);
+	/* one that is traced can be read, if it needs no stop; if it does, freeze.c says who traces it */
+	bool granted = access.cause == ACCESS_GRANTED || access.cause == ACCESS_TRACED;
+	if (!granted)
+		access_error(target->pid, &access, error);
 	access_clear(&access);
 	if (!granted)
 		return false;
@@ -91,7 +94,7 @@ target_t *target_open_any(pid_t pid, GError **error)
 			return NULL;
 		}
 		g_clear_error(&failure);
-		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	}
 	target->start_time = process_start_time(&target->process);
 	target->exe = process_exe(pid);
@@ -146,7 +149,7 @@ const char *const *target_cmdline(const target_t *target)
 bool target_alive(const target_t *target)
 {
 	if (target->pidfd >= 0) {
-		struct pollfd ended = { .fd = target->pidfd, .events = POLLIN };
+		struct pollfd ended = {.fd = target->pidfd, .events = POLLIN};
 		return poll(&ended, 1, 0) == 0;
 	}
 	struct process process;
@@ -196,20 +199,21 @@ void target_gone(struct target *target, GError **error)
 	enum fate fate = fate_look(target);
 	/* something failed: that all looks fine means that it hasn't happened yet */
 	for (int i = 0; i < GONE_LOOKS && (fate == FATE_OPEN || fate == FATE_FINE); i++) {
-		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 		fate = fate_look(target);
 	}
 	if (fate == FATE_ENDED) {
 		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "process %d is gone", target->pid);
 	} else if (fate == FATE_REPLACED) {
 		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it called exec: another program runs in its place",
-			  "start again with the same pid, to look at that one", "process %d is not what it was", target->pid);
+			  "start again with the same pid, to look at that one", "process %d is not what it was",
+			  target->pid);
 	} else if (fate == FATE_OPEN) {
 		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE,
 			  "its main thread ended, and the kernel shows no memory for those that are left", NULL,
 			  "cannot read process %d", target->pid);
 	} else {
-		error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, "the kernel refused, and it looks well", "try again",
-			  "cannot read process %d", target->pid);
+		error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, "the kernel refused, and it looks well",
+			  "try again", "cannot read process %d", target->pid);
 	}
 }

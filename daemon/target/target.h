@@ -11,8 +11,8 @@
 
 struct target {
 	pid_t pid;
-	int pidfd;             /* -1 where the kernel has none (before 5.3) */
-	int mem;               /* /proc/PID/mem, pagemap and maps: bound to the address space they were opened on */
+	int pidfd; /* -1 where the kernel has none (before 5.3) */
+	int mem;   /* /proc/PID/mem, pagemap and maps: bound to the address space they were opened on */
 	int maps;
 	struct presence presence;
 	struct process process; /* as it was when opened */
@@ -30,7 +30,7 @@ struct target {
 struct snapshot_private {
 	struct target *target;
 	struct pool *pool;
-	struct plan *plan;   /* as copied */
+	struct plan *plan; /* as copied */
 	struct lazy_files files;
 	struct lazy **lazies; /* maps->n; NULL where a mapping isn't read from a file */
 	GArray *copied;       /* of struct presence_run, sorted */

@@ -29,13 +29,13 @@ static inline struct child child_start(void (*body)(struct child_ends ends, void
 	int up[2], down[2];
 	g_assert_cmpint(pipe(up), ==, 0);
 	g_assert_cmpint(pipe(down), ==, 0);
-	struct child child = { fork(), up[0], down[1] };
+	struct child child = {fork(), up[0], down[1]};
 	g_assert_cmpint(child.pid, >=, 0);
 	if (!child.pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(up[0]);
 		close(down[1]);
-		body((struct child_ends){ up[1], down[0] }, data);
+		body((struct child_ends){up[1], down[0]}, data);
 		_exit(0);
 	}
 	close(up[1]);
@@ -106,7 +106,7 @@ static inline target_t *child_target(const struct child *child)
 static inline snapshot_t *snapshot_take(target_t *target, enum snapshot_extent extent)
 {
 	g_autoptr(GError) error = NULL;
-	struct snapshot_options options = { .extent = extent };
+	struct snapshot_options options = {.extent = extent};
 	snapshot_t *snapshot = target_snapshot(target, &options, &error);
 	g_assert_no_error(error);
 	return snapshot;

@@ -107,9 +107,9 @@ static void test_pattern(gconstpointer data)
 
 #define FEW     "one", "two", "three", "four"
 #define INITIAL 17
-static const char *const names[] = { FEW, FEW, FEW, FEW };               /* in .data.rel.ro: written by the dynamic linker */
-static volatile char initialised[16 * PAGE] = { INITIAL, [5 * PAGE] = INITIAL, [15 * PAGE] = INITIAL };
-static volatile char zeros[16 * PAGE];                                   /* .bss */
+static const char *const names[] = {FEW, FEW, FEW, FEW}; /* in .data.rel.ro: written by the dynamic linker */
+static volatile char initialised[16 * PAGE] = {INITIAL, [5 * PAGE] = INITIAL, [15 * PAGE] = INITIAL};
+static volatile char zeros[16 * PAGE]; /* .bss */
 
 static void files_child(struct child_ends ends, void *data)
 {
@@ -136,8 +136,12 @@ static void test_files(void)
 			g_assert_cmpstr(text, ==, names[k]);
 		}
 		uint8_t byte = 0;
-		static const struct { uint64_t at; uint8_t value; } bytes[] = {
-			{ 0, INITIAL }, { 1, 0 }, { 5 * PAGE, INITIAL }, { 5 * PAGE + 1, 3 }, { 9 * PAGE, 0 }, { 15 * PAGE, INITIAL },
+		static const struct {
+			uint64_t at;
+			uint8_t value;
+		} bytes[] = {
+			{0, INITIAL},      {1, 0},        {5 * PAGE, INITIAL},
+			{5 * PAGE + 1, 3}, {9 * PAGE, 0}, {15 * PAGE, INITIAL},
 		};
 		for (size_t k = 0; k < G_N_ELEMENTS(bytes); k++) {
 			g_assert_true(memory_u8(&snapshot->memory, (uintptr_t)initialised + bytes[k].at, &byte));
@@ -291,7 +295,7 @@ static void test_fork_between(void)
 	struct maps *maps = maps_read(child.pid, &error);
 	g_assert_no_error(error);
 	struct plan *plan = plan_new(child.pid, mem, &presence, pool, &files, maps, SNAPSHOT_HEAP, NULL);
-	struct work work = { .plan = plan };
+	struct work work = {.plan = plan};
 	plan_prepare(&work);
 	child_tell(&child);
 	pid_t grandchild = (pid_t)child_hear(&child);
@@ -299,7 +303,7 @@ static void test_fork_between(void)
 	g_assert_cmpuint(before, >, FORKED / 2 >> 10);
 	struct copy_result result;
 	copy_result_init(&result);
-	work = (struct work){ .plan = plan };
+	work = (struct work){.plan = plan};
 	plan_copy(&work, &result);
 	g_assert_cmpint(result.failure, ==, 0);
 	g_assert_cmpuint(result.bytes, >=, FORKED);
@@ -329,7 +333,7 @@ static void waking_child(struct child_ends ends, void *data)
 	for (int round = 1;; round++) {
 		for (size_t at = 0; at < WAKES_SIZE; at += PAGE)
 			wakes[at] = (char)round;
-		nanosleep(&(struct timespec){ .tv_nsec = rand_r(&seed) % 20 * 1000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = rand_r(&seed) % 20 * 1000000}, NULL);
 	}
 }
 
@@ -385,7 +389,7 @@ static void test_asleep(void)
 		g_assert_cmpint(snapshot->pause_us, ==, 0);
 	}
 	g_assert_cmpuint(status_number(child.pid, "\nvoluntary_ctxt_switches:"), ==, switches);
-	struct snapshot_options options = { .nonblocking = true };
+	struct snapshot_options options = {.nonblocking = true};
 	g_autoptr(GError) error = NULL;
 	g_autoptr(snapshot_t) snapshot = target_snapshot(target, &options, &error);
 	g_assert_no_error(error);

@@ -41,12 +41,12 @@ static struct shared *shared;
 
 static void sleep_nanosleep(void)
 {
-	nanosleep(&(struct timespec){ .tv_sec = 1000 }, NULL);
+	nanosleep(&(struct timespec){.tv_sec = 1000}, NULL);
 }
 
 static void sleep_select(void)
 {
-	select(0, NULL, NULL, NULL, &(struct timeval){ .tv_sec = 1000 });
+	select(0, NULL, NULL, NULL, &(struct timeval){.tv_sec = 1000});
 }
 
 static void sleep_poll(void)
@@ -72,19 +72,22 @@ static void sleep_sigtimedwait(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	sigtimedwait(&set, NULL, &(struct timespec){ .tv_sec = 1000 });
+	sigtimedwait(&set, NULL, &(struct timespec){.tv_sec = 1000});
 }
 
 static int owned_semaphore;
 
 static void sleep_semop(void)
 {
-	semop(owned_semaphore, &(struct sembuf){ .sem_op = -1 }, 1);
+	semop(owned_semaphore, &(struct sembuf){.sem_op = -1}, 1);
 }
 
 static void sleep_msgrcv(void)
 {
-	struct { long type; char text[8]; } message;
+	struct {
+		long type;
+		char text[8];
+	} message;
 	int queue = msgget(IPC_PRIVATE, 0600);
 	shared->pid = queue;
 	msgrcv(queue, &message, sizeof(message.text), 0, 0);
@@ -92,7 +95,7 @@ static void sleep_msgrcv(void)
 
 static void sleep_uring(void)
 {
-	struct io_uring_params params = { 0 };
+	struct io_uring_params params = {0};
 	int ring = (int)syscall(SYS_io_uring_setup, 4, &params);
 	if (ring < 0) { /* not permitted here: as good as a wait that isn't disturbed */
 		pause();
@@ -110,7 +113,7 @@ static void sleep_futex(void)
 static void sleep_futex_timed(void)
 {
 	int word = 0;
-	syscall(SYS_futex, &word, FUTEX_WAIT, 0, &(struct timespec){ .tv_sec = 1000 });
+	syscall(SYS_futex, &word, FUTEX_WAIT, 0, &(struct timespec){.tv_sec = 1000});
 }
 
 static void sleep_recv_timed(void)
@@ -119,17 +122,17 @@ static void sleep_recv_timed(void)
 	char byte;
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
 		_exit(9);
-	setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 1000 }, sizeof(struct timeval));
+	setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 1000}, sizeof(struct timeval));
 	recv(ends[0], &byte, 1, 0);
 }
 
 static void sleep_accept_timed(void)
 {
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
-	struct sockaddr_in address = { .sin_family = AF_INET };
+	struct sockaddr_in address = {.sin_family = AF_INET};
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 1) < 0)
 		_exit(9);
-	setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 1000 }, sizeof(struct timeval));
+	setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 1000}, sizeof(struct timeval));
 	accept(listener, NULL, NULL);
 }
 
@@ -175,24 +178,24 @@ static const struct sleeper {
 	const char *name;
 	void (*call)(void);
 } sleepers[] = {
-	{ "nanosleep", sleep_nanosleep },
-	{ "select", sleep_select },
-	{ "poll", sleep_poll },
-	{ "epoll_wait", sleep_epoll },
-	{ "epoll_wait-forever", sleep_epoll_forever },
-	{ "sigtimedwait", sleep_sigtimedwait },
-	{ "semop", sleep_semop },
-	{ "msgrcv", sleep_msgrcv },
-	{ "io_uring", sleep_uring },
-	{ "futex", sleep_futex },
-	{ "futex-timed", sleep_futex_timed },
-	{ "recv-timed", sleep_recv_timed },
-	{ "accept-timed", sleep_accept_timed },
-	{ "read", sleep_read },
-	{ "eventfd", sleep_eventfd },
-	{ "inotify", sleep_inotify },
-	{ "wait4", sleep_wait },
-	{ "pause", sleep_pause },
+	{"nanosleep", sleep_nanosleep},
+	{"select", sleep_select},
+	{"poll", sleep_poll},
+	{"epoll_wait", sleep_epoll},
+	{"epoll_wait-forever", sleep_epoll_forever},
+	{"sigtimedwait", sleep_sigtimedwait},
+	{"semop", sleep_semop},
+	{"msgrcv", sleep_msgrcv},
+	{"io_uring", sleep_uring},
+	{"futex", sleep_futex},
+	{"futex-timed", sleep_futex_timed},
+	{"recv-timed", sleep_recv_timed},
+	{"accept-timed", sleep_accept_timed},
+	{"read", sleep_read},
+	{"eventfd", sleep_eventfd},
+	{"inotify", sleep_inotify},
+	{"wait4", sleep_wait},
+	{"pause", sleep_pause},
 };
 
 static void sleeper_body(struct child_ends ends, void *data)
@@ -278,7 +281,7 @@ static void *signals_send(void *data)
 {
 	struct sender *sender = data;
 	while (!sender->stop) {
-		if (sender->sent - shared->signals < 100 && sigqueue(sender->pid, SIGRTMIN, (union sigval){ 0 }) == 0)
+		if (sender->sent - shared->signals < 100 && sigqueue(sender->pid, SIGRTMIN, (union sigval){0}) == 0)
 			sender->sent++;
 		else
 			sched_yield();
@@ -292,7 +295,7 @@ static void test_signals(gconstpointer busy)
 	struct child child = child_start(signals_body, (void *)busy);
 	child_hear(&child);
 	g_autoptr(target_t) target = child_target(&child);
-	struct sender sender = { .pid = child.pid };
+	struct sender sender = {.pid = child.pid};
 	GThread *thread = g_thread_new("sender", signals_send, &sender);
 	for (int i = 0; i < 300; i++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_ALL);
@@ -401,7 +404,7 @@ static void looker_body(struct child_ends ends, void *data)
 {
 	pid_t pid = *(pid_t *)data;
 	target_t *target = target_open_any(pid, NULL);
-	struct snapshot_options options = { .extent = SNAPSHOT_ALL };
+	struct snapshot_options options = {.extent = SNAPSHOT_ALL};
 	for (int i = 0;; i++) {
 		if (i == 1)
 			child_say(ends, 0);
@@ -447,7 +450,7 @@ static void *spin_and_sleep(void *data)
 	for (;;) {
 		for (int i = 0; i < 10000; i++)
 			shared->counter++;
-		nanosleep(&(struct timespec){ .tv_nsec = 3000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 3000000}, NULL);
 	}
 	return NULL;
 }
@@ -490,7 +493,7 @@ static void spawns_body(struct child_ends ends, void *data)
 {
 	child_say(ends, 0);
 	for (;;) {
-		char *arguments[] = { "true", NULL };
+		char *arguments[] = {"true", NULL};
 		pid_t pid;
 		if (posix_spawnp(&pid, "true", NULL, NULL, arguments, NULL) == 0)
 			waitpid(pid, NULL, 0);
@@ -604,7 +607,7 @@ static void *exec_again(void *data)
 static void exec_main(const char *out)
 {
 	if (atoi(out) >= 0)
-		child_say((struct child_ends){ atoi(out), -1 }, 0);
+		child_say((struct child_ends){atoi(out), -1}, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* of a thread, and the one that called exec had none */
 	if (getppid() == 1)
 		_exit(0);
@@ -625,7 +628,7 @@ static void test_exec(void)
 		g_autoptr(GError) error = NULL;
 		g_autoptr(target_t) target = target_open_any(child.pid, &error);
 		g_assert_no_error(error);
-		struct snapshot_options options = { .extent = SNAPSHOT_ALL };
+		struct snapshot_options options = {.extent = SNAPSHOT_ALL};
 		gint64 begun = g_get_monotonic_time();
 		g_autoptr(snapshot_t) snapshot = target_snapshot(target, &options, &error);
 		g_assert_cmpint(g_get_monotonic_time() - begun, <, 2 * G_USEC_PER_SEC);
@@ -647,7 +650,7 @@ static void test_end(void)
 		struct child child = child_start(i % 2 ? threads_body : busy_body, NULL);
 		child_hear(&child);
 		g_autoptr(target_t) target = child_target(&child);
-		struct snapshot_options options = { .extent = SNAPSHOT_ALL };
+		struct snapshot_options options = {.extent = SNAPSHOT_ALL};
 		g_autoptr(GError) error = NULL;
 		pid_t killer = fork();
 		if (!killer) {
