@@ -17,7 +17,8 @@
 
 #define TWO_THREADS (16ull << 20) /* bytes that make a second thread worth waking */
 #define QUIET_SKIP  16            /* at most so many snapshots aren't tried quietly after failures */
-#define RESCUE_NS   5000000       /* a freeze that takes longer may need freeze_rescue() */
+#define MAPS_TRIES  50
+#define RESCUE_NS   5000000 /* a freeze that takes longer may need freeze_rescue() */
 
 /* a snapshot in the making */
 struct taking {
@@ -59,6 +60,35 @@ static uint64_t resident(const target_t *target)
 /* ---- the plan ---- */
 
 /*
+ * Read and parse the maps; *same when they are what the plan was made from. While the target runs they change under the reader's hands,
+ * and two lines may contradict each other: then read them again. NULL without an error: the address space is gone.
+ */
+static struct maps *maps_again(struct taking *taking, bool *same, GError **error)
+{
+	for (int i = 0;; i++) {
+		size_t size = 0;
+		char *text = target_maps_text(taking->target, &size);
+		*same = text && size && size == taking->maps_size && !memcmp(text, taking->maps_text, size);
+		if (!text || !size || *same) {
+			g_free(text);
+			return NULL;
+		}
+		GError *failure = NULL;
+		struct maps *maps = maps_parse(text, size, &failure);
+		if (maps || i == MAPS_TRIES) {
+			g_free(taking->maps_text);
+			taking->maps_text = text;
+			taking->maps_size = size;
+			if (failure)
+				g_propagate_error(error, failure);
+			return maps;
+		}
+		g_clear_error(&failure);
+		g_free(text);
+	}
+}
+
+/*
  * Make the plan, or make it anew where the maps changed since; preparations that still hold are kept. False without an error: the
  * address space is gone, and the caller is to find out why, but not while the target is stopped.
  */
@@ -66,22 +96,10 @@ static bool plan_update(struct taking *taking, GError **error)
 {
 	target_t *target = taking->target;
 	struct snapshot_private *own = taking->own;
-	size_t size = 0;
-	char *text = target_maps_text(target, &size);
-	if (!text || !size) {
-		g_free(text);
-		return false;
-	}
-	if (taking->maps_text && size == taking->maps_size && !memcmp(text, taking->maps_text, size)) {
-		g_free(text);
-		return true;
-	}
-	g_free(taking->maps_text);
-	taking->maps_text = text;
-	taking->maps_size = size;
-	struct maps *maps = maps_parse(text, size, error);
+	bool same;
+	struct maps *maps = maps_again(taking, &same, error);
 	if (!maps)
-		return false;
+		return same;
 	struct plan *before = own->plan;
 	own->plan = plan_new(target->pid, target->mem, &target->presence, own->pool, &own->files, maps, taking->extent,
 			     before);

@@ -12,6 +12,22 @@
 #include "daemon/target/process.h"
 #include "daemon/target/snapshot.h"
 
+/*
+ * For AddressSanitizer: freed memory isn't kept for long. Children inherit it, and it would be most of what is copied of them.
+ */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "quarantine_size_mb=4";
+}
+
+/* how often something is tried: a tenth where all costs ten times as much */
+#ifdef __SANITIZE_ADDRESS__
+#define TRIES(n) ((n) / 10)
+#else
+#define TRIES(n) (n)
+#endif
+
 struct child {
 	pid_t pid;
 	int from; /* what it writes */
@@ -63,6 +79,15 @@ static inline int64_t child_hear(const struct child *child)
 	int64_t value = 0;
 	g_assert_cmpint(read(child->from, &value, sizeof(value)), ==, sizeof(value));
 	return value;
+}
+
+/* Wait until it sleeps, after what it said. */
+static inline void child_asleep(const struct child *child)
+{
+	struct process process;
+	do
+		g_assert_true(process_read(child->pid, &process));
+	while (process.state != 'S');
 }
 
 static inline void child_tell(const struct child *child)

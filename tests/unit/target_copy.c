@@ -124,6 +124,7 @@ static void test_files(void)
 	struct child child = child_start(files_child, NULL);
 	child_hear(&child);
 	g_autoptr(target_t) target = child_target(&child);
+	child_asleep(&child);
 	uint64_t tables = status_number(child.pid, "VmPTE:"), resident = status_number(child.pid, "RssFile:");
 	for (int i = 0; i < 3; i++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_take(target, i % 2 ? SNAPSHOT_ALL : SNAPSHOT_HEAP);
@@ -181,6 +182,7 @@ static void test_reserved(void)
 	struct child child = child_start(reserved_child, NULL);
 	child_hear(&child);
 	g_autoptr(target_t) target = child_target(&child);
+	child_asleep(&child);
 	uint64_t tables = status_number(child.pid, "VmPTE:"), rss = status_number(child.pid, "RssAnon:");
 	uint64_t own = status_number(getpid(), "VmRSS:");
 	for (int i = 0; i < 4; i++) {
@@ -201,7 +203,7 @@ static void test_reserved(void)
 }
 
 #define FORKED   (64ul << 20)
-#define SLACK_KB 1024 /* pages beside these that one of them writes to meanwhile */
+#define SLACK_KB 8192 /* pages beside these that one of them writes to meanwhile */
 static char *forked;
 
 static void forked_child(struct child_ends ends, void *data)
@@ -226,6 +228,7 @@ static void test_forked(void)
 	struct child child = child_start(forked_child, NULL);
 	child_hear(&child);
 	g_autoptr(target_t) target = child_target(&child);
+	child_asleep(&child);
 	uint64_t before = shared_kb(child.pid);
 	g_assert_cmpuint(before, >, FORKED / 2 >> 10);
 	for (int i = 0; i < 3; i++) {
@@ -344,7 +347,7 @@ static void test_quiet(void)
 	child_hear(&child);
 	g_autoptr(target_t) target = child_target(&child);
 	int quiet = 0, stopped = 0;
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < TRIES(400); i++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_HEAP);
 		if (snapshot->mode != SNAPSHOT_QUIET) {
 			g_assert_cmpint(snapshot->mode, ==, SNAPSHOT_STOP);
@@ -376,10 +379,7 @@ static void test_asleep(void)
 	wakes = mmap(NULL, WAKES_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct child child = child_start(sleeping_child, NULL);
 	child_hear(&child);
-	struct process process;
-	do
-		g_assert_true(process_read(child.pid, &process));
-	while (process.state != 'S');
+	child_asleep(&child);
 	g_autoptr(target_t) target = child_target(&child);
 	uint64_t switches = status_number(child.pid, "\nvoluntary_ctxt_switches:");
 	for (int i = 0; i < 20; i++) {
@@ -408,6 +408,7 @@ static void test_residence(void)
 	struct child child = child_start(forking_child, NULL);
 	child_hear(&child);
 	g_autoptr(target_t) target = child_target(&child);
+	child_asleep(&child);
 	g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_ALL);
 	uint64_t resident = 0, copied = 0;
 	for (size_t i = 0; i < snapshot->maps->n; i++) {

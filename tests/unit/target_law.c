@@ -238,7 +238,7 @@ static void test_sleeper(gconstpointer data)
 	g_autoptr(target_t) target = child_target(&child);
 	/* a sleeper that was asleep in the call before, and not on its way to it */
 	char *stack = g_strrstr(first, " 0x");
-	for (int i = 0; i < 50; i++) {
+	for (int i = 0; i < TRIES(50); i++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_ALL);
 		g_assert_cmpint(snapshot->mode, ==, SNAPSHOT_STOP);
 		g_assert_true(snapshot->threads[0].has_registers);
@@ -297,7 +297,7 @@ static void test_signals(gconstpointer busy)
 	g_autoptr(target_t) target = child_target(&child);
 	struct sender sender = {.pid = child.pid};
 	GThread *thread = g_thread_new("sender", signals_send, &sender);
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < TRIES(300); i++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_ALL);
 	}
 	sender.stop = true;
@@ -305,7 +305,7 @@ static void test_signals(gconstpointer busy)
 	gint64 limit = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
 	while (shared->signals < sender.sent && target_alive(target) && g_get_monotonic_time() < limit)
 		sched_yield();
-	g_test_message("300 snapshots during %" G_GUINT64_FORMAT " signals", sender.sent);
+	g_test_message("snapshots during %" G_GUINT64_FORMAT " signals", sender.sent);
 	g_assert_cmpuint(sender.sent, >, 300);
 	g_assert_cmpuint(shared->signals, ==, sender.sent);
 	child_end(&child);
@@ -366,7 +366,7 @@ static void test_parent(gconstpointer stop)
 	g_autoptr(target_t) target = target_open_any(pid, &error);
 	g_assert_no_error(error);
 	uint64_t before = shared->counter;
-	for (int i = 0; i < 50; i++) {
+	for (int i = 0; i < TRIES(50); i++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_take(target, i % 2 ? SNAPSHOT_ALL : SNAPSHOT_HEAP);
 		if (stop) {
 			while (state_of(pid) == 't' || state_of(pid) == 'R')
@@ -417,7 +417,7 @@ static void test_killed(void)
 	struct child child = child_start(busy_body, NULL);
 	child_hear(&child);
 	g_autoptr(GRand) random = g_rand_new_with_seed(7);
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < TRIES(40); i++) {
 		struct child looker = child_start(looker_body, &child.pid);
 		child_hear(&looker);
 		/* some moment of a snapshot: it takes about 10 ms */
@@ -537,7 +537,7 @@ static void test_restless(gconstpointer body)
 	child_hear(&child);
 	g_autoptr(target_t) target = child_target(&child);
 	int64_t worst = 0;
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < TRIES(200); i++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_take(target, i % 4 ? SNAPSHOT_ALL : SNAPSHOT_HEAP);
 		worst = MAX(worst, snapshot->pause_us);
 		g_assert_true(snapshot->consistent);
@@ -624,14 +624,14 @@ static void test_exec(void)
 	struct child child = child_start(exec_body, NULL);
 	child_hear(&child);
 	int good = 0, gone = 0;
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < TRIES(300); i++) {
 		g_autoptr(GError) error = NULL;
 		g_autoptr(target_t) target = target_open_any(child.pid, &error);
 		g_assert_no_error(error);
 		struct snapshot_options options = {.extent = SNAPSHOT_ALL};
 		gint64 begun = g_get_monotonic_time();
 		g_autoptr(snapshot_t) snapshot = target_snapshot(target, &options, &error);
-		g_assert_cmpint(g_get_monotonic_time() - begun, <, 2 * G_USEC_PER_SEC);
+		g_assert_cmpint(g_get_monotonic_time() - begun, <, 20 * G_USEC_PER_SEC); /* it doesn't hang */
 		if (snapshot) {
 			good++;
 		} else {
@@ -646,7 +646,7 @@ static void test_exec(void)
 
 static void test_end(void)
 {
-	for (int i = 0; i < 30; i++) {
+	for (int i = 0; i < TRIES(30); i++) {
 		struct child child = child_start(i % 2 ? threads_body : busy_body, NULL);
 		child_hear(&child);
 		g_autoptr(target_t) target = child_target(&child);
