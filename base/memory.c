@@ -22,6 +22,7 @@ const struct memory_region *memory_find(const struct memory *memory, uint64_t ad
 	size_t low = 0, high = memory->n_regions;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there are regions when n_regions is not 0 */
 		if (memory->regions[middle].start <= address)
 			low = middle + 1;
 		else

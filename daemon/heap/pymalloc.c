@@ -103,6 +103,7 @@ static void merge_ranges(struct pymalloc *pymalloc)
 	for (size_t i = 0; i < pymalloc->n_arenas; i++) {
 		const struct arena *arena = &pymalloc->arenas[i];
 		struct arena *last = pymalloc->n_ranges ? &pymalloc->ranges[pymalloc->n_ranges - 1] : NULL;
+		/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): range n_ranges - 1 was written */
 		if (last && last->end >= arena->start)
 			last->end = arena->end;
 		else

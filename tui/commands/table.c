@@ -1,7 +1,17 @@
 #include "tui/commands/commands.h"
 
+/* clang-format off */
 const struct command *const commands[] = {
-	&command_top,  &command_ps,      &command_histo, &command_record, &command_diff,
-	&command_leaks, &command_explain, &command_objects, &command_stacks, &command_why,
-	&command_help, &command_version, NULL,
+	&command_top,
+	&command_ps,
+	&command_histo,
+	&command_record,
+	&command_diff,
+	&command_leaks,
+	&command_explain,
+	&command_objects,
+	&command_why,
+	&command_help,
+	&command_version,
+	NULL,
 };
