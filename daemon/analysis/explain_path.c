@@ -60,8 +60,11 @@ static void visit_all(struct graph *graph)
 struct root_search {
 	struct explaining *explaining;
 	struct graph *graph;
-	uint8_t rooted;
 };
+
+static const uint8_t rooted_by[OWNERS_CLASSES] = {[OWNERS_STATIC] = ROOTED_STATIC, [OWNERS_STACK] = ROOTED_STACK,
+						  [OWNERS_BLOCK] = ROOTED_OTHER, [OWNERS_CHUNK] = ROOTED_OTHER,
+						  [OWNERS_OTHER] = ROOTED_OTHER};
 
 static void root_word(void *context, uint64_t address, uint64_t word)
 {
@@ -70,20 +73,17 @@ static void root_word(void *context, uint64_t address, uint64_t word)
 	uint32_t index = table_find(&graph->audit->table, word);
 	if (index == TABLE_NONE || graph->rooted[index])
 		return;
-	graph->rooted[index] = explain_interpreter_at(search->explaining, address) ? ROOTED_INTERPRETER : search->rooted;
+	graph->rooted[index] = explain_interpreter_at(search->explaining, address)
+				       ? ROOTED_INTERPRETER
+				       : rooted_by[owners_class_of(&graph->audit->owners, address)];
 }
 
 static void find_roots(struct explaining *explaining, struct graph *graph)
 {
-	static const uint8_t rooted_by[OWNERS_CLASSES] = {[OWNERS_STATIC] = ROOTED_STATIC, [OWNERS_STACK] = ROOTED_STACK,
-							  [OWNERS_BLOCK] = ROOTED_OTHER, [OWNERS_CHUNK] = ROOTED_OTHER,
-							  [OWNERS_OTHER] = ROOTED_OTHER};
 	const struct cover *cover = &graph->audit->owners.cover;
 	struct root_search search = {.explaining = explaining, .graph = graph};
-	for (size_t i = 0; i < cover->n; i++) {
-		search.rooted = rooted_by[owners_class_of(&graph->audit->owners, cover->regions[i].start)];
+	for (size_t i = 0; i < cover->n; i++)
 		cover_walk(cover, &cover->regions[i], root_word, &search);
-	}
 }
 
 static bool graph_build(struct explaining *explaining, struct graph *graph)
@@ -116,15 +116,33 @@ static void graph_clear(struct graph *graph)
 	g_free(graph->rooted);
 }
 
-static const char *root_of(const struct graph *graph, uint32_t index)
+static bool is_module(const struct graph *graph, uint32_t index)
 {
 	const struct type *type = type_nth(graph->audit->heap, graph->audit->table.objects[index].type);
-	if (strcmp(type->qualname, "module") == 0 && strcmp(type->module, "builtins") == 0)
+	return strcmp(type->qualname, "module") == 0 && strcmp(type->module, "builtins") == 0;
+}
+
+static const char *root_of(const struct graph *graph, uint32_t index)
+{
+	if (is_module(graph, index))
 		return "module";
 	/* a word of C code's that the count doesn't ask for is left over from earlier */
 	uint8_t rooted = graph->rooted[index];
 	bool believed = rooted == ROOTED_FRAME || graph->audit->table.objects[index].probable;
 	return rooted && believed ? root_names[rooted] : NULL;
+}
+
+/* The globals of a frame are those of a module: that says more. */
+static uint32_t prefer_module(const struct graph *graph, uint32_t index, uint32_t *next)
+{
+	for (uint64_t i = graph->first[index]; i < graph->first[index + 1]; i++) {
+		uint32_t holder = graph->holders[i];
+		if (next[holder] != TABLE_NONE || !is_module(graph, holder))
+			continue;
+		next[holder] = index;
+		return holder;
+	}
+	return index;
 }
 
 /* `next[i]`: the object that i holds on the way to the one asked about. Returns the object at the root, or TABLE_NONE. */
@@ -140,7 +158,7 @@ static uint32_t walk_back(const struct graph *graph, uint32_t from, uint32_t *ne
 	while (head < tail) {
 		uint32_t index = queue[head++];
 		if (root_of(graph, index))
-			return index;
+			return prefer_module(graph, index, next);
 		for (uint64_t i = graph->first[index]; i < graph->first[index + 1]; i++) {
 			uint32_t holder = graph->holders[i];
 			if (next[holder] != TABLE_NONE)

@@ -186,7 +186,10 @@ static void promote_objects(struct judging *judging)
 		struct leak_object *object = &g_array_index(judging->objects, struct leak_object, i);
 		for (size_t k = 0; k < judging->leaks->n_types; k++) {
 			const struct leak_type *type = &judging->leaks->types[k];
-			if (!type->of_types && type->address == object->type)
+			/* one reference among hundreds that are there may be what C code keeps of a thing everybody uses, like () */
+			bool drowned = object->unexplained && object->unexplained * 100 < object->refcount &&
+				       object->unexplained < LEAKS_MANY_ON_ONE;
+			if (!type->of_types && type->address == object->type && !drowned)
 				object->kind = MIN(object->kind, type->kind);
 		}
 	}

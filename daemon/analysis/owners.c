@@ -6,6 +6,8 @@
 #include "daemon/heap/type.h"
 
 #define RED_ZONE          128 /* x86-64 ABI: bytes below the stack pointer that are in use */
+#define DESCRIPTOR_RANGE 16384  /* bytes at the end of a thread's stack in which glibc's struct pthread begins */
+#define DESCRIPTOR_TID 0x2d0    /* in struct pthread, glibc 2.4 to 2.43 on x86-64 */
 #define POOL_SIZE_CLASS   36  /* of pymalloc's pool_header (daemon/heap/pymalloc.c) */
 #define POOL_HEADER_BYTES 48
 #define SLACK             32 /* bytes a block or chunk may be larger than what was asked for */
@@ -204,6 +206,24 @@ static bool is_atom(const struct owners *owners, uint64_t start)
 	       !(object.type->flags & PY_FLAG_HEAPTYPE) && candidate_refcount(owners->heap, object.bytes);
 }
 
+/*
+ * A buffer that was allocated and never written to, as far as its beginning goes: there are still the links it had in one of malloc's bins,
+ * and behind them what was there before that.
+ */
+static bool is_untouched(const struct owners *owners, uint64_t start)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t link;
+		if (!memory_u64(owners->heap->memory, start + 8 * i, &link))
+			return false;
+		const struct mapping *mapping = link ? maps_find(owners->view->maps, link) : NULL;
+		const char *name = mapping && mapping->writable ? strrchr(mapping->path, '/') : NULL;
+		if (!name || !g_str_has_prefix(name, "/libc"))
+			return false;
+	}
+	return true;
+}
+
 static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
 {
 	uint64_t size = chunk->end - chunk->start, type_word;
@@ -216,7 +236,7 @@ static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
 	/* a size of 0 in front of it is an object's count only if a type follows */
 	if (size >= 64 && bytes && is_dead(owners, chunk->start, bytes, size, &type_word))
 		cover_set(&owners->cover, chunk->start, chunk->end);
-	else if (is_atom(owners, chunk->start))
+	else if (is_atom(owners, chunk->start) || is_untouched(owners, chunk->start))
 		cover_set(&owners->cover, chunk->start, chunk->end);
 	else if (size >= 4096 && is_ast_block(owners->heap->memory, chunk->start))
 		cover_set(&owners->cover, chunk->start, chunk->end);
@@ -233,11 +253,42 @@ static void cover_dead_stacks(struct owners *owners)
 	}
 }
 
+/*
+ * glibc keeps the stacks of threads that ended for new ones. Such a mapping lies behind its guard page, and has the thread's
+ * descriptor at its upper end: a word that holds its own address, again 16 bytes on (struct pthread, tcbhead_t), and tid 0.
+ */
+static void cover_stack_cache(struct owners *owners, const struct mapping *mapping)
+{
+	const struct memory *memory = owners->view->memory;
+	for (uint64_t at = mapping->end - 64; at > mapping->start && at > mapping->end - DESCRIPTOR_RANGE; at -= 64) {
+		uint64_t self, again;
+		uint32_t tid;
+		if (!memory_u64(memory, at, &self) || self != at || !memory_u64(memory, at + 16, &again) || again != at ||
+		    !memory_u32(memory, at + DESCRIPTOR_TID, &tid))
+			continue;
+		if (!tid)
+			cover_set(&owners->cover, mapping->start, at);
+		return;
+	}
+}
+
+static void cover_stack_caches(struct owners *owners)
+{
+	const struct maps *maps = owners->view->maps;
+	for (size_t i = 1; maps && i < maps->n; i++) {
+		const struct mapping *guard = &maps->mappings[i - 1], *mapping = &maps->mappings[i];
+		if (mapping->writable && !mapping->path[0] && guard->end == mapping->start && !guard->readable &&
+		    mapping->end - mapping->start > DESCRIPTOR_RANGE)
+			cover_stack_cache(owners, mapping);
+	}
+}
+
 void owners_finish(struct owners *owners)
 {
 	for (size_t i = 0; i < owners->glibc.n; i++)
 		cover_chunk(owners, &owners->glibc.chunks[i]);
 	cover_dead_stacks(owners);
+	cover_stack_caches(owners);
 }
 
 const struct owners_thread *owners_thread_at(const struct owners *owners, uint64_t address)

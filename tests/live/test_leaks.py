@@ -1,0 +1,171 @@
+"""`leaks` against extensions that lose references, to the reference; and against programs that lose none."""
+import os
+import subprocess
+
+import pytest
+
+import harness
+
+MISTAKES = ["iter_kept", "dict_value_kept", "build_value_o", "list_item_counted", "sequence_kept", "error_dropped",
+            "attribute_kept", "borrowed_released", "careless_type", "freed_memory"]
+HONEST = ["registered", "chained"]
+COUNT = 50
+
+
+@pytest.fixture(scope="session")
+def extension(tmp_path_factory):
+    """extension(python) -> leaky.so compiled for this interpreter."""
+    built = {}
+    directory = tmp_path_factory.mktemp("leaky")
+
+    def build(python):
+        if python.root:
+            pytest.skip("no headers of Python %s at hand" % python)
+        if python.name not in built:
+            command = [python.path, "-c", "import sysconfig; print(sysconfig.get_paths()['include'])"]
+            include = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+            if not os.path.exists(os.path.join(include, "Python.h")):
+                pytest.skip("no headers of Python %s at hand" % python)
+            out = str(directory / ("leaky-%s.so" % python.name))
+            subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-w", "-I", include, "-o", out,
+                            os.path.join(harness.TARGETS, "leaky.c")], check=True)
+            built[python.name] = out
+        return built[python.name]
+
+    return build
+
+
+def leaks(pid, *args, code=0):
+    result = harness.reftop("leaks", "-p", pid, "--json", "--limit", "100000", "-i", "20ms", *args)
+    assert result.code == code, result
+    document = result.json
+    assert document["schema"] == "reftop.leaks/1"
+    check_document(document)
+    return document
+
+
+def check_document(document):
+    """What holds for every verdict."""
+    totals = document["totals"]
+    assert document["snapshot"]["consistent"] is True, document["snapshot"]
+    assert document["looks"] == 2 and document["interval_us"] > 0
+    assert totals["unexplained"] == sum(t["unexplained"] for t in document["types"])
+    assert totals["deficit"] == sum(t["deficit"] for t in document["types"])
+    assert document["found"] == any(t["kind"] != "one-off" and not t["suppressed"] for t in document["types"])
+    for found in document["objects"]:
+        assert found["refcount"] - found["exact"] - found["probable"] == found["unexplained"] - found["deficit"], found
+        assert not (found["unexplained"] and found["deficit"]), found
+
+
+def accused(document):
+    """{address: references} of what is said to be lost, one-offs apart; a deficit is negative."""
+    return {int(o["address"], 16): o["unexplained"] - o["deficit"] for o in document["objects"] if o["kind"] != "one-off"}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_found(python, start, extension, mistake):
+    if mistake == "careless_type" and python.version < (3, 8):
+        pytest.skip("before 3.8 instances of heap types own no reference to their type")
+    target = start(python, "leaky.py", extension(python))
+    target.ready()
+    truth = {int(address): n for address, n in target.ask("%s %d" % (mistake, COUNT))["lost"].items()}
+    target.wait_blocked()
+    document = leaks(target.pid)
+    # to the reference, on the right objects, and nothing else
+    assert accused(document) == truth
+    assert document["found"] is True
+    assert all(t["growth"] == 0 for t in document["types"])
+    assert leaks(target.pid, "--fail", code=7)["found"] is True
+
+
+@pytest.mark.parametrize("mistake", HONEST)
+def test_honest_is_not_accused(python, start, extension, mistake):
+    target = start(python, "leaky.py", extension(python))
+    target.ready()
+    target.ask("%s %d" % (mistake, COUNT))
+    target.wait_blocked()
+    document = leaks(target.pid, "--fail")
+    assert accused(document) == {}
+    assert document["totals"]["deficit"] == 0
+
+
+def test_lost_references_of_twelve_types(python, start, extension):
+    """12,000 fresh objects that nobody holds, each with one lost reference: the worst case for what hides them."""
+    target = start(python, "leaky.py", extension(python))
+    target.ready()
+    truth = {int(address) for address in target.ask("types 1000")["lost"]}
+    assert len(truth) == 12000
+    target.wait_blocked()
+    document = leaks(target.pid)
+    found = accused(document)
+    assert set(found) <= truth, "accused though nothing is lost: %s" % [
+        o for o in document["objects"] if int(o["address"], 16) in set(found) - truth][:10]
+    assert len(found) >= 0.998 * len(truth), "found %d of 12000" % len(found)
+    orphans = sum(t["orphans"] for t in document["types"])
+    assert orphans >= len(found)
+
+
+def test_growth_is_seen(any_python, start, extension, tmp_path):
+    """What is lost between the looks comes first."""
+    target = start(any_python, "leaky.py", extension(any_python))
+    target.ready()
+    target.ask("iter_kept 100")
+    out = tmp_path / "leaks.json"
+    process = subprocess.Popen([harness.REFTOP, "leaks", "-p", str(target.pid), "--json", "-i", "600ms", "-o", str(out)])
+    try:
+        lost = 100
+        while process.poll() is None:
+            target.ask("iter_kept 10")
+            lost += 10
+    finally:
+        process.kill()
+        process.wait()
+    document = harness.json.loads(out.read_text())
+    assert document["types"][0]["kind"] == "growing"
+    assert (document["types"][0]["module"], document["types"][0]["qualname"]) == ("__main__", "Item")
+    assert 0 < document["types"][0]["growth"] < lost
+
+
+def test_suppressed_is_not_accused(any_python, start, extension, tmp_path):
+    target = start(any_python, "leaky.py", extension(any_python))
+    target.ready()
+    target.ask("iter_kept 20")
+    target.wait_blocked()
+    known = tmp_path / "known"
+    known.write_text("# what we know\n__main__.It?m\n")
+    document = leaks(target.pid, "--fail", "--suppress", known)
+    assert [t["suppressed"] for t in document["types"] if t["qualname"] == "Item"] == [True]
+    document = leaks(target.pid, "--fail", code=7)
+    assert [t["suppressed"] for t in document["types"] if t["qualname"] == "Item"] == [False]
+
+
+@pytest.mark.parametrize("name", ["stdlib", "busy"])
+def test_honest_programs(python, start, name):
+    target = start(python, "honest.py", name)
+    target.ready()
+    for _ in range(3):
+        document = leaks(target.pid, "--fail")
+        totals = document["totals"]
+        assert totals["unexplained"] <= 0.0001 * totals["refs"], document["types"]
+        assert accused(document) == {}, document["objects"]
+        assert all(t["growth"] == 0 for t in document["types"]), document["types"]
+
+
+def test_program_is_watched_to_its_end(any_python, extension, tmp_path):
+    """`leaks -- PROGRAM`: its last moments count, and the gate trips."""
+    script = tmp_path / "program.py"
+    script.write_text("import sys, importlib.machinery, importlib.util, time\n"
+                      "loader = importlib.machinery.ExtensionFileLoader('leaky', sys.argv[1])\n"
+                      "leaky = importlib.util.module_from_spec(importlib.util.spec_from_loader('leaky', loader))\n"
+                      "loader.exec_module(leaky)\n"
+                      "class Thing: pass\n"
+                      "end = time.monotonic() + 2\n"
+                      "while time.monotonic() < end:\n"
+                      "    leaky.counted(Thing())\n"
+                      "    time.sleep(0.001)\n"
+                      "print('said by the program')\n")
+    result = harness.reftop("leaks", "--json", "--fail", "--", any_python.path, script, extension(any_python))
+    assert result.code == 7, result
+    assert "said by the program" in result.err
+    document = result.json
+    assert [t["kind"] for t in document["types"] if t["qualname"] == "Thing"] == ["growing"], document["types"]
