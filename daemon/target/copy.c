@@ -60,8 +60,13 @@ static void plan_mapping(struct plan *plan, uint32_t i, struct lazy_files *files
 	if (planned->kind == PLAN_NOTHING)
 		return;
 	planned->window = pool_window(plan->pool, mapping->start, mapping->end);
-	if (!planned->window)
-		planned->kind = PLAN_NOTHING;
+	if (planned->window)
+		return;
+	struct presence_sum sum = {0};
+	if (planned->kind != PLAN_LAZY)
+		presence_scan(plan->presence, mapping->start, mapping->end, PRESENCE_ANONYMOUS, NULL, &sum);
+	plan->missing += sum.content;
+	planned->kind = PLAN_NOTHING;
 }
 
 /* the first chunk of an earlier plan that starts at `address` or behind it; the end of its chunks if there is none */

@@ -54,7 +54,8 @@ struct plan {
 	struct plan_mapping *mappings; /* maps->n */
 	struct chunk *chunks;          /* ascending */
 	size_t n_chunks;
-	uint64_t bytes; /* present when prepared: what there is to copy */
+	uint64_t bytes;   /* present when prepared: what there is to copy */
+	uint64_t missing; /* present, but there was no room for it on our side */
 };
 
 /* what one thread copied */

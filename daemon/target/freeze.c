@@ -37,25 +37,18 @@ void freeze_init(struct freeze *freeze, pid_t pid)
 	memset(freeze, 0, sizeof(*freeze));
 	freeze->pid = pid;
 	freeze->threads = g_array_sized_new(FALSE, TRUE, sizeof(struct frozen_thread), 64);
+	freeze->held = g_hash_table_new(NULL, NULL);
 }
 
 void freeze_clear(struct freeze *freeze)
 {
 	g_array_unref(freeze->threads);
+	g_hash_table_unref(freeze->held);
 }
 
 static struct frozen_thread *thread_at(struct freeze *freeze, guint i)
 {
 	return &g_array_index(freeze->threads, struct frozen_thread, i);
-}
-
-static bool thread_known(struct freeze *freeze, pid_t tid)
-{
-	for (guint i = 0; i < freeze->threads->len; i++) {
-		if (thread_at(freeze, i)->tid == tid && !thread_at(freeze, i)->gone)
-			return true;
-	}
-	return false;
 }
 
 /* state of one thread from its stat file, '\0': no such thread */
@@ -178,7 +171,7 @@ static int seize_new(struct freeze *freeze, pid_t *refused, int *number, GError 
 	guint first = freeze->threads->len;
 	for (guint i = 0; i < tids->len; i++) {
 		pid_t tid = g_array_index(tids, pid_t, i);
-		if (thread_known(freeze, tid))
+		if (g_hash_table_contains(freeze->held, GINT_TO_POINTER(tid)))
 			continue;
 		if (ptrace(PTRACE_SEIZE, tid, 0, 0) < 0) {
 			*number = errno;
@@ -196,6 +189,7 @@ static int seize_new(struct freeze *freeze, pid_t *refused, int *number, GError 
 		}
 		struct frozen_thread thread = {.tid = tid};
 		g_array_append_val(freeze->threads, thread);
+		g_hash_table_add(freeze->held, GINT_TO_POINTER(tid));
 	}
 	if (!freeze->started)
 		freeze->started = now_ns();
@@ -207,7 +201,7 @@ static int seize_new(struct freeze *freeze, pid_t *refused, int *number, GError 
 /* Wait until each thread from `first` on stopped, ended, or sleeps where it can't be woken. */
 static bool wait_stopped(struct freeze *freeze, guint first, GError **error)
 {
-	int64_t since = now_ns(), nap = NAP_MIN_NS;
+	int64_t since = now_ns();
 	for (guint i = first; i < freeze->threads->len; i++) {
 		struct frozen_thread *thread = thread_at(freeze, i);
 		for (;;) {
@@ -230,9 +224,10 @@ static bool wait_stopped(struct freeze *freeze, guint first, GError **error)
 					  "cannot stop process %d", freeze->pid);
 				return false;
 			}
-			nanosleep(&(struct timespec){.tv_nsec = nap}, NULL);
-			nap = MIN(nap * 2, NAP_MAX_NS);
+			nanosleep(&(struct timespec){.tv_nsec = CLAMP(waited / 8, NAP_MIN_NS, NAP_MAX_NS)}, NULL);
 		}
+		if (thread->gone)
+			g_hash_table_remove(freeze->held, GINT_TO_POINTER(thread->tid));
 	}
 	return true;
 }

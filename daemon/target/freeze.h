@@ -30,8 +30,9 @@ struct frozen_thread {
 
 struct freeze {
 	pid_t pid;
-	GArray *threads; /* of struct frozen_thread */
-	int64_t started; /* monotonic ns: just before the first thread was interrupted; 0: none was */
+	GArray *threads;  /* of struct frozen_thread */
+	GHashTable *held; /* their numbers, without those that are gone */
+	int64_t started;  /* monotonic ns: just before the first thread was interrupted; 0: none was */
 };
 
 void freeze_init(struct freeze *freeze, pid_t pid);

@@ -454,6 +454,7 @@ static void runs_gather(struct taking *taking)
 		taking->snapshot->bytes_copied += result->bytes;
 		taking->snapshot->bytes_missing += result->missing;
 	}
+	taking->snapshot->bytes_missing += own->plan->missing;
 	g_array_sort(own->copied, run_compare);
 	g_array_sort(own->lost, run_compare);
 }
