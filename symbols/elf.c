@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/text.h"
+
+#define SYMBOLS_AT_MAX 10000000u /* of one table */
 
 #define PAGE 4096u
 /* No ELF file of a CPython has more than a handful. */
@@ -162,6 +165,33 @@ static Elf_Scn *section_by_name(const struct elf_file *elf, const char *name, GE
 		const char *found = elf_strptr(elf->elf, strings, header->sh_name);
 		if (found && !strcmp(found, name))
 			return section;
+	}
+	return NULL;
+}
+
+char *elf_symbol_at(const struct elf_file *elf, uint64_t address)
+{
+	Elf_Scn *section = NULL;
+	while ((section = elf_nextscn(elf->elf, section))) {
+		GElf_Shdr header;
+		GElf_Sym symbol;
+		if (!gelf_getshdr(section, &header) || (header.sh_type != SHT_SYMTAB && header.sh_type != SHT_DYNSYM) ||
+		    !header.sh_entsize)
+			continue;
+		Elf_Data *data = elf_getdata(section, NULL);
+		size_t n = data ? MIN(header.sh_size / header.sh_entsize, SYMBOLS_AT_MAX) : 0;
+		for (size_t i = 0; i < n && gelf_getsym(data, (int)i, &symbol); i++) {
+			unsigned type = GELF_ST_TYPE(symbol.st_info);
+			if ((type != STT_OBJECT && type != STT_FUNC) || symbol.st_shndx == SHN_UNDEF ||
+			    address - symbol.st_value >= symbol.st_size)
+				continue;
+			const char *raw = elf_strptr(elf->elf, header.sh_link, symbol.st_name);
+			if (!raw || !*raw)
+				continue;
+			g_autofree char *name = text_escape(raw, strlen(raw));
+			uint64_t offset = address - symbol.st_value;
+			return offset ? g_strdup_printf("%s+0x%" G_GINT64_MODIFIER "x", name, offset) : g_steal_pointer(&name);
+		}
 	}
 	return NULL;
 }

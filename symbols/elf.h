@@ -48,6 +48,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(elf_file_t, elf_close)
  */
 size_t elf_symbols_find(const struct elf_file *elf, struct elf_symbol *symbols, size_t n);
 
+/*
+ * The variable or function that link-time `address` lies in, as "name+0x8" (or "name"), escaped; NULL: no symbol covers it. Free with
+ * g_free().
+ */
+char *elf_symbol_at(const struct elf_file *elf, uint64_t address);
+
 bool elf_section_find(const struct elf_file *elf, const char *name, struct elf_section *section);
 
 /* Copy bytes the file gives for a link-time address (what is beyond the file's part of a segment reads as 0). */

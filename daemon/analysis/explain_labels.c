@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "daemon/analysis/explain_private.h"
+#include "daemon/heap/lines.h"
 #include "daemon/heap/str.h"
 #include "daemon/heap/type.h"
 #include "daemon/heap/values.h"
@@ -52,6 +53,8 @@ void explain_open(struct explaining *explaining)
 	const struct py_layout *layout = heap->layout;
 	explaining->ranges = g_array_new(FALSE, FALSE, sizeof(struct named_range));
 	explaining->owners = g_array_new(FALSE, FALSE, sizeof(struct dict_owner));
+	explaining->methods = g_array_new(FALSE, FALSE, sizeof(struct method_place));
+	explaining->codes = codes_new(audit->heap);
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		uint64_t interpreter = heap->interpreters[i].address, thread = 0;
 		if (heap_has(layout->interp_size))
@@ -75,6 +78,8 @@ void explain_close(struct explaining *explaining)
 {
 	g_array_unref(explaining->ranges);
 	g_array_unref(explaining->owners);
+	g_array_unref(explaining->methods);
+	codes_free(explaining->codes);
 }
 
 /* the smallest range that holds `address`: a thread's state may be part of its interpreter's */
@@ -111,9 +116,28 @@ static struct dict_owner *find_owner(const struct explaining *explaining, uint64
 	return bsearch(&key, explaining->owners->data, explaining->owners->len, sizeof(key), compare_owner);
 }
 
+static int compare_method(const void *a, const void *b)
+{
+	const struct method_place *x = a, *y = b;
+	return (x->method > y->method) - (x->method < y->method);
+}
+
+static struct method_place *find_method(const struct explaining *explaining, uint64_t method)
+{
+	struct method_place key = {.method = method};
+	if (!explaining->methods->len)
+		return NULL;
+	return bsearch(&key, explaining->methods->data, explaining->methods->len, sizeof(key), compare_method);
+}
+
 static void visit_owner(void *context, const struct reference *reference)
 {
 	struct explaining *explaining = context;
+	struct method_place *place = find_method(explaining, reference->target);
+	if (place && place->holder == TABLE_NONE && !reference->probable) {
+		place->holder = explaining->current;
+		place->reference = *reference;
+	}
 	if (!reference->field || (strcmp(reference->field, "__dict__") != 0 && strcmp(reference->field, "tp_dict") != 0))
 		return;
 	struct dict_owner *owner = find_owner(explaining, reference->target);
@@ -127,13 +151,18 @@ void explain_find_owners(struct explaining *explaining)
 	for (guint i = 0; i < explaining->found->len; i++) {
 		const struct found *found = &g_array_index(explaining->found, struct found, i);
 		struct dict_owner owner = {.owner = TABLE_NONE};
+		if (found->reference.kind == REFERENCE_BOUND_METHOD && found->holder != TABLE_NONE) {
+			struct method_place place = {.method = audit->table.objects[found->holder].address, .holder = TABLE_NONE};
+			g_array_append_val(explaining->methods, place);
+		}
 		if (found->reference.kind != REFERENCE_DICT_VALUE || found->holder == TABLE_NONE)
 			continue;
 		owner.dict = audit->table.objects[found->holder].address;
 		g_array_append_val(explaining->owners, owner);
 	}
 	g_array_sort(explaining->owners, compare_owner);
-	if (!explaining->owners->len)
+	g_array_sort(explaining->methods, compare_method);
+	if (!explaining->owners->len && !explaining->methods->len)
 		return;
 	references_begin(audit->references, visit_owner, NULL, explaining);
 	for (size_t i = 0; i < audit->table.n; i++) {
@@ -152,24 +181,44 @@ static char *str_escaped(const heap_t *heap, uint64_t address)
 	return raw ? text_escape(raw, strlen(raw)) : NULL;
 }
 
-/* "worker.run (worker.py:88)": the line its code begins at */
-static char *code_text(const heap_t *heap, uint64_t code)
+/* The line a frame is at: of the frame among whose slots `word` lies. LINE_NONE: not a frame that is running. */
+static int line_at(const struct explaining *explaining, uint64_t word)
 {
-	const struct py_layout *layout = heap->layout;
-	const uint8_t *bytes = code ? memory_at(heap->memory, code, layout->code_size) : NULL;
-	if (!bytes)
-		return g_strdup("a frame");
-	g_autofree char *name = str_escaped(heap, load_u64(bytes, heap_has(layout->co_qualname) ? layout->co_qualname : layout->co_name));
-	g_autofree char *file = str_escaped(heap, load_u64(bytes, layout->co_filename));
-	const char *slash = file ? strrchr(file, '/') : NULL;
-	return g_strdup_printf("%s (%s:%u)", name ? name : "?", slash ? slash + 1 : file ? file : "?",
-			       load_u32(bytes, layout->co_firstlineno));
+	const heap_t *heap = explaining->audit->heap;
+	for (size_t i = 0; i < heap->n_interpreters; i++) {
+		uint64_t thread = 0;
+		memory_u64(heap->memory, heap->interpreters[i].address + heap->layout->interp_tstate_head, &thread);
+		for (size_t n = 0; thread && n < HEAP_MAX_THREADS; n++) {
+			struct frame frame;
+			bool more = frame_of_thread(explaining->codes, thread, &frame);
+			for (size_t k = 0; more && k < FRAMES_MAX; k++) {
+				if (word >= frame.slots && word - frame.slots < 8 * (frame.code->n_slots + frame.code->stack_size))
+					return frame_line(explaining->codes, &frame);
+				more = frame_outer(explaining->codes, &frame);
+			}
+			if (!memory_u64(heap->memory, thread + heap->layout->tstate_next, &thread))
+				break;
+		}
+	}
+	return LINE_NONE;
 }
 
-static char *frame_text(const heap_t *heap, const struct reference *reference)
+/* "worker.run (worker.py:88)": the line it is at, or where its code begins */
+static char *code_text(const struct explaining *explaining, const struct reference *reference)
 {
-	g_autofree char *code = code_text(heap, reference->code);
-	g_autofree char *name = str_escaped(heap, reference->name);
+	const struct code *code = reference->code ? code_get(explaining->codes, reference->code) : NULL;
+	if (!code)
+		return g_strdup("a frame");
+	int line = line_at(explaining, reference->word);
+	const char *slash = strrchr(code->filename, '/');
+	return g_strdup_printf("%s (%s:%d)", code->qualname ? code->qualname : code->name, slash ? slash + 1 : code->filename,
+			       line == LINE_NONE ? code->first_line : line);
+}
+
+static char *frame_text(const struct explaining *explaining, const struct reference *reference)
+{
+	g_autofree char *code = code_text(explaining, reference);
+	g_autofree char *name = str_escaped(explaining->audit->heap, reference->name);
 	if (name)
 		return g_strdup_printf("%s in %s", name, code);
 	return g_strdup_printf("%s of %s", reference->field ? reference->field : "value stack", code);
@@ -238,7 +287,7 @@ static char *label_new(const struct explaining *explaining, const struct referen
 	case REFERENCE_FRAME_LOCAL:
 	case REFERENCE_FRAME_STACK:
 	case REFERENCE_GENERATOR_FRAME:
-		return frame_text(heap, reference);
+		return frame_text(explaining, reference);
 	case REFERENCE_STATIC_DATA:
 		return reference->field ? g_strdup(reference->field) : static_text(explaining, reference->word);
 	case REFERENCE_THREAD_STACK:
@@ -287,6 +336,24 @@ static bool label_owned(struct explaining *explaining, const struct found *found
 	return true;
 }
 
+/* ".__self__ of Shop.sell, which list 0x7f… holds at [3]": where a callback is registered */
+static const char *method_label(struct explaining *explaining, uint64_t method)
+{
+	audit_t *audit = explaining->audit;
+	const struct method_place *place = find_method(explaining, method);
+	g_autofree char *value = value_text(audit->references, method, KEY_WIDTH);
+	g_autofree char *label = NULL;
+	if (place && place->holder != TABLE_NONE) {
+		const struct table_object *holder = &audit->table.objects[place->holder];
+		g_autofree char *where = label_new(explaining, &place->reference);
+		label = g_strdup_printf(".__self__ of %s, held by %s 0x%" G_GINT64_MODIFIER "x %s", value,
+					type_nth(audit->heap, holder->type)->qualname, holder->address, where);
+	} else {
+		label = g_strdup_printf(".__self__ of %s", value);
+	}
+	return sample_text(explaining->result->origin, label);
+}
+
 struct holder explain_label(struct explaining *explaining, const struct found *found)
 {
 	const struct reference *reference = &found->reference;
@@ -301,6 +368,10 @@ struct holder explain_label(struct explaining *explaining, const struct found *f
 		holder.address = object->address;
 		holder.module = sample_text(origin, type->module);
 		holder.qualname = sample_text(origin, type->qualname);
+		if (reference->kind == REFERENCE_BOUND_METHOD) {
+			holder.label = method_label(explaining, object->address);
+			return holder;
+		}
 	}
 	holder.label = explain_label_text(explaining, reference);
 	return holder;

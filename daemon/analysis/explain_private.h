@@ -1,6 +1,7 @@
 /* What the files of explain.h share. */
 #pragma once
 #include "daemon/analysis/explain.h"
+#include "daemon/heap/frames.h"
 
 /* a reference to the object, as it was met */
 struct found {
@@ -13,6 +14,13 @@ struct found {
 struct dict_owner {
 	uint64_t dict;
 	uint32_t owner; /* index */
+};
+
+/* where a bound method among the holders is held in turn */
+struct method_place {
+	uint64_t method;
+	uint32_t holder; /* index; TABLE_NONE: nobody known */
+	struct reference reference;
 };
 
 /* memory of somebody known by name */
@@ -31,7 +39,9 @@ struct explaining {
 	GArray *found;   /* struct found */
 	uint32_t current;
 	GArray *owners;  /* struct dict_owner, by dict */
+	GArray *methods; /* struct method_place, by method */
 	GArray *ranges;  /* struct named_range */
+	codes_t *codes;
 };
 
 /* explain_labels.c: names for holders */
@@ -39,7 +49,7 @@ void explain_open(struct explaining *explaining);
 void explain_close(struct explaining *explaining);
 /* Whether `address` lies in the state of an interpreter or thread. */
 bool explain_interpreter_at(const struct explaining *explaining, uint64_t address);
-/* Find who owns the dicts among the holders. */
+/* Find who owns the dicts among the holders, and who holds the bound methods. */
 void explain_find_owners(struct explaining *explaining);
 struct holder explain_label(struct explaining *explaining, const struct found *found);
 /* How the object with index `holder` holds the reference, kept by the result's origin. */

@@ -3,6 +3,7 @@
 #include "daemon/analysis/explain.h"
 #include "daemon/analysis/instances.h"
 #include "daemon/source/live_private.h"
+#include "symbols/elf.h"
 
 /* struct user_regs_struct of x86-64 (linux/user.h): general registers come first, up to orig_rax */
 #define REGISTER_RSP      19
@@ -78,13 +79,35 @@ struct leaks *live_leaks(source_t *source, size_t max_objects, GError **error)
 	return leaks;
 }
 
+/* ---- names of static data ---- */
+
+/* what explain_object() asks for names; files are opened as the target sees them */
+struct naming {
+	const struct live *live;
+	const struct maps *maps;
+};
+
+static char *name_symbol(void *context, const struct owners_image *image, uint64_t offset)
+{
+	const struct naming *naming = context;
+	const struct mapping *mapping = maps_find(naming->maps, image->start);
+	uint64_t bias, start, end;
+	int fd = mapping ? maps_open(target_pid(naming->live->target), mapping) : -1;
+	g_autoptr(elf_file_t) elf = fd >= 0 ? elf_open(fd, image->path, NULL) : NULL;
+	if (!elf || !elf_bias(elf, naming->maps, mapping, &bias, &start, &end))
+		return NULL;
+	return elf_symbol_at(elf, image->start + offset - bias);
+}
+
 struct explanation *live_explain(source_t *source, uint64_t address, GError **error)
 {
 	struct live *live = (struct live *)source;
 	g_auto(picture_t) picture = {0};
 	if (!picture_take(live, &picture, error))
 		return NULL;
-	return explain_object(picture.audit, address, picture_origin(live, &picture), NULL, error);
+	struct naming naming = {.live = live, .maps = picture.snapshot->maps};
+	const struct explain_names names = {.symbol = name_symbol, .context = &naming};
+	return explain_object(picture.audit, address, picture_origin(live, &picture), &names, error);
 }
 
 struct instances *live_instances(source_t *source, const char *type, const char *sort, size_t limit, GError **error)
