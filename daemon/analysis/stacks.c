@@ -223,6 +223,8 @@ stacks_t *stacks_take(heap_t *heap, const struct stacks_fact *facts, size_t n_fa
 	for (guint i = 0; i < stacks->n_threads; i++)
 		fill_frames(&taking, i);
 	waits_find(&taking);
+	if (options->tasks)
+		tasks_find(&taking);
 	deadlocks_find(&taking);
 	g_ptr_array_unref(taking.frames);
 	g_array_unref(taking.threads);

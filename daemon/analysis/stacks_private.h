@@ -37,5 +37,7 @@ void held_find(struct taking *taking);
 uint64_t lock_behind(heap_t *heap, uint64_t object);
 /* Where `object` is held from, seen from the frames of a thread, `first` on: "self.lock"; NULL. Free with g_free(). */
 char *holder_find(struct taking *taking, guint thread, guint first, uint64_t object);
+/* The tasks of event loops. */
+void tasks_find(struct taking *taking);
 /* A sentence for each cycle of owners. */
 void deadlocks_find(struct taking *taking);

@@ -1,0 +1,182 @@
+"""`reftop stacks` against what the target itself says: sys._current_frames(), and the ways to hang that tests/targets/hung.py knows."""
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+import harness
+
+
+def stacks(pid, *options):
+    result = harness.reftop("stacks", "-p", pid, "--json", *options)
+    assert result.code == 0, result
+    return json.loads(result.out)
+
+
+def by_name(document):
+    return {t["name"]: t for t in document["threads"]}
+
+
+def hung(start, python, *arguments):
+    target = start(python, "hung.py", *arguments)
+    return target, target.ready()
+
+
+def test_every_frame_is_the_truth(python, start):
+    target = start(python, "stacks.py")
+    truth = target.ready()
+    target.wait_blocked()
+    document = stacks(target.pid)
+    assert document["schema"] == "reftop.stacks/1"
+    assert document["deadlocks"] == []
+    threads = {str(t["ident"]): t for t in document["threads"]}
+    assert set(threads) == set(truth["threads"])
+    assert len(threads) > 30
+    wrong = []
+    for ident, frames in truth["threads"].items():
+        thread = threads[ident]
+        ours = [[f["function"], f["file"], f["line"]] for f in thread["frames"]]
+        if python.version < (3, 11):  # code has no qualified names there; ours may be
+            ours = [[f[0].split(".")[-1]] + f[1:] for f in ours]
+            frames = [[f[0].split(".")[-1]] + f[1:] for f in frames]
+        if ident == truth["main"]:  # it went on: from truth() to the readline of main()
+            frames = frames[1:]
+            assert ours[0][0] == frames[0][0] and len(ours) == len(frames)
+            ours, frames = ours[1:], frames[1:]
+        if ours != frames:
+            wrong.append((thread["name"], [pair for pair in zip(ours, frames) if pair[0] != pair[1]], len(ours), len(frames)))
+        name, daemon, native = truth["names"][ident]
+        assert (thread["name"], thread["daemon"]) == (name, daemon)
+        assert thread["tid"] == native or native is None
+        assert os.path.exists("/proc/%d/task/%d" % (target.pid, thread["tid"]))
+    assert not wrong, wrong
+    # a target that sleeps isn't stopped
+    assert (document["snapshot"]["mode"], document["snapshot"]["pause_us"]) == ("quiet", 0)
+
+
+@pytest.mark.parametrize("kind", ["locks", "rlocks"])
+def test_a_deadlock_is_named(python, start, kind):
+    target, truth = hung(start, python, kind)
+    try:
+        document = stacks(target.pid)
+    finally:
+        os.kill(truth["child"], 9)
+    threads = by_name(document)
+    first, second = threads["first"], threads["second"]
+    assert len(document["deadlocks"]) == 1
+    sentence = document["deadlocks"][0]
+    for part in ("first", "second", "self.a", "self.b", str(first["tid"]), str(second["tid"]),
+                 "hung.py:%d" % truth["first"], "hung.py:%d" % truth["first_wants"],
+                 "hung.py:%d" % truth["second"], "hung.py:%d" % truth["second_wants"]):
+        assert part in sentence, (part, sentence)
+    assert {t["name"] for t in document["threads"] if t["deadlock"]} == {"first", "second"}
+    assert first["waits_for"]["owner_tid"] == second["tid"] and first["waits_for"]["holder"] == "self.b"
+    assert second["waits_for"]["owner_tid"] == first["tid"] and second["waits_for"]["holder"] == "self.a"
+    # nobody else is accused
+    assert "reader" not in sentence and "hog" not in sentence and "MainThread" not in sentence
+    assert threads["reader"]["waits_for"] is None and threads["reader"]["wait"].startswith("read(")
+    assert threads["reader"]["wait_detail"] == "pipe"
+    assert threads["hog"]["wait"] is None
+    main = threads["MainThread"]["waits_for"]
+    assert main and (main["kind"] == "gil" or main["owner_tid"] == first["tid"])
+
+
+def test_threads_that_join_each_other(python, start):
+    target, truth = hung(start, python, "join")
+    document = stacks(target.pid)
+    assert len(document["deadlocks"]) == 1
+    assert {t["name"] for t in document["threads"] if t["deadlock"]} == {"one", "two"}
+    assert {t["waits_for"]["kind"] for t in document["threads"] if t["deadlock"]} == {"thread"}
+
+
+def test_what_a_thread_waits_for(python, start):
+    target, truth = hung(start, python, "events")
+    target.wait_blocked()
+    document = stacks(target.pid)
+    assert document["deadlocks"] == []
+    threads = by_name(document)
+    waits = {n: t["waits_for"] and (t["waits_for"]["type"], t["waits_for"]["holder"], t["waits_for"]["state"])
+             for n, t in threads.items()}
+    assert waits["fill"] == ("queue.Queue", "self.jobs", "full, 2 of 2 items")
+    assert waits["until_done"] == ("threading.Event", "self.done", "not set")
+    assert waits["slot"] == ("threading.Semaphore", "self.slots", "value 0")
+    assert waits["change"] == ("threading.Condition", "self.changed", None)
+    assert waits["limited"] == ("threading.Event", "self.done", "not set")
+    assert threads["until_done"]["timeout_us"] is None
+    assert 3000e6 < threads["limited"]["timeout_us"] <= 3600e6 and threads["limited"]["timeout_left"]
+    assert 3000e6 < threads["sleep"]["timeout_us"] <= 3600e6
+    assert threads["MainThread"]["wait"] == "read(0)" and threads["MainThread"]["wait_detail"] == "pipe"
+
+
+def test_a_lock_inherited_by_fork(python, start):
+    target, truth = hung(start, python, "fork")
+    try:
+        document = stacks(truth["child"])
+    finally:
+        os.kill(truth["child"], 9)
+    thread, = document["threads"]
+    assert thread["waits_for"]["orphan"] and thread["waits_for"]["owner_tid"] is None
+    assert thread["waits_for"]["holder"] == "lock"
+    assert document["deadlocks"] == []
+    # in the parent somebody holds it, who waits for something else
+    assert by_name(stacks(target.pid))["holder"]["waits_for"]["type"] == "threading.Barrier"
+
+
+def test_an_import_lock(python, start, tmp_path):
+    if python.root:
+        pytest.skip("the folder isn't in its root")
+    target, truth = hung(start, python, "imports", str(tmp_path))
+    threads = by_name(stacks(target.pid))
+    wait = threads["two"]["waits_for"]
+    assert wait["type"].endswith("_ModuleLock") and wait["owner_tid"] == threads["one"]["tid"]
+    assert "slow_module" in wait["state"]
+
+
+def test_the_lock_of_a_file(python, start):
+    target, truth = hung(start, python, "files")
+    threads = by_name(stacks(target.pid))
+    wait = threads["waiter"]["waits_for"]
+    assert wait["type"] == "_io.BufferedReader" and wait["owner_tid"] == threads["owner"]["tid"]
+
+
+def test_tasks_that_await_each_other(python, start):
+    if python.version < (3, 7):
+        pytest.skip("3.6 has no list of tasks that can be found")
+    target, truth = hung(start, python, "tasks")
+    document = stacks(target.pid)
+    assert len(document["deadlocks"]) == 1
+    sentence = document["deadlocks"][0]
+    assert "hung.py:%d" % truth["one"] in sentence and "hung.py:%d" % truth["two"] in sentence
+    chains = {tuple(f["function"] for f in t["frames"]): t for t in document["tasks"]}
+    assert chains[("task_one",)]["deadlock"]
+    assert chains[("inner", "task_two")]["deadlock"]
+    sleeping, = [t for t in document["tasks"] if not t["deadlock"]]
+    assert [f["function"] for f in sleeping["frames"]] == ["sleep", "sleeper"] and sleeping["awaits"] is None
+
+
+def test_locals(python, start):
+    target, truth = hung(start, python, "events")
+    target.wait_blocked()
+    frames = by_name(stacks(target.pid, "--locals"))["fill"]["frames"]
+    fill, = [f for f in frames if f["function"].endswith("fill")]
+    values = {v["name"]: v["value"] for v in fill["locals"]}
+    assert values["i"] == "2" and values["self"].startswith("<Box")
+
+
+def test_text(any_python, start):
+    target, truth = hung(start, any_python, "rlocks")
+    try:
+        result = harness.reftop("stacks", "-p", target.pid)
+    finally:
+        os.kill(truth["child"], 9)
+    assert result.code == 0
+    paragraphs = result.out.split("\n\n")
+    assert paragraphs[1].startswith("Deadlock: ")
+    assert re.search(r"Thread \d+ \"first\" daemon, sleeping, waits for threading.RLock self.b 0x[0-9a-f]+, held by \"second\"", result.out)
+
+
+def test_a_recording_has_no_stacks():
+    result = harness.reftop("stacks", "-p", 1 << 30)
+    assert result.code == 3
