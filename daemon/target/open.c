@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "daemon/target/process.h"
 #include "daemon/target/target.h"
 
 struct reader {
@@ -130,8 +131,9 @@ target_t *target_open(pid_t pid, GError **error)
 	struct interpreter_access access = {&reader, reader_read, reader_open, reader_open_path};
 	target->interpreter = interpreter_find(maps, &access, error);
 	if (!target->interpreter) {
-		/* whatever it looked like: if it ended meanwhile, then that is why */
-		if (!target_alive(target)) {
+		/* whatever it looked like: if it ended meanwhile, or lost its memory on the way there, then that is why */
+		struct process process;
+		if (!target_alive(target) || !process_read(pid, &process) || process.exiting) {
 			g_clear_error(error);
 			target_gone(target, error);
 		}

@@ -14,6 +14,7 @@
 #include "base/text.h"
 
 #define PF_KTHREAD  0x00200000u /* include/linux/sched.h */
+#define PF_EXITING  0x00000004u
 #define FILE_BLOCK  4096
 #define CMDLINE_MAX (2u << 20) /* ARG_MAX is 2 MiB with the default stack limit */
 
@@ -74,6 +75,7 @@ bool process_parse_stat(const char *text, struct process *process)
 	long page = sysconf(_SC_PAGESIZE);
 	process->ppid = (pid_t)field[4];
 	process->kernel_thread = field[9] & PF_KTHREAD;
+	process->exiting = field[9] & PF_EXITING;
 	process->cpu_ticks = field[14] + field[15];
 	process->n_threads = (uint32_t)field[20];
 	process->start_ticks = field[22];

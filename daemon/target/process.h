@@ -19,6 +19,7 @@ struct process {
 	char state;   /* R S D T t Z X I */
 	char comm[PROCESS_COMM];
 	bool kernel_thread;
+	bool exiting; /* it will never run its own code again, though it may not be a zombie yet */
 	uid_t uid[4]; /* real, effective, saved, filesystem */
 	gid_t gid[4];
 	uint64_t cap_permitted;
