@@ -132,17 +132,28 @@ static const char *root_of(const struct graph *graph, uint32_t index)
 	return rooted && believed ? root_names[rooted] : NULL;
 }
 
-/* The globals of a frame are those of a module: that says more. */
-static uint32_t prefer_module(const struct graph *graph, uint32_t index, uint32_t *next)
+/* A module that holds the object, or TABLE_NONE. */
+static uint32_t module_of(const struct graph *graph, uint32_t index)
 {
 	for (uint64_t i = graph->first[index]; i < graph->first[index + 1]; i++) {
-		uint32_t holder = graph->holders[i];
-		if (next[holder] != TABLE_NONE || !is_module(graph, holder))
-			continue;
-		next[holder] = index;
-		return holder;
+		if (is_module(graph, graph->holders[i]))
+			return graph->holders[i];
 	}
-	return index;
+	return TABLE_NONE;
+}
+
+/* A frame's globals are those of a module: that says more than the frame. */
+static uint32_t prefer_module(const struct graph *graph, uint32_t index, uint32_t *next)
+{
+	uint32_t held = index, module = module_of(graph, index);
+	if (module == TABLE_NONE && !is_module(graph, index)) {
+		held = next[index];
+		module = module_of(graph, held);
+	}
+	if (module == TABLE_NONE || module == held || is_module(graph, index))
+		return index;
+	next[module] = held;
+	return module;
 }
 
 /* `next[i]`: the object that i holds on the way to the one asked about. Returns the object at the root, or TABLE_NONE. */

@@ -277,7 +277,9 @@ static void visit_values(references_t *references, const struct plan *plan, uint
 {
 	struct reference reference = {.kind = REFERENCE_ATTRIBUTE};
 	for (uint64_t i = 0; i < n; i++) {
-		if (!memory_u64(references->heap->memory, values + 8 * i, &reference.target) || !reference.target)
+		if (!memory_u64(references->heap->memory, values + 8 * i, &reference.target))
+			return;
+		if (!reference.target)
 			continue;
 		reference.word = values + 8 * i;
 		reference.index = i;

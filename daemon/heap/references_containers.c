@@ -24,8 +24,9 @@ void references_shared_keys(references_t *references, const struct dict_keys *ke
 	references_extent(references, keys->address, keys->bytes, true);
 	for (uint64_t i = 0; i < keys->n_entries; i++) {
 		uint64_t key;
-		if (memory_u64(references->heap->memory, keys->entries + i * keys->entry_size + keys->key_offset, &key))
-			emit_key(references, keys, i, key);
+		if (!memory_u64(references->heap->memory, keys->entries + i * keys->entry_size + keys->key_offset, &key))
+			return;
+		emit_key(references, keys, i, key);
 	}
 }
 
@@ -86,7 +87,9 @@ static void split(references_t *references, const struct dict_keys *keys, uint64
 	references_extent(references, block, first - block + 8 * keys->n_entries, true);
 	for (uint64_t i = 0; i < keys->n_entries; i++) {
 		struct reference reference = {.kind = REFERENCE_DICT_VALUE, .word = first + 8 * i, .index = i};
-		if (!memory_u64(heap->memory, first + 8 * i, &reference.target) || !reference.target)
+		if (!memory_u64(heap->memory, first + 8 * i, &reference.target))
+			return;
+		if (!reference.target)
 			continue;
 		memory_u64(heap->memory, keys->entries + i * keys->entry_size + keys->key_offset, &reference.name);
 		references_emit(references, &reference);
@@ -220,7 +223,8 @@ void references_deque(references_t *references, const struct object *object, con
 	uint64_t block = load_u64(object->bytes, at), last = load_u64(object->bytes, at + 8);
 	uint64_t i = load_u64(object->bytes, at + 16), end = load_u64(object->bytes, at + 24), index = 0;
 	deque_spare(references, object, at);
-	for (uint64_t n = 0; block && n < MAX_DEQUE_BLOCKS; n++) {
+	uint64_t blocks = MIN(load_u64(object->bytes, layout->ob_size), MAX_ITEMS) / DEQUE_BLOCK_ITEMS + 2;
+	for (uint64_t n = 0; block && n < blocks; n++) {
 		references_extent(references, block, 8 * (DEQUE_BLOCK_ITEMS + 2), true);
 		uint64_t stop = block == last ? end + 1 : DEQUE_BLOCK_ITEMS;
 		for (; i < stop && i < DEQUE_BLOCK_ITEMS; i++, index++) {
