@@ -30,3 +30,6 @@ GString *completion_fish(void);
 
 /* What makes the format of that name; NULL: there is none. */
 GString *(*manual_format(const char *name))(void);
+
+/* texts of sections that have a file of their own */
+extern const char manual_references[], manual_references_json[];

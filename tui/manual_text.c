@@ -26,7 +26,7 @@ static const char exit_status[] = "  0  done\n"
 				  "  4  not permitted\n"
 				  "  5  not a CPython it knows\n"
 				  "  6  the snapshot is incomplete (with --strict)\n"
-				  "  7  a gate tripped (diff --fail-on-growth)\n\n"
+				  "  7  a gate tripped (diff --fail-on-growth, leaks --fail)\n\n"
 				  "An error is at most three lines on standard error: what failed, the observed cause, "
 				  "one remedy. A closed pipe ends the program quietly.";
 
@@ -122,8 +122,10 @@ const struct manual_section manual_sections[] = {
 	{"first-law", "What it does to the target", first_law, NULL},
 	{"keys", "Keys", keys, list_keys},
 	{"permissions", "Permissions", permissions, NULL},
+	{"references", "How references are explained", manual_references, NULL},
 	{"exit-status", "Exit status", exit_status, NULL},
 	{"json", "JSON", json, NULL},
+	{"json-references", "JSON about references", manual_references_json, NULL},
 	{"recording", "The recording", recording, show_schema},
 	{"environment", "Environment", files, NULL},
 	{NULL, NULL, NULL, NULL},
