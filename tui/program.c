@@ -125,9 +125,23 @@ program_t *program_start(char **argv, enum program_output output, GError **error
 	return NULL;
 }
 
+/*
+ * Whether the program ended, and only then collect it. While it is stopped for a snapshot we are its tracer, too, and then a plain
+ * waitpid() tells the stop, which isn't meant for us, and isn't told again to the one who waits for it.
+ */
+static gboolean collect(program_t *program)
+{
+	siginfo_t info = {0};
+	if (waitid(P_PID, (id_t)program->pid, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
+		return FALSE;
+	if (info.si_code != CLD_EXITED && info.si_code != CLD_KILLED && info.si_code != CLD_DUMPED)
+		return FALSE;
+	return waitpid(program->pid, &program->status, WNOHANG) == program->pid;
+}
+
 char *program_ended(program_t *program)
 {
-	if (!program->ended && waitpid(program->pid, &program->status, WNOHANG) == program->pid)
+	if (!program->ended && collect(program))
 		program->ended = TRUE;
 	if (!program->ended)
 		return NULL;

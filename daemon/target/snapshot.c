@@ -15,10 +15,12 @@
 #include "daemon/target/snapshot.h"
 #include "daemon/target/target.h"
 
-#define TWO_THREADS (16ull << 20) /* bytes that make a second thread worth waking */
-#define QUIET_SKIP  16            /* at most so many snapshots aren't tried quietly after failures */
-#define MAPS_TRIES  50
-#define RESCUE_NS   5000000 /* a freeze that takes longer may need freeze_rescue() */
+#define TWO_THREADS    (16ull << 20) /* bytes that make a second thread worth waking */
+#define QUIET_SKIP     16            /* at most so many snapshots aren't tried quietly after failures */
+#define MAPS_TRIES     50
+#define QUIET_TRIES    2
+#define QUIET_AGAIN_US 30000
+#define RESCUE_NS      5000000 /* a freeze that takes longer may need freeze_rescue() */
 
 /* a snapshot in the making */
 struct taking {
@@ -367,13 +369,15 @@ static bool look(struct taking *taking, bool counters)
 }
 
 /*
- * Copy while the target runs, and see whether it did. *valid: it didn't, this is a consistent snapshot.
+ * Copy while the target runs, and see whether it did. *valid: it didn't, this is a consistent snapshot. *again: it did, and another
+ * try costs little.
  * False without an error: the target is gone.
  */
-static bool take_quietly(struct taking *taking, bool *valid, GError **error)
+static bool take_quietly(struct taking *taking, bool *valid, bool *again, GError **error)
 {
 	target_t *target = taking->target;
-	*valid = false;
+	int64_t begun = now_us(CLOCK_MONOTONIC);
+	*valid = *again = false;
 	if (!look(taking, true))
 		return false;
 	if (!quiet_asleep(taking->look))
@@ -390,6 +394,7 @@ static bool take_quietly(struct taking *taking, bool *valid, GError **error)
 	} else {
 		target->quiet_misses++;
 		target->quiet_skip = MIN(1u << MIN(target->quiet_misses, 8), QUIET_SKIP) - 1;
+		*again = now_us(CLOCK_MONOTONIC) - begun < QUIET_AGAIN_US;
 		results_discard(taking);
 	}
 	return true;
@@ -409,9 +414,11 @@ static bool take(struct taking *taking, const struct snapshot_options *options, 
 	}
 	/* registers are only had by a stop */
 	if (taking->extent == SNAPSHOT_HEAP && !target->quiet_skip) {
-		bool valid;
-		if (!take_quietly(taking, &valid, error))
-			return false;
+		bool valid = false, again = true;
+		for (int i = 0; i < QUIET_TRIES && again && !valid; i++) {
+			if (!take_quietly(taking, &valid, &again, error))
+				return false;
+		}
 		if (valid) {
 			snapshot->mode = SNAPSHOT_QUIET;
 			snapshot->consistent = true;

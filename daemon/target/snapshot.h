@@ -112,6 +112,9 @@ const char *const *target_cmdline(const target_t *target);
  * Take a snapshot. May be called again and again, by one thread at a time. The storage of a freed snapshot is kept by the target for
  * the next one, so that a view doesn't pay for fresh pages each time; free every snapshot before the target.
  * Errors: GONE (the target ended or exec'ed: `exec` says so in the cause), DENIED, FAILED.
+ *
+ * A target that is this process's own child: nobody may wait for it meanwhile but with WNOWAIT. The stops of a snapshot would be told
+ * to whoever waits, asked for or not, and only once.
  */
 snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *options, GError **error);
 

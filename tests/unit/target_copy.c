@@ -103,6 +103,40 @@ static void test_pattern(gconstpointer data)
 	child_end(&child);
 }
 
+/* huge pages in the target, whole and in part */
+#define HUGE (2ul << 20)
+static char *huge;
+
+static void huge_child(struct child_ends ends, void *data)
+{
+	for (size_t at = 0; at < 4 * HUGE; at += 64)
+		huge[at] = (char)(at >> 12);
+	madvise(huge + HUGE + 5 * PAGE, 7 * PAGE, MADV_DONTNEED);
+	child_say(ends, 0);
+	child_listen(ends);
+}
+
+static void test_huge(void)
+{
+	char *memory = mmap(NULL, 6 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	huge = (char *)(((uintptr_t)memory + HUGE - 1) & ~(HUGE - 1));
+	madvise(huge, 4 * HUGE, MADV_HUGEPAGE); /* where there are none small ones will do */
+	struct child child = child_start(huge_child, NULL);
+	child_hear(&child);
+	g_autoptr(target_t) target = child_target(&child);
+	for (int i = 0; i < 3; i++) {
+		g_autoptr(snapshot_t) snapshot = snapshot_take(target, i % 2 ? SNAPSHOT_ALL : SNAPSHOT_HEAP);
+		const char *copy = memory_at(&snapshot->memory, (uintptr_t)huge, 4 * HUGE);
+		g_assert_nonnull(copy);
+		for (size_t at = 0; at < 4 * HUGE; at += 64) {
+			bool absent = at >= HUGE + 5 * PAGE && at < HUGE + 12 * PAGE;
+			g_assert_cmpint(copy[at], ==, absent ? 0 : (char)(at >> 12));
+		}
+	}
+	child_end(&child);
+	munmap(memory, 6 * HUGE);
+}
+
 /* ---- mappings of files ---- */
 
 #define FEW     "one", "two", "three", "four"
@@ -440,6 +474,7 @@ int main(int argc, char **argv)
 	g_assert_true(pattern != MAP_FAILED);
 	g_test_add_data_func("/target/copy/pattern/heap", GINT_TO_POINTER(SNAPSHOT_HEAP), test_pattern);
 	g_test_add_data_func("/target/copy/pattern/all", GINT_TO_POINTER(SNAPSHOT_ALL), test_pattern);
+	g_test_add_func("/target/copy/huge", test_huge);
 	g_test_add_func("/target/copy/files", test_files);
 	g_test_add_func("/target/copy/reserved", test_reserved);
 	g_test_add_func("/target/copy/forked", test_forked);
