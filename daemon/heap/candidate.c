@@ -4,7 +4,8 @@
 #include "daemon/heap/type.h"
 
 #define LINK_MASK    (~3ull) /* the collector's marks in its links */
-#define LOWEST_LINK  4096    /* no page below can be mapped (vm.mmap_min_addr) */
+#define LINK_LOWEST  4096         /* no page below can be mapped (vm.mmap_min_addr) */
+#define LINK_HIGHEST (1ull << 47) /* nor above: user addresses of x86-64 */
 #define MAX_REFCOUNT (1ll << 31)
 
 /* ob_gc_bits of free-threaded builds: CPython Include/internal/pycore_gc.h */
@@ -136,6 +137,13 @@ bool candidate_tracked(const heap_t *heap, const struct object *object)
 	return head_tracked(heap, head, &plausible) && linked(heap, object->address - heap->layout->gc_head_size, head);
 }
 
+/* Whether a link of a head can be one: of an int it would be the size or the digits, of a text characters. */
+static bool link_plausible(uint64_t link)
+{
+	link &= LINK_MASK;
+	return link >= LINK_LOWEST && link < LINK_HIGHEST;
+}
+
 bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
 {
 	const struct type *type = object->type;
@@ -156,9 +164,8 @@ bool candidate_accept(const heap_t *heap, const struct block *block, bool exact,
 	object->tracked = head_tracked(heap, head, &plausible);
 	if (!object->tracked)
 		return plausible && (heap->collecting || !made_in_python(heap, type));
-	/* an int whose block still holds, behind its digits, the header of what was there before: its size stands where the
-	 * link would be */
-	if ((load_u64(head, 0) & LINK_MASK) < LOWEST_LINK)
+	/* a block may still hold, behind what it is used for, the header of what was there before */
+	if (!link_plausible(load_u64(head, 0)) || (!heap->collecting && !link_plausible(load_u64(head, 8))))
 		return false;
 	return fits || linked(heap, object->address - heap->layout->gc_head_size, head);
 }
