@@ -72,9 +72,13 @@ check-built: all units floors manual-check
 floors: ## check that no floor includes from one above it
 	@awk -f tools/floors.awk $(SOURCES) $(HEADERS)
 
-bench: all units ## run the benchmarks
+$(BUILD)/tests/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) -o $@ $< -lpthread
+
+bench: all units $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/*.c)) ## run the benchmarks
 	@tools/deps.sh build check
-	@for bench in tests/bench/*.py; do echo "== $$bench"; REFTOP=$(abspath $(BUILD)/reftop) python3 $$bench || exit 1; done
+	@for bench in tests/bench/*.py; do echo "== $$bench"; REFTOP=$(abspath $(BUILD)/reftop) BUILD=$(abspath $(BUILD)) python3 $$bench || exit 1; done
 
 # the built-in layout tables, from the interpreters at hand (symbols/layouts/)
 $(BUILD)/layouts: tools/layouts.c $(BUILD)/libreftop.a
