@@ -1,10 +1,8 @@
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -45,18 +43,6 @@ static int64_t now_us(clockid_t clock)
 static bool two_threads(uint64_t bytes)
 {
 	return bytes >= TWO_THREADS && sysconf(_SC_NPROCESSORS_ONLN) > 1;
-}
-
-/* resident bytes of the target, roughly and now */
-static uint64_t resident(const target_t *target)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/statm", target->pid);
-	g_autofree char *text = process_file(path, 256, NULL);
-	uint64_t pages = 0;
-	if (text)
-		sscanf(text, "%*u %" SCNu64, &pages);
-	return pages * target->presence.page;
 }
 
 /* ---- the plan ---- */
@@ -120,7 +106,7 @@ static void *prepare_main(void *data)
 static bool prepare(struct taking *taking)
 {
 	struct work work = {.plan = taking->own->plan};
-	GThread *helper = two_threads(resident(taking->target)) ? g_thread_new("prepare", prepare_main, &work) : NULL;
+	GThread *helper = two_threads(target_rss(taking->target)) ? g_thread_new("prepare", prepare_main, &work) : NULL;
 	plan_prepare(&work);
 	if (helper)
 		g_thread_join(helper);
@@ -436,151 +422,6 @@ static bool take(struct taking *taking, const struct snapshot_options *options, 
 	return copy_stopped(taking, error);
 }
 
-/* ---- the picture ---- */
-
-static int run_compare(const void *a, const void *b)
-{
-	const struct presence_run *x = a, *y = b;
-	return (x->start > y->start) - (x->start < y->start);
-}
-
-static struct presence_run *run_at(GArray *runs, guint i)
-{
-	return i < runs->len ? &g_array_index(runs, struct presence_run, i) : NULL;
-}
-
-static void runs_gather(struct taking *taking)
-{
-	struct snapshot_private *own = taking->own;
-	own->copied = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
-	own->lost = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
-	for (int i = 0; i < 2; i++) {
-		struct copy_result *result = &taking->results[i];
-		g_array_append_vals(own->copied, result->copied->data, result->copied->len);
-		g_array_append_vals(own->lost, result->lost->data, result->lost->len);
-		taking->snapshot->bytes_copied += result->bytes;
-		taking->snapshot->bytes_missing += result->missing;
-	}
-	taking->snapshot->bytes_missing += own->plan->missing;
-	g_array_sort(own->copied, run_compare);
-	g_array_sort(own->lost, run_compare);
-}
-
-/* Zeros where the windows hold what earlier snapshots left there. */
-static void windows_settle(struct snapshot_private *own)
-{
-	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
-	for (guint w = 0; w < own->pool->windows->len; w++) {
-		struct window *window = own->pool->windows->pdata[w];
-		if (!window->used)
-			continue;
-		/* what belongs into a window is decided by the mapping: windows may overlap */
-		g_array_set_size(runs, 0);
-		guint k = 0;
-		for (size_t i = 0; i < own->plan->maps->n; i++) {
-			const struct mapping *mapping = &own->plan->maps->mappings[i];
-			const struct presence_run *run;
-			while ((run = run_at(own->copied, k)) && run->start < mapping->end) {
-				if (own->plan->mappings[i].window == window)
-					g_array_append_vals(runs, run, 1);
-				k++;
-			}
-		}
-		pool_settle(window, (const struct presence_run *)(const void *)runs->data, runs->len);
-	}
-	pool_trim(own->pool);
-}
-
-static void region_add(GArray *regions, const struct plan *plan, uint32_t i, uint64_t start, uint64_t end)
-{
-	const struct plan_mapping *planned = &plan->mappings[i];
-	struct memory_region region = {
-		.start = start,
-		.size = end - start,
-		.bytes = planned->window->bytes + (start - planned->window->start),
-		.mapping = i,
-		.lazy = planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY,
-	};
-	if (start < end)
-		g_array_append_val(regions, region);
-}
-
-static bool snapshot_load(const struct memory *memory, const struct memory_region *region, uint64_t offset,
-			  uint64_t size)
-{
-	struct snapshot_private *own = memory->context;
-	struct lazy *lazy = region->mapping < own->plan->maps->n ? own->lazies[region->mapping] : NULL;
-	return lazy && lazy_load(lazy, region->start + offset, size);
-}
-
-/* one region a mapping, less what couldn't be read */
-static void regions_make(struct taking *taking)
-{
-	struct snapshot_private *own = taking->own;
-	const struct plan *plan = own->plan;
-	GArray *regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
-	guint c = 0, l = 0;
-	for (uint32_t i = 0; i < plan->maps->n; i++) {
-		const struct mapping *mapping = &plan->maps->mappings[i];
-		const struct plan_mapping *planned = &plan->mappings[i];
-		const struct presence_run *run;
-		if (planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY)
-			own->lazies[i] = lazy_new(mapping, planned->file->fd,
-						  planned->window->bytes + (mapping->start - planned->window->start));
-		for (; (run = run_at(own->copied, c)) && run->start < mapping->end; c++) {
-			taking->snapshot->residence[i].copied += run->end - run->start;
-			if (own->lazies[i])
-				lazy_mark(own->lazies[i], run->start, run->end);
-			if (planned->kind == PLAN_RESIDENT)
-				region_add(regions, plan, i, run->start, run->end);
-		}
-		uint64_t at = mapping->start;
-		for (; (run = run_at(own->lost, l)) && run->start < mapping->end; l++) {
-			if (planned->kind != PLAN_RESIDENT)
-				region_add(regions, plan, i, at, run->start);
-			at = run->end;
-		}
-		if (planned->kind != PLAN_NOTHING && planned->kind != PLAN_RESIDENT)
-			region_add(regions, plan, i, at, mapping->end);
-	}
-	size_t n = regions->len;
-	memory_init(&taking->snapshot->memory, (struct memory_region *)(void *)g_array_free(regions, FALSE), n);
-	taking->snapshot->memory.load = snapshot_load;
-	taking->snapshot->memory.context = own;
-}
-
-/* resident bytes of what wasn't scanned for the copy, and of the process */
-static void residence_fill(struct taking *taking)
-{
-	struct snapshot *snapshot = taking->snapshot;
-	const struct plan *plan = taking->own->plan;
-	for (size_t k = 0; k < plan->n_chunks; k++)
-		snapshot->residence[plan->chunks[k].mapping].resident += plan->chunks[k].resident;
-	for (size_t i = 0; i < plan->maps->n; i++) {
-		const struct mapping *mapping = &plan->maps->mappings[i];
-		if (plan->mappings[i].kind == PLAN_ANONYMOUS || plan->mappings[i].kind == PLAN_RESIDENT ||
-		    !strncmp(mapping->path, "[v", 2))
-			continue; /* [vvar] and [vdso] don't count as resident */
-		struct presence_sum sum = {0};
-		presence_scan(plan->presence, mapping->start, mapping->end, PRESENCE_RESIDENT, NULL, &sum);
-		snapshot->residence[i].resident = sum.resident;
-	}
-	snapshot->rss = resident(taking->target);
-}
-
-static void finish(struct taking *taking)
-{
-	struct snapshot *snapshot = taking->snapshot;
-	struct snapshot_private *own = taking->own;
-	runs_gather(taking);
-	windows_settle(own);
-	snapshot->maps = own->plan->maps;
-	snapshot->residence = g_new0(struct snapshot_residence, snapshot->maps->n);
-	own->lazies = g_new0(struct lazy *, snapshot->maps->n);
-	regions_make(taking);
-	residence_fill(taking);
-}
-
 snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *options, GError **error)
 {
 	int64_t begun = now_us(CLOCK_MONOTONIC);
@@ -608,7 +449,7 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 	else if (!good)
 		target_gone(target, error);
 	if (good) {
-		finish(&taking);
+		picture_make(snapshot, taking.results);
 		snapshot->pause_us = snapshot->mode == SNAPSHOT_STOP ? (taking.pause_ns + 999) / 1000 : 0;
 		snapshot->elapsed_us = now_us(CLOCK_MONOTONIC) - begun;
 	}
@@ -616,48 +457,4 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 	g_free(taking.maps_text);
 	g_clear_pointer(&taking.look, g_array_unref);
 	return good ? g_steal_pointer(&snapshot) : NULL;
-}
-
-/* What the lazy regions read from files stays in the windows, and must be known to be there. */
-static void windows_note(struct snapshot_private *own)
-{
-	for (size_t i = 0; i < own->plan->maps->n; i++) {
-		if (own->lazies[i])
-			lazy_runs(own->lazies[i], own->plan->mappings[i].window->dirty);
-	}
-}
-
-void snapshot_free(snapshot_t *snapshot)
-{
-	if (!snapshot)
-		return;
-	struct snapshot_private *own = snapshot->private;
-	if (snapshot->release)
-		snapshot->release(snapshot, snapshot->storage);
-	if (own) {
-		target_t *target = own->target;
-		/* a snapshot that failed leaves windows in an unknown state */
-		if (own->lazies) {
-			windows_note(own);
-			g_mutex_lock(&target->lock);
-			if (!target->idle)
-				target->idle = g_steal_pointer(&own->pool);
-			g_mutex_unlock(&target->lock);
-		}
-		pool_free(own->pool);
-		for (size_t i = 0; own->lazies && i < own->plan->maps->n; i++)
-			lazy_free(own->lazies[i]);
-		g_free(own->lazies);
-		lazy_files_clear(&own->files);
-		if (own->copied)
-			g_array_unref(own->copied);
-		if (own->lost)
-			g_array_unref(own->lost);
-		plan_free(own->plan); /* with the maps */
-		g_free(own);
-	}
-	g_free(snapshot->memory.regions);
-	g_free(snapshot->residence);
-	g_free(snapshot->threads);
-	g_free(snapshot);
 }

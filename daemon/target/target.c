@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -175,6 +176,17 @@ char *target_maps_text(struct target *target, size_t *size)
 	}
 	*size = text->len;
 	return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+uint64_t target_rss(const struct target *target)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/statm", target->pid);
+	g_autofree char *text = process_file(path, 256, NULL);
+	uint64_t pages = 0;
+	if (text)
+		sscanf(text, "%*u %" SCNu64, &pages);
+	return pages * target->presence.page;
 }
 
 enum fate { FATE_ENDED, FATE_REPLACED, FATE_FINE, FATE_OPEN };

@@ -42,3 +42,9 @@ char *target_maps_text(struct target *target, size_t *size);
 
 /* Set *error to GONE with what happened to the target: it ended, or exec'ed. */
 void target_gone(struct target *target, GError **error);
+
+/* Resident bytes now, roughly, as /proc/PID/statm says. */
+uint64_t target_rss(const struct target *target);
+
+/* Make the regions, the residence and the sums of a snapshot whose plan was copied with these results. */
+void picture_make(snapshot_t *snapshot, const struct copy_result results[2]);

@@ -1,0 +1,189 @@
+/* From copied pages to a picture: regions, residence, sums; and back to where the storage came from. */
+#include <string.h>
+
+#include "daemon/target/target.h"
+
+static int run_compare(const void *a, const void *b)
+{
+	const struct presence_run *x = a, *y = b;
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+static struct presence_run *run_at(GArray *runs, guint i)
+{
+	return i < runs->len ? &g_array_index(runs, struct presence_run, i) : NULL;
+}
+
+static void runs_gather(snapshot_t *snapshot, const struct copy_result results[2])
+{
+	struct snapshot_private *own = snapshot->private;
+	own->copied = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	own->lost = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	for (int i = 0; i < 2; i++) {
+		const struct copy_result *result = &results[i];
+		g_array_append_vals(own->copied, result->copied->data, result->copied->len);
+		g_array_append_vals(own->lost, result->lost->data, result->lost->len);
+		snapshot->bytes_copied += result->bytes;
+		snapshot->bytes_missing += result->missing;
+	}
+	snapshot->bytes_missing += own->plan->missing;
+	g_array_sort(own->copied, run_compare);
+	g_array_sort(own->lost, run_compare);
+}
+
+/* Zeros where the windows hold what earlier snapshots left there. */
+static void windows_settle(struct snapshot_private *own)
+{
+	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	for (guint w = 0; w < own->pool->windows->len; w++) {
+		struct window *window = own->pool->windows->pdata[w];
+		if (!window->used)
+			continue;
+		/* what belongs into a window is decided by the mapping: windows may overlap */
+		g_array_set_size(runs, 0);
+		guint k = 0;
+		for (size_t i = 0; i < own->plan->maps->n; i++) {
+			const struct mapping *mapping = &own->plan->maps->mappings[i];
+			const struct presence_run *run;
+			while ((run = run_at(own->copied, k)) && run->start < mapping->end) {
+				if (own->plan->mappings[i].window == window)
+					g_array_append_vals(runs, run, 1);
+				k++;
+			}
+		}
+		pool_settle(window, (const struct presence_run *)(const void *)runs->data, runs->len);
+	}
+	pool_trim(own->pool);
+}
+
+static void region_add(GArray *regions, const struct plan *plan, uint32_t i, uint64_t start, uint64_t end)
+{
+	const struct plan_mapping *planned = &plan->mappings[i];
+	struct memory_region region = {
+		.start = start,
+		.size = end - start,
+		.bytes = planned->window->bytes + (start - planned->window->start),
+		.mapping = i,
+		.lazy = planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY,
+	};
+	if (start < end)
+		g_array_append_val(regions, region);
+}
+
+static bool snapshot_load(const struct memory *memory, const struct memory_region *region, uint64_t offset,
+			  uint64_t size)
+{
+	struct snapshot_private *own = memory->context;
+	struct lazy *lazy = region->mapping < own->plan->maps->n ? own->lazies[region->mapping] : NULL;
+	return lazy && lazy_load(lazy, region->start + offset, size);
+}
+
+/* one region a mapping, less what couldn't be read */
+static void regions_make(snapshot_t *snapshot)
+{
+	struct snapshot_private *own = snapshot->private;
+	const struct plan *plan = own->plan;
+	GArray *regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+	guint c = 0, l = 0;
+	for (uint32_t i = 0; i < plan->maps->n; i++) {
+		const struct mapping *mapping = &plan->maps->mappings[i];
+		const struct plan_mapping *planned = &plan->mappings[i];
+		const struct presence_run *run;
+		if (planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY)
+			own->lazies[i] = lazy_new(mapping, planned->file->fd,
+						  planned->window->bytes + (mapping->start - planned->window->start));
+		for (; (run = run_at(own->copied, c)) && run->start < mapping->end; c++) {
+			snapshot->residence[i].copied += run->end - run->start;
+			if (own->lazies[i])
+				lazy_mark(own->lazies[i], run->start, run->end);
+			if (planned->kind == PLAN_RESIDENT)
+				region_add(regions, plan, i, run->start, run->end);
+		}
+		uint64_t at = mapping->start;
+		for (; (run = run_at(own->lost, l)) && run->start < mapping->end; l++) {
+			if (planned->kind != PLAN_RESIDENT)
+				region_add(regions, plan, i, at, run->start);
+			at = run->end;
+		}
+		if (planned->kind != PLAN_NOTHING && planned->kind != PLAN_RESIDENT)
+			region_add(regions, plan, i, at, mapping->end);
+	}
+	size_t n = regions->len;
+	memory_init(&snapshot->memory, (struct memory_region *)(void *)g_array_free(regions, FALSE), n);
+	snapshot->memory.load = snapshot_load;
+	snapshot->memory.context = own;
+}
+
+/* resident bytes of what wasn't scanned for the copy, and of the process */
+static void residence_fill(snapshot_t *snapshot)
+{
+	const struct plan *plan = snapshot->private->plan;
+	for (size_t k = 0; k < plan->n_chunks; k++)
+		snapshot->residence[plan->chunks[k].mapping].resident += plan->chunks[k].resident;
+	for (size_t i = 0; i < plan->maps->n; i++) {
+		const struct mapping *mapping = &plan->maps->mappings[i];
+		if (plan->mappings[i].kind == PLAN_ANONYMOUS || plan->mappings[i].kind == PLAN_RESIDENT ||
+		    !strncmp(mapping->path, "[v", 2))
+			continue; /* [vvar] and [vdso] don't count as resident */
+		struct presence_sum sum = {0};
+		presence_scan(plan->presence, mapping->start, mapping->end, PRESENCE_RESIDENT, NULL, &sum);
+		snapshot->residence[i].resident = sum.resident;
+	}
+	snapshot->rss = target_rss(snapshot->private->target);
+}
+
+void picture_make(snapshot_t *snapshot, const struct copy_result results[2])
+{
+	struct snapshot_private *own = snapshot->private;
+	runs_gather(snapshot, results);
+	windows_settle(own);
+	snapshot->maps = own->plan->maps;
+	snapshot->residence = g_new0(struct snapshot_residence, snapshot->maps->n);
+	own->lazies = g_new0(struct lazy *, snapshot->maps->n);
+	regions_make(snapshot);
+	residence_fill(snapshot);
+}
+
+/* What the lazy regions read from files stays in the windows, and must be known to be there. */
+static void windows_note(struct snapshot_private *own)
+{
+	for (size_t i = 0; i < own->plan->maps->n; i++) {
+		if (own->lazies[i])
+			lazy_runs(own->lazies[i], own->plan->mappings[i].window->dirty);
+	}
+}
+
+void snapshot_free(snapshot_t *snapshot)
+{
+	if (!snapshot)
+		return;
+	struct snapshot_private *own = snapshot->private;
+	if (snapshot->release)
+		snapshot->release(snapshot, snapshot->storage);
+	if (own) {
+		target_t *target = own->target;
+		/* a snapshot that failed leaves windows in an unknown state */
+		if (own->lazies) {
+			windows_note(own);
+			g_mutex_lock(&target->lock);
+			if (!target->idle)
+				target->idle = g_steal_pointer(&own->pool);
+			g_mutex_unlock(&target->lock);
+		}
+		pool_free(own->pool);
+		for (size_t i = 0; own->lazies && i < own->plan->maps->n; i++)
+			lazy_free(own->lazies[i]);
+		g_free(own->lazies);
+		lazy_files_clear(&own->files);
+		if (own->copied)
+			g_array_unref(own->copied);
+		if (own->lost)
+			g_array_unref(own->lost);
+		plan_free(own->plan); /* with the maps */
+		g_free(own);
+	}
+	g_free(snapshot->memory.regions);
+	g_free(snapshot->residence);
+	g_free(snapshot->threads);
+	g_free(snapshot);
+}
