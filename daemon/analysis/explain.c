@@ -190,6 +190,7 @@ explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin
 	drop_spare(&explaining);
 	explain_find_owners(&explaining);
 	list_holders(&explaining);
+	explain_find_referents(&explaining);
 	explain_find_path(&explaining);
 	explain_close(&explaining);
 	g_array_unref(explaining.found);
@@ -202,6 +203,7 @@ void explanation_free(explanation_t *explanation)
 		return;
 	sample_unref(explanation->origin);
 	g_free(explanation->holders);
+	g_free(explanation->referents);
 	g_free(explanation->path);
 	g_free(explanation);
 }

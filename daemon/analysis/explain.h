@@ -23,6 +23,15 @@ struct holder {
 	const char *label;    /* which: "[1042]", "['pending']", ".cart" */
 };
 
+/* one reference that the object holds */
+struct referent {
+	enum reference_kind kind;
+	bool probable;
+	uint64_t address;
+	const char *module, *qualname, *value, *label;
+	int64_t refcount; /* SAMPLE_UNKNOWN: immortal */
+};
+
 /* one object on the way from the root to the one asked about */
 struct explain_step {
 	uint64_t address;
@@ -35,6 +44,9 @@ typedef struct explanation {
 	struct leak_object object; /* growth is SAMPLE_UNKNOWN; refcount, unexplained and deficit too when it is immortal */
 	struct holder *holders;    /* exact ones first, then by kind */
 	size_t n_holders;
+	struct referent *referents; /* in the order they lie in it */
+	size_t n_referents;
+	int64_t all_referents;
 	int64_t spare;             /* words that hold its address beyond what the count needs: leftovers */
 	const char *root;          /* what the path begins with: "module", "frame of worker.run", "static data"; "" no path found */
 	struct explain_step *path;

@@ -55,5 +55,8 @@ struct holder explain_label(struct explaining *explaining, const struct found *f
 /* How the object with index `holder` holds the reference, kept by the result's origin. */
 const char *explain_label_text(struct explaining *explaining, const struct reference *reference);
 
+/* explain_referents.c */
+void explain_find_referents(struct explaining *explaining);
+
 /* explain_path.c */
 void explain_find_path(struct explaining *explaining);

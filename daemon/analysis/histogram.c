@@ -18,7 +18,15 @@ struct counter {
 	size_t n_rows;
 	int64_t unreadable;
 	int64_t *region_bytes; /* of objects outside the allocator, by region of the memory */
+	struct places *places; /* NULL: not asked for */
+	const struct histogram_also *also;
+	uint64_t sought_mask; /* bit i: an address with these six bits is sought */
 };
+
+static inline uint64_t sought_bit(uint64_t address)
+{
+	return 1ull << (address >> 4 & 63);
+}
 
 /* Bytes of an object that lie together at its address: what it keeps elsewhere isn't part of it. */
 static int64_t inline_bytes(const struct object *object, int64_t bytes)
@@ -45,6 +53,14 @@ static struct row *row_at(struct counter *counter, size_t index)
 	return &counter->rows[index];
 }
 
+/* Each object is met by one thread only, so the flags need no lock. */
+static void note_sought(struct counter *counter, uint64_t address)
+{
+	for (size_t i = 0; i < counter->also->n_sought; i++)
+		if (counter->also->sought[i] == address)
+			counter->also->found[i] = true;
+}
+
 static void count_object(void *context, const struct object *object)
 {
 	struct counter *counter = context;
@@ -54,6 +70,10 @@ static void count_object(void *context, const struct object *object)
 		counter->unreadable++;
 	if (object->outside)
 		count_outside(counter, object, bytes);
+	if (counter->places)
+		places_add(counter->places, object->address, object->type->index);
+	if (counter->sought_mask & sought_bit(object->address))
+		note_sought(counter, object->address);
 	struct row *row = row_at(counter, object->type->index);
 	struct refcount refcount = object_refcount(counter->heap->layout, object->bytes);
 	row->count++;
@@ -146,10 +166,28 @@ static void counter_clear(struct counter *counter)
 {
 	g_free(counter->rows);
 	g_free(counter->region_bytes);
+	places_free(counter->places);
+}
+
+static void counter_ask(struct counter *counter, const struct histogram_also *also, size_t n_counters)
+{
+	counter->also = also;
+	if (also && also->locate)
+		counter->places = places_new(also->most_objects / n_counters);
+	for (size_t i = 0; also && i < also->n_sought; i++)
+		counter->sought_mask |= sought_bit(also->sought[i]);
+}
+
+static void fill_population(struct counter *counters, size_t n, struct histogram_also *also)
+{
+	struct places *places[MAX_THREADS];
+	for (size_t i = 0; i < n; i++)
+		places[i] = counters[i].places;
+	also->population = population_new(counters[0].heap, places, n);
 }
 
 bool histogram_take(heap_t *heap, enum census_coverage coverage, sample_t *sample, struct histogram_memory *memory,
-		    GError **error)
+		    struct histogram_also *also, GError **error)
 {
 	struct counter counters[MAX_THREADS] = {0};
 	void *contexts[MAX_THREADS];
@@ -157,9 +195,12 @@ bool histogram_take(heap_t *heap, enum census_coverage coverage, sample_t *sampl
 	for (size_t i = 0; i < n; i++) {
 		counters[i].heap = heap;
 		counters[i].region_bytes = g_new0(int64_t, n_regions + 1);
+		counter_ask(&counters[i], also, n);
 		contexts[i] = &counters[i];
 	}
 	bool ok = census_take(heap, coverage, count_object, contexts, n, &memory->census, error);
+	if (ok && also && also->locate)
+		fill_population(counters, n, also);
 	for (size_t i = 1; i < n; i++) {
 		counter_merge(&counters[0], &counters[i], n_regions);
 		counter_clear(&counters[i]);

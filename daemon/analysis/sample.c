@@ -13,6 +13,8 @@ const struct sample_memory_part sample_memory_parts[SAMPLE_MEMORY_PARTS] = {
 	{"other", "other", offsetof(struct sample_memory, other)},
 };
 
+const char *const sample_watched_states[] = {"alive", "dead", "reused"};
+
 sample_t *sample_new(void)
 {
 	sample_t *sample = g_new0(sample_t, 1);
@@ -74,6 +76,7 @@ void sample_unref(sample_t *sample)
 	g_free((gpointer)sample->target.cmdline);
 	g_free(sample->gc);
 	g_free(sample->types);
+	g_free(sample->watched);
 	g_string_chunk_free(sample->strings);
 	g_free(sample);
 }

@@ -90,6 +90,25 @@ struct sample_type {
 	int64_t refs, refs_max; /* sum and maximum of reference counts, immortals apart; refs_max 0 when all are immortal */
 	int64_t immortal;
 	int64_t owned; /* bytes of the buffers its objects own (daemon/heap/buffer.h); SAMPLE_UNKNOWN: a type without */
+	int64_t born, died; /* since the sample before, at least; when the sample has_turnover */
+};
+
+enum sample_watched_state {
+	WATCHED_ALIVE,
+	WATCHED_DEAD,   /* there is no object at its address any more */
+	WATCHED_REUSED, /* another object is */
+};
+extern const char *const sample_watched_states[]; /* "alive", "dead", "reused" */
+
+/* one object whose reference count is followed (daemon/source/source.h, watch); in the sample after its end it is listed for the last time */
+struct sample_watched {
+	uint64_t address, type;
+	const char *module, *qualname; /* of its type; "" when there never was an object */
+	const char *value;             /* as Python would print it */
+	int64_t refcount;              /* SAMPLE_UNKNOWN: it is gone, or immortal */
+	int64_t exact, probable;       /* what of it is explained; SAMPLE_UNKNOWN: not looked for in this sample */
+	enum sample_watched_state state;
+	const char *now; /* what is at its address instead of it; "" unless it was reused */
 };
 
 typedef struct sample {
@@ -102,6 +121,9 @@ typedef struct sample {
 	struct sample_totals totals;
 	size_t n_types;
 	struct sample_type *types; /* sorted by bytes, largest first; equal ones by name, then address */
+	bool has_turnover;
+	size_t n_watched;
+	struct sample_watched *watched;
 	GStringChunk *strings;     /* owns all text above; sample_text() puts there */
 } sample_t;
 

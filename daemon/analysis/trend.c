@@ -261,7 +261,7 @@ static void rows_mark(trend_t *trend)
 	}
 }
 
-static void trend_add_type(trend_t *trend, const struct sample_type *type, uint32_t tick)
+static void trend_add_type(trend_t *trend, const struct sample_type *type, bool turnover, uint32_t tick)
 {
 	struct row *row = trend_find(trend, type);
 	int64_t values[TREND_METRICS] = {
@@ -279,12 +279,16 @@ static void trend_add_type(trend_t *trend, const struct sample_type *type, uint3
 	row->face.immortal = type->immortal;
 	row->face.gc_count = type->gc_count;
 	row->face.owned = type->owned;
+	row->face.born = turnover ? type->born : SAMPLE_UNKNOWN;
+	row->face.died = turnover ? type->died : SAMPLE_UNKNOWN;
 }
 
 /* A type the sample doesn't list. */
-static void trend_empty_row(trend_t *trend, struct row *row, uint32_t tick)
+static void trend_empty_row(trend_t *trend, struct row *row, bool turnover, uint32_t tick)
 {
 	static const int64_t nothing[TREND_METRICS];
+	row->face.born = turnover ? 0 : SAMPLE_UNKNOWN;
+	row->face.died = turnover ? row->points[row->n_points - 1].values[TREND_COUNT] : SAMPLE_UNKNOWN;
 	row_append(trend, row, tick, nothing);
 	row->face.refs_max = row->face.immortal = row->face.gc_count = 0;
 	row->face.owned = SAMPLE_UNKNOWN;
@@ -306,11 +310,11 @@ void trend_add(trend_t *trend, sample_t *sample)
 	tick->totals[TREND_REFS] = sample->totals.refs;
 
 	for (size_t i = 0; i < sample->n_types; i++)
-		trend_add_type(trend, &sample->types[i], tick->id);
+		trend_add_type(trend, &sample->types[i], sample->has_turnover, tick->id);
 	for (guint i = 0; i < trend->rows->len; i++) {
 		struct row *row = trend->rows->pdata[i];
 		if (row->seen != tick->id)
-			trend_empty_row(trend, row, tick->id);
+			trend_empty_row(trend, row, sample->has_turnover, tick->id);
 	}
 	sample_ref(sample);
 	sample_unref(trend->last);
