@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "tui/pace.h"
 
 /* after an error that isn't the end, the next attempt waits at least so long */
 #define RETRY_US (G_USEC_PER_SEC / 2)
@@ -19,8 +20,12 @@ struct sampler {
 	GMutex lock;
 	GCond changed; /* anything below */
 	gint64 interval_us;
-	gboolean lossless, hold, stop, busy;
+	gboolean lossless, hold, still, stop, busy;
+	gboolean assess, assessing; /* wanted; with the sample in progress */
+	struct pace pace;
+	GQueue questions, answers; /* struct request * */
 	sample_t *sample;
+	leaks_t *leaks;
 	GError *error;
 	gboolean ended;
 };
@@ -32,10 +37,39 @@ static void wake_reader(struct sampler *sampler)
 	(void)eventfd_write(sampler->fd, 1);
 }
 
+/* Answer what was asked. Under the lock, which is let go while the source is busy. */
+static void answer_questions(struct sampler *sampler)
+{
+	struct request *request;
+	while (!sampler->stop && !sampler->still && (request = g_queue_pop_head(&sampler->questions))) {
+		gint64 began = g_get_monotonic_time();
+		sampler->busy = TRUE;
+		g_mutex_unlock(&sampler->lock);
+		request->answer = request->kind->ask(sampler->source, request, &request->error);
+		request->took_us = g_get_monotonic_time() - began;
+		g_mutex_lock(&sampler->lock);
+		sampler->busy = FALSE;
+		g_queue_push_tail(&sampler->answers, request);
+		wake_reader(sampler);
+		g_cond_broadcast(&sampler->changed);
+	}
+}
+
+/* The source ended: nobody will answer any more. Under the lock. */
+static void refuse_question(struct sampler *sampler, struct request *request)
+{
+	error_set(&request->error, SOURCE_ERROR, REFTOP_ERROR_GONE, NULL, NULL, "there is nothing to ask any more: it has ended");
+	g_queue_push_tail(&sampler->answers, request);
+	wake_reader(sampler);
+}
+
 /* Wait until the next sample is due, as the hold and changes of the interval allow; false: stop. Under the lock. */
 static gboolean wait_until_due(struct sampler *sampler, gint64 began, gint64 earliest)
 {
 	while (!sampler->stop) {
+		answer_questions(sampler);
+		if (sampler->stop)
+			break;
 		/* the first one is due at once */
 		gint64 due = MAX(began ? began + sampler->interval_us : 0, earliest);
 		gboolean blocked = sampler->hold || (sampler->lossless && sampler->sample);
@@ -55,6 +89,19 @@ static gboolean is_end(struct sampler *sampler, const GError *error)
 	return error->code == REFTOP_ERROR_GONE || !source_alive(sampler->source);
 }
 
+/* One sample, now and then with a look at the references. Not under the lock. */
+static sample_t *take_sample(struct sampler *sampler, leaks_t **leaks, GError **error)
+{
+	source_t *source = sampler->source;
+	if (!sampler->assessing)
+		return source_next(source, error);
+	gint64 began = g_get_monotonic_time();
+	sample_t *sample = source->ops->assess(source, 0, leaks, error);
+	if (sample)
+		pace_ran(&sampler->pace, began, g_get_monotonic_time(), sample->snapshot.pause_us);
+	return sample;
+}
+
 static gpointer sampler_loop(gpointer data)
 {
 	struct sampler *sampler = data;
@@ -62,16 +109,22 @@ static gpointer sampler_loop(gpointer data)
 	g_mutex_lock(&sampler->lock);
 	while (!sampler->ended && wait_until_due(sampler, began, earliest)) {
 		sampler->busy = TRUE;
-		g_mutex_unlock(&sampler->lock);
 		began = g_get_monotonic_time();
+		sampler->assessing = sampler->assess && sampler->source->ops->assess && pace_due(&sampler->pace, began);
+		g_mutex_unlock(&sampler->lock);
 		GError *error = NULL;
-		sample_t *sample = source_next(sampler->source, &error);
+		leaks_t *leaks = NULL;
+		sample_t *sample = take_sample(sampler, &leaks, &error);
 		gboolean ended = !sample && is_end(sampler, error);
 		g_mutex_lock(&sampler->lock);
 		sampler->busy = FALSE;
 		if (sample) {
 			sample_unref(sampler->sample);
 			sampler->sample = sample;
+			if (leaks) {
+				leaks_free(sampler->leaks);
+				sampler->leaks = leaks;
+			}
 		} else {
 			g_clear_error(&sampler->error);
 			sampler->error = error;
@@ -81,6 +134,9 @@ static gpointer sampler_loop(gpointer data)
 		wake_reader(sampler);
 		g_cond_broadcast(&sampler->changed);
 	}
+	struct request *request;
+	while ((request = g_queue_pop_head(&sampler->questions)))
+		refuse_question(sampler, request);
 	g_mutex_unlock(&sampler->lock);
 	return NULL;
 }
@@ -118,6 +174,9 @@ void sampler_free(sampler_t *sampler)
 	g_mutex_unlock(&sampler->lock);
 	g_thread_join(sampler->thread);
 	sample_unref(sampler->sample);
+	leaks_free(sampler->leaks);
+	g_queue_clear_full(&sampler->questions, (GDestroyNotify)request_free);
+	g_queue_clear_full(&sampler->answers, (GDestroyNotify)request_free);
 	g_clear_error(&sampler->error);
 	source_free(sampler->source);
 	close(sampler->fd);
@@ -137,11 +196,41 @@ gboolean sampler_take(sampler_t *sampler, struct sampler_news *news)
 	g_mutex_lock(&sampler->lock);
 	gboolean any = eventfd_read(sampler->fd, &count) == 0;
 	news->sample = g_steal_pointer(&sampler->sample);
+	news->leaks = g_steal_pointer(&sampler->leaks);
 	news->error = g_steal_pointer(&sampler->error);
 	news->ended = sampler->ended;
 	g_cond_broadcast(&sampler->changed);
 	g_mutex_unlock(&sampler->lock);
 	return any;
+}
+
+void sampler_ask(sampler_t *sampler, struct request *request)
+{
+	g_mutex_lock(&sampler->lock);
+	if (sampler->ended)
+		refuse_question(sampler, request);
+	else
+		g_queue_push_tail(&sampler->questions, request);
+	g_cond_broadcast(&sampler->changed);
+	g_mutex_unlock(&sampler->lock);
+}
+
+struct request *sampler_answer(sampler_t *sampler)
+{
+	g_mutex_lock(&sampler->lock);
+	struct request *request = g_queue_pop_head(&sampler->answers);
+	g_mutex_unlock(&sampler->lock);
+	return request;
+}
+
+void sampler_assess(sampler_t *sampler, gboolean on)
+{
+	g_mutex_lock(&sampler->lock);
+	if (on && !sampler->assess)
+		sampler->pace.due_us = 0;
+	sampler->assess = on;
+	g_cond_broadcast(&sampler->changed);
+	g_mutex_unlock(&sampler->lock);
 }
 
 void sampler_set_interval(sampler_t *sampler, gint64 interval_us)
@@ -156,6 +245,7 @@ void sampler_hold(sampler_t *sampler, gboolean hold, gboolean wait)
 {
 	g_mutex_lock(&sampler->lock);
 	sampler->hold = hold;
+	sampler->still = hold && wait;
 	g_cond_broadcast(&sampler->changed);
 	while (wait && sampler->busy)
 		g_cond_wait(&sampler->changed, &sampler->lock);

@@ -1,5 +1,5 @@
 /*
- * A thread that takes samples, so that the view answers while one is being taken. It owns the source; the view's thread gets what it
+ * A thread that takes samples and answers questions, so that the view answers while one is being taken. It owns the source; the view's thread gets what it
  * took through sampler_take(), and is woken by a file descriptor.
  *
  * A sample begins an interval after the one before it began, or at once when that took longer. Nothing is queued up for a slow
@@ -10,7 +10,8 @@
 #pragma once
 #include <glib.h>
 
-#include "daemon/source/source.h"
+#include "daemon/analysis/leaks.h"
+#include "tui/request.h"
 
 typedef struct sampler sampler_t;
 
@@ -18,6 +19,7 @@ typedef struct sampler sampler_t;
 struct sampler_news {
 	sample_t *sample; /* NULL: none */
 	GError *error;    /* why there is none; NULL */
+	leaks_t *leaks;   /* what the references of this or an earlier sample not yet told were found to be; NULL: not looked at */
 	gboolean ended;   /* there will be no more: the target ended, or the recording is at its end */
 };
 
@@ -30,6 +32,17 @@ void sampler_free(sampler_t *sampler);
 int sampler_fd(const sampler_t *sampler);
 /* False: no news. */
 gboolean sampler_take(sampler_t *sampler, struct sampler_news *news);
+
+/*
+ * Ask the source; the request is taken over, and comes back by sampler_answer() in the order asked, also when the source has ended (then
+ * with an error). Answered while samples are held, too, unless the hold waits.
+ */
+void sampler_ask(sampler_t *sampler, struct request *request);
+/* An answered request, to be freed with request_free(); NULL: none. */
+struct request *sampler_answer(sampler_t *sampler);
+
+/* Whether references are looked at with every so many samples, no more often than tui/pace.h says. At once after it was off. */
+void sampler_assess(sampler_t *sampler, gboolean on);
 
 /* From now on; a shorter interval counts for the wait in progress, too. */
 void sampler_set_interval(sampler_t *sampler, gint64 interval_us);

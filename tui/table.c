@@ -18,15 +18,17 @@ static int ease(const struct table_column *column, int rank)
 }
 
 /* The highest rank up to which all columns fit in `width`. */
-static int rank_that_fits(const struct table_column *columns, size_t n, int width, int name_width, int skip)
+static int rank_that_fits(const struct table_column *columns, size_t n, const int *ranks, int width, int name_width,
+			  int skip)
 {
 	int rank = 0;
 	for (int candidate = 0; candidate < 100; candidate++) {
 		int need = MAX(columns[0].min, MIN(ease(&columns[0], candidate), name_width)), skipped = 0;
 		gboolean any = FALSE;
 		for (size_t i = 1; i < n; i++) {
-			any |= columns[i].rank == candidate && column_shown(&columns[i]);
-			if (!column_shown(&columns[i]) || columns[i].rank > candidate || skipped++ < skip)
+			int own = ranks ? ranks[i] : columns[i].rank;
+			any |= own == candidate && column_shown(&columns[i]);
+			if (!column_shown(&columns[i]) || own > candidate || skipped++ < skip)
 				continue;
 			need += 1 + ease(&columns[i], candidate);
 		}
@@ -53,16 +55,16 @@ static int widen(struct table_layout *layout, int room, gboolean to_max, int nam
 	return room;
 }
 
-void table_arrange(struct table_layout *layout, const struct table_column *columns, size_t n, int x, int width,
-		   int name_width, int skip)
+void table_arrange(struct table_layout *layout, const struct table_column *columns, size_t n, const int *ranks, int x,
+		   int width, int name_width, int skip)
 {
 	memset(layout, 0, sizeof(*layout));
-	int rank = rank_that_fits(columns, n, width, name_width, skip), room = width, skipped = 0;
+	int rank = rank_that_fits(columns, n, ranks, width, name_width, skip), room = width, skipped = 0;
 	for (size_t i = 0; i < n && layout->n < TABLE_MAX_COLUMNS; i++) {
 		const struct table_column *column = &columns[i];
 		if (!column_shown(column))
 			continue;
-		if (i > 0 && column->rank > rank) {
+		if (i > 0 && (ranks ? ranks[i] : column->rank) > rank) {
 			layout->hidden++;
 			continue;
 		}

@@ -44,9 +44,12 @@ struct table_layout {
 	int hidden; /* columns that didn't fit, to the right */
 };
 
-/* Lay `n` columns out over x … x + width, the first `name_width` wide if there is room; `skip` columns are scrolled away. */
-void table_arrange(struct table_layout *layout, const struct table_column *columns, size_t n, int x, int width,
-		   int name_width, int skip);
+/*
+ * Lay `n` columns out over x … x + width, the first `name_width` wide if there is room; `skip` columns are scrolled away. `ranks` (NULL:
+ * none) stand in place of the columns' own.
+ */
+void table_arrange(struct table_layout *layout, const struct table_column *columns, size_t n, const int *ranks, int x,
+		   int width, int name_width, int skip);
 
 /* The line of titles; `sorted` (may be NULL) has an arrow. */
 void table_draw_titles(struct frame *frame, int y, const struct table_layout *layout, const struct table_column *sorted,

@@ -154,26 +154,54 @@ static void describe_memory(const snapshot_t *snapshot, const struct histogram_m
 					     resident_bytes, (void *)snapshot);
 }
 
+/* What was born and died since the sample before; unknown in the first one, and where there are too many objects. */
+static void describe_turnover(struct live *live, population_t *now, sample_t *sample)
+{
+	size_t n = 0;
+	sample->has_turnover = live->population && now;
+	g_autofree struct turnover *rows = sample->has_turnover ? population_compare(live->population, now, &n) : NULL;
+	g_autoptr(GHashTable) by_type = g_hash_table_new(NULL, NULL);
+	for (size_t i = 0; i < n; i++)
+		g_hash_table_insert(by_type, GSIZE_TO_POINTER(rows[i].type), &rows[i]);
+	for (size_t i = 0; i < sample->n_types && sample->has_turnover; i++) {
+		struct sample_type *type = &sample->types[i];
+		const struct turnover *row = g_hash_table_lookup(by_type, GSIZE_TO_POINTER(type->address));
+		type->born = row ? row->born : 0;
+		type->died = row ? row->died : 0;
+	}
+	population_free(live->population);
+	live->population = now;
+}
+
+sample_t *live_make_sample(struct live *live, const snapshot_t *snapshot, heap_t *heap, audit_t *audit, GError **error)
+{
+	g_autoptr(sample_t) sample = sample_new();
+	uint64_t sought[SOURCE_WATCHES];
+	bool found[SOURCE_WATCHES] = {false};
+	struct histogram_also also = {.locate = live->options.turnover, .most_objects = LIVE_MOST_LOCATED, .sought = sought,
+				      .found = found, .n_sought = live_watch_sought(live, sought)};
+	enum census_coverage coverage = live->options.gc_only ? CENSUS_GC : CENSUS_ALL;
+	struct histogram_memory memory;
+	if (!histogram_take(heap, coverage, sample, &memory, &also, error))
+		return NULL;
+	if (coverage == CENSUS_ALL)
+		describe_memory(snapshot, &memory, sample);
+	live_watch_fill(live, heap, &memory.census, found, audit, sample);
+	histogram_memory_clear(&memory);
+	if (live->options.turnover)
+		describe_turnover(live, also.population, sample);
+	live_describe_target(live, snapshot, sample);
+	live_describe_snapshot(snapshot, coverage == CENSUS_GC ? "gc" : "all", sample);
+	sample_seal(sample);
+	return g_steal_pointer(&sample);
+}
+
 static sample_t *live_next(source_t *source, GError **error)
 {
 	struct live *live = (struct live *)source;
 	g_autoptr(heap_t) heap = NULL;
 	g_autoptr(snapshot_t) snapshot = live_take_snapshot(live, SNAPSHOT_HEAP, &heap, error);
-	if (!snapshot)
-		return NULL;
-	g_autoptr(sample_t) sample = sample_new();
-	enum census_coverage coverage = live->options.gc_only ? CENSUS_GC : CENSUS_ALL;
-	struct histogram_memory memory;
-	if (!histogram_take(heap, coverage, sample, &memory, error))
-		return NULL;
-	if (coverage == CENSUS_ALL)
-		describe_memory(snapshot, &memory, sample);
-	histogram_memory_clear(&memory);
-	live_describe_target(live, snapshot, sample);
-	live_describe_snapshot(snapshot, coverage == CENSUS_GC ? "gc" : "all", sample);
-	g_clear_pointer(&heap, heap_free);
-	sample_seal(sample);
-	return g_steal_pointer(&sample);
+	return snapshot ? live_make_sample(live, snapshot, heap, NULL, error) : NULL;
 }
 
 static gboolean live_alive(source_t *source)
@@ -184,8 +212,11 @@ static gboolean live_alive(source_t *source)
 static void live_free(source_t *source)
 {
 	struct live *live = (struct live *)source;
+	live_forget(source);
 	target_free(live->target);
 	leaks_look_free(live->look);
+	population_free(live->population);
+	live_watch_free(live);
 	g_free(live);
 }
 
@@ -197,6 +228,9 @@ static const struct source_ops live_ops = {
 	.leaks = live_leaks,
 	.explain = live_explain,
 	.instances = live_instances,
+	.assess = live_assess,
+	.watch = live_watch,
+	.forget = live_forget,
 	.stacks = live_stacks,
 };
 

@@ -6,6 +6,11 @@
 
 struct live_options {
 	gboolean nonblocking; /* --nonblocking */
+	/*
+	 * For a person who drills down: births and deaths are counted between samples, and the picture that instances() took is kept, so
+	 * that what explain() says agrees with it and costs the process no more stops. forget() lets it go.
+	 */
+	gboolean turnover, keep;
 	gboolean gc_only;     /* only what the collector tracks: less to read, and what gc.get_objects() returns */
 };
 

@@ -65,18 +65,55 @@ static sample_t *picture_origin(const struct live *live, const struct picture *p
 	return origin;
 }
 
+static leaks_t *judge(struct live *live, const struct picture *picture, size_t max_objects)
+{
+	leaks_t *leaks = leaks_judge(picture->audit, live->look, picture_origin(live, picture), max_objects);
+	leaks->interval_us = live->look ? leaks->origin->time_us - live->look_time_us : SAMPLE_UNKNOWN;
+	g_clear_pointer(&live->look, leaks_look_free);
+	live->look = leaks_look_new(picture->audit);
+	live->look_time_us = leaks->origin->time_us;
+	return leaks;
+}
+
 struct leaks *live_leaks(source_t *source, size_t max_objects, GError **error)
 {
 	struct live *live = (struct live *)source;
 	g_auto(picture_t) picture = {0};
+	return picture_take(live, &picture, error) ? judge(live, &picture, max_objects) : NULL;
+}
+
+sample_t *live_assess(source_t *source, size_t max_objects, struct leaks **leaks, GError **error)
+{
+	struct live *live = (struct live *)source;
+	g_auto(picture_t) picture = {0};
+	*leaks = NULL;
 	if (!picture_take(live, &picture, error))
 		return NULL;
-	leaks_t *leaks = leaks_judge(picture.audit, live->look, picture_origin(live, &picture), max_objects);
-	leaks->interval_us = live->look ? leaks->origin->time_us - live->look_time_us : SAMPLE_UNKNOWN;
-	g_clear_pointer(&live->look, leaks_look_free);
-	live->look = leaks_look_new(picture.audit);
-	live->look_time_us = leaks->origin->time_us;
-	return leaks;
+	sample_t *sample = live_make_sample(live, picture.snapshot, picture.heap, picture.audit, error);
+	if (sample)
+		*leaks = judge(live, &picture, max_objects);
+	return sample;
+}
+
+/* ---- questions about objects ---- */
+
+void live_forget(source_t *source)
+{
+	struct live *live = (struct live *)source;
+	if (live->kept)
+		picture_clear(live->kept);
+	g_clear_pointer(&live->kept, g_free);
+}
+
+/* Keep a picture for the next question; it is empty then. */
+static void keep(struct live *live, struct picture *picture)
+{
+	live_forget(&live->source);
+	live->kept = g_new0(struct picture, 1);
+	*live->kept = *picture;
+	/* what looks at the picture looks at its new place */
+	live->kept->audit->owners.view = &live->kept->view;
+	memset(picture, 0, sizeof(*picture));
 }
 
 /* ---- names of static data ---- */
@@ -99,15 +136,25 @@ static char *name_symbol(void *context, const struct owners_image *image, uint64
 	return elf_symbol_at(elf, image->start + offset - bias);
 }
 
+static explanation_t *explain(struct live *live, const struct picture *picture, uint64_t address, GError **error)
+{
+	struct naming naming = {.live = live, .maps = picture->snapshot->maps};
+	const struct explain_names names = {.symbol = name_symbol, .context = &naming};
+	return explain_object(picture->audit, address, picture_origin(live, picture), &names, error);
+}
+
 struct explanation *live_explain(source_t *source, uint64_t address, GError **error)
 {
 	struct live *live = (struct live *)source;
 	g_auto(picture_t) picture = {0};
+	if (live->kept)
+		return explain(live, live->kept, address, error);
 	if (!picture_take(live, &picture, error))
 		return NULL;
-	struct naming naming = {.live = live, .maps = picture.snapshot->maps};
-	const struct explain_names names = {.symbol = name_symbol, .context = &naming};
-	return explain_object(picture.audit, address, picture_origin(live, &picture), &names, error);
+	explanation_t *explanation = explain(live, &picture, address, error);
+	if (live->options.keep)
+		keep(live, &picture);
+	return explanation;
 }
 
 struct instances *live_instances(source_t *source, const char *type, const char *sort, size_t limit, GError **error)
@@ -116,5 +163,8 @@ struct instances *live_instances(source_t *source, const char *type, const char 
 	g_auto(picture_t) picture = {0};
 	if (!picture_take(live, &picture, error))
 		return NULL;
-	return instances_find(picture.audit, type, sort, limit, picture_origin(live, &picture), error);
+	instances_t *instances = instances_find(picture.audit, type, sort, limit, picture_origin(live, &picture), error);
+	if (live->options.keep)
+		keep(live, &picture);
+	return instances;
 }

@@ -31,9 +31,23 @@ struct source_ops {
 	struct leaks *(*leaks)(source_t *source, size_t max_objects, GError **error);
 	struct explanation *(*explain)(source_t *source, uint64_t address, GError **error);
 	struct instances *(*instances)(source_t *source, const char *type, const char *sort, size_t limit, GError **error);
+	/*
+	 * The next sample, and in *leaks what leaks() says, of one and the same picture; the watched objects' counts are explained in it.
+	 * NULL with *error like next(), *leaks is NULL then.
+	 */
+	sample_t *(*assess)(source_t *source, size_t max_objects, struct leaks **leaks, GError **error);
+	/*
+	 * Follow the object at `address` in every sample from the next one on (sample->watched), or do so no longer. At most
+	 * SOURCE_WATCHES objects: false when there are more.
+	 */
+	gboolean (*watch)(source_t *source, uint64_t address, gboolean on);
+	/* Let go of what was kept for the next question (live_options.keep). */
+	void (*forget)(source_t *source);
 	/* The stacks of all threads and what they wait for (daemon/analysis/stacks.h); the pause is that of a look, not of a picture. */
 	struct stacks *(*stacks)(source_t *source, const struct stacks_options *options, GError **error);
 };
+
+#define SOURCE_WATCHES 64
 
 struct source {
 	const struct source_ops *ops;

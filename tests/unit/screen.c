@@ -202,7 +202,7 @@ static void test_detail(void)
 	for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++)
 		compare_view(view, sizes[i].width, sizes[i].height, "detail");
 	view_key(view, KEY_OF_ESCAPE);
-	g_assert_cmpint(view->screen, ==, VIEW_TYPES);
+	g_assert_true(screen_top(view)->ops == &screen_types);
 	view_free(view);
 }
 
@@ -378,7 +378,7 @@ static void test_mouse(void)
 	view_click(view, view->title_y, 3, FALSE);
 	g_assert_true(view->descending);
 	view_click(view, view->table_y, 10, TRUE);
-	g_assert_cmpint(view->screen, ==, VIEW_DETAIL);
+	g_assert_true(screen_top(view)->ops == &screen_detail);
 	view_click(view, 500, 500, FALSE);
 	view_key(view, KEY_OF_ESCAPE);
 	view_key(view, '>');

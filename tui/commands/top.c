@@ -56,7 +56,7 @@ static gboolean choose_process(const struct options *options, gint64 *pid, GErro
 
 static int watch(const struct options *options, pid_t pid, program_t *program, GError **error)
 {
-	struct live_options live = {.nonblocking = options->nonblocking};
+	struct live_options live = {.nonblocking = options->nonblocking, .turnover = TRUE, .keep = TRUE};
 	source_t *source = program ? program_source(program, &live, error) : source_live_new(pid, &live, error);
 	if (!source)
 		return REFTOP_ERROR_FAILED;

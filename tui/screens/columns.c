@@ -127,6 +127,38 @@ static void since_text(const void *data, const void *context, int width, char ou
 	g_strlcpy(out, words, TABLE_CELL);
 }
 
+static void unexplained_text(const void *data, const void *context, int width, char out[TABLE_CELL])
+{
+	table_count(out, width, view_unexplained(context, data));
+}
+
+/* "44.1k/2.9k" */
+static void turnover_text(const void *data, const void *context, int width, char out[TABLE_CELL])
+{
+	const struct trend_row *row = data;
+	char born[TABLE_CELL], died[TABLE_CELL];
+	int half = (width - 1) / 2;
+	table_count(born, half, row->born);
+	table_count(died, half, row->died);
+	if (row->born == SAMPLE_UNKNOWN)
+		g_strlcpy(out, "-", TABLE_CELL);
+	else
+		snprintf(out, TABLE_CELL, "%.20s/%.20s", born, died);
+}
+
+static enum role turnover_role(const void *data, const void *context)
+{
+	const struct trend_row *row = data;
+	return row->born > 0 || row->died > 0 ? ROLE_TEXT : ROLE_DIM;
+}
+
+static enum role unexplained_role(const void *data, const void *context)
+{
+	if (view_unexplained_growth(context, data) > 0)
+		return ROLE_GROWS;
+	return view_unexplained(context, data) > 0 ? ROLE_TEXT : ROLE_DIM;
+}
+
 static void address_text(const void *data, const void *context, int width, char out[TABLE_CELL])
 {
 	snprintf(out, TABLE_CELL, "0x%" G_GINT64_MODIFIER "x", ((const struct trend_row *)data)->address);
@@ -209,6 +241,8 @@ COMPARE(refs_each_compare, per_object(row, TREND_REFS))
 COMPARE(bytes_each_compare, per_object(row, TREND_BYTES))
 COMPARE(owned_compare, row->owned)
 COMPARE(immortal_compare, row->immortal)
+COMPARE(unexplained_compare, view_unexplained(context, row))
+COMPARE(turnover_compare, row->born)
 COMPARE(since_compare, since(row))
 
 static int name_compare(const void *a, const void *b, const void *context)
@@ -236,10 +270,14 @@ const struct table_column view_columns[] = {
 	  .text = refs_max_text, .compare = refs_max_compare },
 	{ .id = "drefs", .title = "ΔREFS", .help = "change of the reference counts since the baseline", .min = 8, .want = 11,
 	  .rank = 1, .text = refs_change_text, .role = refs_role, .compare = refs_change_compare },
+	{ .id = "unexplained", .title = "UNEXPL", .help = "references nobody holds, when last looked at (key u)", .min = 6,
+	  .want = 9, .rank = 1, .text = unexplained_text, .role = unexplained_role, .compare = unexplained_compare },
 	{ .id = "refs_each", .title = "REFS/OBJ", .help = "references an object has on average", .min = 8, .want = 8,
 	  .rank = 2, .text = refs_each_text, .compare = refs_each_compare },
 	{ .id = "bytes_each", .title = "SIZE", .help = "bytes of an object on average", .min = 6, .want = 6, .rank = 3,
 	  .text = bytes_each_text, .compare = bytes_each_compare },
+	{ .id = "born", .title = "BORN/DIED", .help = "since the sample before, at least: by address and type", .min = 9,
+	  .want = 11, .rank = 4, .text = turnover_text, .role = turnover_role, .compare = turnover_compare },
 	{ .id = "since", .title = "STEADY", .help = "for how long it has grown steadily", .min = 7, .want = 7, .rank = 4,
 	  .text = since_text, .role = name_role, .compare = since_compare },
 	{ .id = "owned", .title = "OWNED", .help = "buffers its objects own beyond their bytes", .min = 6, .want = 6, .rank = 5,

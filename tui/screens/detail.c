@@ -117,16 +117,18 @@ static void draw_axis(struct view *view, struct frame *frame, int y)
 	frame_printf(frame, y, 10, frame->width - 20, ROLE_DIM, "%s ago", ago);
 }
 
-void draw_detail(struct view *view, struct frame *frame)
+static void detail_draw(struct screen *screen, struct frame *frame)
 {
+	struct view *view = screen->view;
 	const struct trend_row *row = view_selected(view);
-	int height = frame->height, y = draw_header(view, frame, height >= 20 ? 2 : 1);
+	int height = frame->height, y = 1;
+	if (row && view->selected && height >= 6)
+		y = draw_head(screen, frame, NULL);
+	else
+		draw_header(view, frame, 1);
 	draw_bottom(view, frame);
 	if (!row || !view->selected || height < 6)
 		return;
-	frame_fill(frame, y, 0, frame->width, ROLE_TITLE);
-	g_autofree char *name = text_elide(row->name, frame->width - 9);
-	frame_printf(frame, y++, 1, frame->width - 2, ROLE_TITLE, "Types › %s", name);
 	if (height >= 14)
 		draw_facts(view, frame, y++, row);
 	/* the last lines: time axis and the keys */
@@ -137,13 +139,38 @@ void draw_detail(struct view *view, struct frame *frame)
 		draw_axis(view, frame, height - 2);
 }
 
+static char *detail_title(const struct screen *screen)
+{
+	const struct trend_row *row = view_selected(screen->view);
+	/* above the objects of a type its name stands already */
+	gboolean named = screen->view->stack->len > 2;
+	return g_strdup(named ? "graphs" : row ? row->name : "?");
+}
+
+static gboolean no_offers(const struct screen *screen, enum action action)
+{
+	return action != ACTION_ENTER && action != ACTION_SORT && action != ACTION_WATCH && action != ACTION_AGAIN &&
+	       action != ACTION_GRAPHS;
+}
+
+const struct screen_ops screen_detail = {
+	.name = "detail",
+	.size = sizeof(struct screen),
+	.title = detail_title,
+	.draw = detail_draw,
+	.offers = no_offers,
+};
+
+/* ---- help ---- */
+
 static const char *const help_columns[] = {
 	"▲ before a name: it grows steadily. Steady means: up, evenly, still going on, over the",
 	"noise. A warm-up that ended, a saw-tooth and a single step are not steady.",
 };
 
-void draw_help(struct view *view, struct frame *frame)
+static void help_draw(struct screen *screen, struct frame *frame)
 {
+	struct view *view = screen->view;
 	int lines = (int)key_table_size + 2 + (int)view_columns_size + 2 + (int)G_N_ELEMENTS(help_columns);
 	view->page = frame->height - 2;
 	view->help_line = CLAMP(view->help_line, 0, MAX(lines - view->page, 0));
@@ -168,3 +195,56 @@ void draw_help(struct view *view, struct frame *frame)
 	const char *more = view->help_line + view->page < lines - 2 ? "PgDn: more   Esc: back" : "Esc: back";
 	frame_text(frame, frame->height - 1, 1, width - 2, ROLE_KEY_TEXT, more);
 }
+
+static char *help_title(const struct screen *screen)
+{
+	return g_strdup("Help");
+}
+
+static void help_wheel(struct screen *screen, int rows)
+{
+	screen->view->help_line = MAX(screen->view->help_line + rows, 0);
+}
+
+static void help_init(struct screen *screen, gconstpointer what)
+{
+	screen->view->help_line = 0;
+}
+
+static gboolean help_act(struct screen *screen, enum action action)
+{
+	int page = MAX(screen->view->page, 1), *line = &screen->view->help_line;
+	switch (action) {
+	case ACTION_UP:
+	case ACTION_DOWN:
+		*line += action == ACTION_UP ? -1 : 1;
+		break;
+	case ACTION_PAGE_UP:
+	case ACTION_PAGE_DOWN:
+		*line += action == ACTION_PAGE_UP ? -page : page;
+		break;
+	case ACTION_HOME:
+	case ACTION_END:
+		*line = action == ACTION_HOME ? 0 : G_MAXINT / 2;
+		break;
+	case ACTION_HELP:
+	case ACTION_TAB:
+	case ACTION_BACK:
+		screen_pop(screen->view);
+		return TRUE;
+	default:
+		return FALSE;
+	}
+	*line = MAX(*line, 0); /* drawing knows the end */
+	return TRUE;
+}
+
+const struct screen_ops screen_help = {
+	.name = "help",
+	.size = sizeof(struct screen),
+	.init = help_init,
+	.title = help_title,
+	.draw = help_draw,
+	.act = help_act,
+	.wheel = help_wheel,
+};

@@ -1,5 +1,6 @@
 /* The types screen with its sort menu, and which screen is drawn. */
 #include "base/text.h"
+#include "tui/screens/types.h"
 #include "tui/screens/verdict.h"
 #include "tui/screens/view.h"
 
@@ -41,9 +42,23 @@ static void draw_row(struct view *view, struct frame *frame, int y, int index)
 		frame_paint(frame, y, 1, frame->width - 1, ROLE_SELECTED);
 }
 
+/* When somebody asks for lost references, their column comes before the change of the bytes. */
+static void column_ranks(const struct view *view, int *ranks)
+{
+	for (size_t i = 0; i < view_columns_size; i++) {
+		ranks[i] = view_columns[i].rank;
+		if (view->assess && !g_strcmp0(view_columns[i].id, "unexplained"))
+			ranks[i] = 0;
+		if (view->assess && !g_strcmp0(view_columns[i].id, "dbytes"))
+			ranks[i] = 1;
+	}
+}
+
 static void draw_table(struct view *view, struct frame *frame, int y, int lines)
 {
-	table_arrange(&view->layout, view_columns, view_columns_size, 1, frame->width - 1, longest_name(view),
+	int ranks[TABLE_MAX_COLUMNS];
+	column_ranks(view, ranks);
+	table_arrange(&view->layout, view_columns, view_columns_size, ranks, 1, frame->width - 1, longest_name(view),
 		      view->skip);
 	view->title_y = y;
 	view->table_y = y + 1;
@@ -72,7 +87,7 @@ static void draw_verdict(struct view *view, struct frame *frame, int y)
 	if (view->trouble) {
 		words = g_strdup(view->trouble);
 	} else if (trend_last(view->trend)) {
-		words = verdict_words(view->trend, width, &role);
+		words = lost_words(view, width, &role);
 	} else if (!view->ended_us) {
 		words = g_strdup("taking the first sample…");
 		role = ROLE_DIM;
@@ -103,8 +118,9 @@ static void draw_end(struct view *view, struct frame *frame, int y)
 		     pid, ago, view->ended ? ": " : "", view->ended ? view->ended : "");
 }
 
-void draw_types(struct view *view, struct frame *frame)
+void types_draw(struct screen *screen, struct frame *frame)
 {
+	struct view *view = screen->view;
 	int height = frame->height, lines = height >= 20   ? 5
 					    : height >= 16 ? 4
 					    : height >= 12 ? 3
@@ -127,9 +143,10 @@ void draw_types(struct view *view, struct frame *frame)
 /* Over the table: the menu to choose a column from. */
 static void draw_menu(struct view *view, struct frame *frame)
 {
-	int n = menu_entries(), help = 0;
+	int n = menu_entries(view), help = 0;
+	gboolean types = screen_top(view)->ops == &screen_types;
 	for (int i = 1; i < n; i++)
-		help = MAX(help, text_columns(menu_column(i)->help));
+		help = MAX(help, text_columns(menu_column(view, i)->help));
 	view->menu_width = MIN(frame->width, help + 16);
 	view->menu_height = MIN(frame->height, n + 2);
 	view->menu_x = MAX(0, (frame->width - view->menu_width) / 2);
@@ -139,9 +156,10 @@ static void draw_menu(struct view *view, struct frame *frame)
 	view->menu_first = CLAMP(view->menu - shown + 1, 0, MAX(n - shown, 0));
 	for (int i = view->menu_first; i < view->menu_first + shown && i < n; i++) {
 		int y = view->menu_y + 1 + i - view->menu_first, x = view->menu_x + 1, width = view->menu_width - 2;
-		const struct table_column *column = menu_column(i);
-		const char *words = column ? column->help : "what grew, the program's own classes first";
-		frame_text(frame, y, x + 1, width - 1, ROLE_VALUE, column ? column->title : "growth");
+		const struct table_column *column = menu_column(view, i);
+		const char *otherwise = types ? "what grew, the program's own classes first" : "as they were found";
+		const char *words = column ? column->help : otherwise;
+		frame_text(frame, y, x + 1, width - 1, ROLE_VALUE, column ? column->title : types ? "growth" : "none");
 		frame_text(frame, y, x + 12, width - 12, ROLE_TEXT, words);
 		if (i == view->menu)
 			frame_paint(frame, y, x, width, ROLE_SELECTED);
@@ -151,12 +169,7 @@ static void draw_menu(struct view *view, struct frame *frame)
 void view_draw(struct view *view, struct frame *frame)
 {
 	frame_resize(frame, frame->width, frame->height);
-	if (view->screen == VIEW_HELP)
-		draw_help(view, frame);
-	else if (view->screen == VIEW_DETAIL)
-		draw_detail(view, frame);
-	else
-		draw_types(view, frame);
+	screen_top(view)->ops->draw(screen_top(view), frame);
 	if (view->mode == VIEW_SORTING)
 		draw_menu(view, frame);
 }

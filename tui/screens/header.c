@@ -176,11 +176,27 @@ static void draw_cost(const struct view *view, struct frame *frame, int y, const
 	line_item(&line, "Layout", ROLE_TEXT, sample->target.layout);
 }
 
+/* References nobody holds, and how long ago that was found out. */
+static void draw_lost(const struct view *view, struct line *line, const sample_t *sample)
+{
+	if (!view->leaks) {
+		line_item(line, "Unexpl", ROLE_TEXT, "looking…");
+		return;
+	}
+	char text[TABLE_CELL];
+	gboolean found = leaks_found(view->leaks);
+	table_count(text, 15, view->leaks->totals.unexplained);
+	g_autofree char *age = words_duration(MAX(sample->time_us - view->leaks->origin->time_us, 0), TRUE);
+	line_format(line, "Unexpl", found ? ROLE_WARNING : ROLE_TEXT, "%s, %s ago%s", text, age, view->assess ? "" : ", off");
+}
+
 static void draw_scope(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
 	struct line line = {frame, y, 1};
 	g_autofree char *age = words_duration(sample->time_us - trend_baseline_time(view->trend), TRUE);
 	line_format(&line, "Baseline", ROLE_TEXT, "#%zu %s ago", trend_baseline_number(view->trend), age);
+	if (view->assess || view->leaks)
+		draw_lost(view, &line, sample);
 	if (view->filter)
 		line_format(&line, "Types", ROLE_WARNING, "%u of %u \"%s\"", view->rows->len, view->order->len,
 			    view->filter);
@@ -262,9 +278,8 @@ int draw_header(struct view *view, struct frame *frame, int lines)
 
 static gboolean hint_shown(const struct view *view, enum action action)
 {
-	if (action == ACTION_BACK)
-		return view->screen != VIEW_TYPES;
-	return view->screen == VIEW_TYPES || (action != ACTION_ENTER && action != ACTION_SORT);
+	const struct screen *screen = screen_top(view);
+	return !screen->ops->offers || screen->ops->offers(screen, action);
 }
 
 static void draw_key_hints(const struct view *view, struct frame *frame, int y)
@@ -284,6 +299,17 @@ static void draw_key_hints(const struct view *view, struct frame *frame, int y)
 	}
 }
 
+static gboolean nothing_found(const struct view *view)
+{
+	struct screen *screen = screen_top(view);
+	const struct list *list = screen->ops->list ? screen->ops->list(screen) : NULL;
+	if (view->mode == VIEW_FILTERING)
+		return (list ? list->rows->len : view->rows->len) == 0;
+	if (list)
+		return !list_selected(list) || !list_matches(list, list_selected(list), list->search);
+	return !view_selected(view) || !view_matches(view_selected(view), view->search);
+}
+
 void draw_bottom(struct view *view, struct frame *frame)
 {
 	int y = frame->height - 1, width = frame->width;
@@ -298,11 +324,7 @@ void draw_bottom(struct view *view, struct frame *frame)
 		x += frame_text(frame, y, x, width - x, ROLE_PROMPT, typed);
 		frame_text(frame, y, x, 1, ROLE_SELECTED, " ");
 		if (view->prompt->len && width - x > 30) {
-			gboolean none =
-				view->mode == VIEW_FILTERING
-					? view->rows->len == 0
-					: !view_selected(view) || !view_matches(view_selected(view), view->search);
-			if (none)
+			if (nothing_found(view))
 				frame_text(frame, y, x + 3, width - x - 3, ROLE_WARNING, "no match");
 		}
 		return;

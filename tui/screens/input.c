@@ -1,70 +1,86 @@
-/* What a person does: keys, clicks, prompts and the sort menu. */
+/* What a person does on every screen: keys, clicks, prompts and the sort menu. */
 #include <string.h>
 
 #include "daemon/store/json.h"
 #include "tui/screens/verdict.h"
 #include "tui/screens/view.h"
 
-static void select_row(struct view *view, int index)
+static struct list *top_list(struct view *view)
 {
-	if (!view->rows->len)
-		return;
-	view->selection = CLAMP(index, 0, (int)view->rows->len - 1);
-	g_free(view->selected);
-	view->selected = view_identity(view->rows->pdata[view->selection]);
+	struct screen *screen = screen_top(view);
+	return screen->ops->list ? screen->ops->list(screen) : NULL;
 }
 
-/* Go to the next row that the search finds, from `start` on in `step`s; false: there is none. */
-static gboolean search_from(struct view *view, int start, int step)
-{
-	int n = (int)view->rows->len;
-	if (!view->search || !*view->search)
-		return FALSE;
-	for (int i = 0; i < n; i++) {
-		int at = ((start + i * step) % n + n) % n;
-		if (view_matches(view->rows->pdata[at], view->search)) {
-			select_row(view, at);
-			return TRUE;
-		}
-	}
-	return FALSE;
-}
+/* ---- search and filter: of the list that is shown, or of the types ---- */
 
 static void search_again(struct view *view, int step)
 {
-	if (!view->search)
+	struct list *list = top_list(view);
+	const char *search = list ? list->search : view->search;
+	if (!search)
 		view_say(view, g_strdup("nothing to search for yet: / asks"));
-	else if (!search_from(view, view->selection + step, step))
-		view_say(view, g_strdup_printf("no type's name contains \"%s\"", view->search));
+	else if (!(list ? list_find(list, list->selection + step, step)
+			: view_search_from(view, view->selection + step, step)))
+		view_say(view, g_strdup_printf("nothing contains \"%s\"", search));
+}
+
+/* Where there is nothing to search or sort: go to where there is. */
+static void find_rows(struct view *view)
+{
+	while (screen_top(view)->ops != &screen_types && !top_list(view) && screen_pop(view))
+		;
 }
 
 static void prompt_begin(struct view *view, enum view_mode mode)
 {
+	find_rows(view);
+	struct list *list = top_list(view);
+	const char *filter = list ? list->filter : view->filter;
 	view->mode = mode;
-	view->screen = VIEW_TYPES;
 	g_free(view->before_prompt);
 	view->before_prompt = g_strdup(view->selected);
+	view->selection_before = list ? list->selection : 0;
 	g_free(view->filter_before);
-	view->filter_before = g_strdup(view->filter);
-	g_string_assign(view->prompt, mode == VIEW_FILTERING && view->filter ? view->filter : "");
+	view->filter_before = g_strdup(filter);
+	g_string_assign(view->prompt, mode == VIEW_FILTERING && filter ? filter : "");
 }
 
 /* The prompt's text changed: show what it means at once. */
 static void prompt_apply(struct view *view)
 {
+	struct list *list = top_list(view);
+	const char *text = view->prompt->len ? view->prompt->str : NULL;
 	if (view->mode == VIEW_FILTERING) {
+		if (list) {
+			list_set_filter(list, text);
+			return;
+		}
 		g_free(view->filter);
-		view->filter = view->prompt->len ? g_strdup(view->prompt->str) : NULL;
+		view->filter = g_strdup(text);
 		view_rebuild(view);
 		return;
 	}
+	if (list) {
+		list_set_search(list, text);
+		list_find(list, list->selection, 1);
+		return;
+	}
 	g_free(view->search);
-	view->search = view->prompt->len ? g_strdup(view->prompt->str) : NULL;
-	search_from(view, view->selection, 1);
+	view->search = g_strdup(text);
+	view_search_from(view, view->selection, 1);
 }
 
 static void prompt_cancel(struct view *view)
 {
+	struct list *list = top_list(view);
+	if (list) {
+		if (view->mode == VIEW_FILTERING)
+			list_set_filter(list, view->filter_before);
+		else
+			list_set_search(list, NULL);
+		list_select(list, view->selection_before);
+		return;
+	}
 	if (view->mode == VIEW_FILTERING) {
 		g_free(view->filter);
 		view->filter = g_steal_pointer(&view->filter_before);
@@ -76,14 +92,22 @@ static void prompt_cancel(struct view *view)
 	view_rebuild(view);
 }
 
+static void prompt_end(struct view *view)
+{
+	struct list *list = top_list(view);
+	const char *search = list ? list->search : view->search;
+	if (view->mode == VIEW_SEARCHING && search &&
+	    !(list ? list_find(list, list->selection, 1) : view_search_from(view, view->selection, 1)))
+		view_say(view, g_strdup_printf("nothing contains \"%s\"", search));
+	view->mode = VIEW_NORMAL;
+}
+
 static void prompt_key(struct view *view, int key)
 {
 	switch (key) {
 	case KEY_OF_ENTER:
 	case '\r':
-		if (view->mode == VIEW_SEARCHING && view->search && !search_from(view, view->selection, 1))
-			view_say(view, g_strdup_printf("no type's name contains \"%s\"", view->search));
-		view->mode = VIEW_NORMAL;
+		prompt_end(view);
 		return;
 	case KEY_OF_ESCAPE:
 		prompt_cancel(view);
@@ -111,32 +135,53 @@ static void prompt_key(struct view *view, int key)
 	prompt_apply(view);
 }
 
-/* Entries of the sort menu: the default order, then every column that can be sorted by. */
-const struct table_column *menu_column(int entry)
+/* ---- the sort menu: the default order, then every column that can be sorted by ---- */
+
+static const struct table_column *sortable(struct view *view, size_t *n)
 {
-	for (size_t i = 0; i < view_columns_size; i++)
-		if (view_columns[i].compare && entry-- == 1)
-			return &view_columns[i];
+	struct list *list = top_list(view);
+	*n = list ? *list->ops->n_columns : view_columns_size;
+	return list ? list->ops->columns : view_columns;
+}
+
+const struct table_column *menu_column(struct view *view, int entry)
+{
+	size_t n;
+	const struct table_column *columns = sortable(view, &n);
+	for (size_t i = 0; i < n; i++)
+		if (columns[i].compare && entry-- == 1)
+			return &columns[i];
 	return NULL;
 }
 
-int menu_entries(void)
+int menu_entries(struct view *view)
 {
-	int n = 1;
-	for (size_t i = 0; i < view_columns_size; i++)
-		n += view_columns[i].compare != NULL;
-	return n;
+	size_t n;
+	const struct table_column *columns = sortable(view, &n);
+	int entries = 1;
+	for (size_t i = 0; i < n; i++)
+		entries += columns[i].compare != NULL;
+	return entries;
 }
 
 static void menu_choose(struct view *view, int entry)
 {
+	struct screen *screen = screen_top(view);
+	struct list *list = top_list(view);
+	const struct table_column *column = menu_column(view, entry);
 	view->mode = VIEW_NORMAL;
-	view_sort_by(view, menu_column(entry));
+	if (!list) {
+		view_sort_by(view, column);
+		return;
+	}
+	list_sort_by(list, column);
+	if (screen->ops->sorted)
+		screen->ops->sorted(screen);
 }
 
 static void menu_key(struct view *view, int key)
 {
-	int n = menu_entries();
+	int n = menu_entries(view);
 	switch (key_action(key)) {
 	case ACTION_UP:
 		view->menu = (view->menu + n - 1) % n;
@@ -169,13 +214,16 @@ static void menu_key(struct view *view, int key)
 
 static void menu_open(struct view *view)
 {
-	view->screen = VIEW_TYPES;
+	find_rows(view);
+	struct list *list = top_list(view);
 	view->mode = VIEW_SORTING;
 	view->menu = 0;
-	for (int i = 1; i < menu_entries(); i++)
-		if (menu_column(i) == view->sort)
+	for (int i = 1; i < menu_entries(view); i++)
+		if (menu_column(view, i) == (list ? list->sort : view->sort))
 			view->menu = i;
 }
+
+/* ---- what keys do everywhere ---- */
 
 /* The next longer or shorter of the intervals a person would choose. */
 static void change_interval(struct view *view, int step)
@@ -213,23 +261,20 @@ static void save(struct view *view)
 	g_string_free(json, TRUE);
 }
 
-static void toggle_tag(struct view *view)
-{
-	const struct trend_row *row = view_selected(view);
-	if (!row)
-		return;
-	char *identity = view_identity(row);
-	if (!g_hash_table_remove(view->tagged, identity))
-		g_hash_table_add(view->tagged, identity);
-	else
-		g_free(identity);
-	select_row(view, view->selection + 1);
-}
-
 static void go_back(struct view *view)
 {
-	if (view->screen != VIEW_TYPES) {
-		view->screen = VIEW_TYPES;
+	struct list *list = top_list(view);
+	if (list && (list->filter || list->search)) {
+		list_set_filter(list, NULL);
+		list_set_search(list, NULL);
+		return;
+	}
+	if (screen_pop(view))
+		return;
+	if (screen_top(view)->ops != &screen_types) {
+		/* from a tab Esc leads to the first one */
+		screen_drop(view);
+		screen_push(view, &screen_types, NULL);
 		return;
 	}
 	g_clear_pointer(&view->search, g_free);
@@ -237,49 +282,33 @@ static void go_back(struct view *view)
 	view_rebuild(view);
 }
 
-static void move(struct view *view, enum action action)
+static void toggle_assess(struct view *view)
 {
-	int page = MAX(view->page, 1);
-	int *line = view->screen == VIEW_HELP ? &view->help_line : &view->selection;
-	int to = *line;
-	if (action == ACTION_UP || action == ACTION_DOWN)
-		to += action == ACTION_UP ? -1 : 1;
-	else if (action == ACTION_PAGE_UP || action == ACTION_PAGE_DOWN)
-		to += action == ACTION_PAGE_UP ? -page : page;
-	else
-		to = action == ACTION_HOME ? 0 : G_MAXINT / 2;
-	if (view->screen == VIEW_HELP)
-		view->help_line = MAX(to, 0); /* drawing knows the end */
-	else
-		select_row(view, to);
+	if (!view->options.ask) {
+		view_say(view, g_strdup("references can be looked at in a living process only"));
+		return;
+	}
+	view->assess = !view->assess;
+	view_say(view, g_strdup(view->assess ? "looking for references that nobody holds, now and then"
+					     : "references are no longer looked at"));
 }
 
-static void act(struct view *view, enum action action)
+static void set_baseline(struct view *view)
+{
+	trend_set_baseline(view->trend);
+	g_ptr_array_set_size(view->order, 0);
+	view_rebuild(view);
+	view_say(view, g_strdup_printf("changes count from sample #%zu", trend_baseline_number(view->trend)));
+}
+
+static void act_everywhere(struct view *view, enum action action)
 {
 	switch (action) {
-	case ACTION_UP:
-	case ACTION_DOWN:
-	case ACTION_PAGE_UP:
-	case ACTION_PAGE_DOWN:
-	case ACTION_HOME:
-	case ACTION_END:
-		move(view, action);
-		break;
-	case ACTION_LEFT:
-		view->skip = MAX(view->skip - 1, 0);
-		break;
-	case ACTION_RIGHT:
-		if (view->layout.hidden)
-			view->skip++;
-		break;
-	case ACTION_ENTER:
-		if (view->screen == VIEW_TYPES && view_selected(view)) {
-			select_row(view, view->selection);
-			view->screen = VIEW_DETAIL;
-		}
-		break;
 	case ACTION_BACK:
 		go_back(view);
+		break;
+	case ACTION_TAB:
+		screen_next_tab(view);
 		break;
 	case ACTION_SEARCH:
 		prompt_begin(view, VIEW_SEARCHING);
@@ -296,24 +325,12 @@ static void act(struct view *view, enum action action)
 	case ACTION_SORT:
 		menu_open(view);
 		break;
-	case ACTION_INVERT:
-		view_invert(view);
-		break;
-	case ACTION_TAG:
-		toggle_tag(view);
-		break;
-	case ACTION_UNTAG:
-		g_hash_table_remove_all(view->tagged);
-		break;
 	case ACTION_PAUSE:
 		view->paused = !view->paused;
 		view_say(view, g_strdup(view->paused ? "paused: the process is left alone until z" : "watching again"));
 		break;
 	case ACTION_BASELINE:
-		trend_set_baseline(view->trend);
-		g_ptr_array_set_size(view->order, 0);
-		view_rebuild(view);
-		view_say(view, g_strdup_printf("changes count from sample #%zu", trend_baseline_number(view->trend)));
+		set_baseline(view);
 		break;
 	case ACTION_SAVE:
 		save(view);
@@ -322,19 +339,32 @@ static void act(struct view *view, enum action action)
 	case ACTION_FASTER:
 		change_interval(view, action == ACTION_SLOWER ? 1 : -1);
 		break;
+	case ACTION_ASSESS:
+		toggle_assess(view);
+		break;
 	case ACTION_REDRAW:
 		view->redraw = TRUE;
 		break;
 	case ACTION_HELP:
-		view->screen = view->screen == VIEW_HELP ? VIEW_TYPES : VIEW_HELP;
-		view->help_line = 0;
+		screen_push(view, &screen_help, NULL);
 		break;
 	case ACTION_QUIT:
 		view->quit = TRUE;
 		break;
-	case ACTION_NONE:
+	default:
 		break;
 	}
+}
+
+static void act(struct view *view, enum action action)
+{
+	struct screen *screen = screen_top(view);
+	struct list *list = top_list(view);
+	if (screen->ops->act && screen->ops->act(screen, action))
+		return;
+	if (list && list_act(list, action))
+		return;
+	act_everywhere(view, action);
 }
 
 void view_key(struct view *view, int key)
@@ -348,40 +378,44 @@ void view_key(struct view *view, int key)
 		act(view, key_action(key));
 }
 
+static void click_menu(struct view *view, int y, int x)
+{
+	int entry = y - view->menu_y - 1 + view->menu_first;
+	gboolean inside = x > view->menu_x && x < view->menu_x + view->menu_width - 1;
+	if (inside && y > view->menu_y && y < view->menu_y + view->menu_height - 1 && entry < menu_entries(view))
+		menu_choose(view, entry);
+	else
+		view->mode = VIEW_NORMAL;
+}
+
 void view_click(struct view *view, int y, int x, gboolean twice)
 {
+	struct screen *screen = screen_top(view);
+	struct list *list = top_list(view);
 	g_clear_pointer(&view->message, g_free);
 	if (view->mode == VIEW_SORTING) {
-		int entry = y - view->menu_y - 1 + view->menu_first;
-		gboolean inside = x > view->menu_x && x < view->menu_x + view->menu_width - 1;
-		if (inside && y > view->menu_y && y < view->menu_y + view->menu_height - 1 && entry < menu_entries())
-			menu_choose(view, entry);
-		else
-			view->mode = VIEW_NORMAL;
+		click_menu(view, y, x);
 		return;
 	}
-	if (view->screen != VIEW_TYPES)
-		return;
-	if (y == view->title_y) {
-		const struct table_column *column = table_column_at(&view->layout, x);
-		if (column && column->compare)
-			view_sort_by(view, column);
+	if (screen->ops->click) {
+		screen->ops->click(screen, y, x, twice);
 		return;
 	}
-	int row = y - view->table_y;
-	if (row < 0 || row >= view->page || view->first_row + row >= (int)view->rows->len)
-		return;
-	select_row(view, view->first_row + row);
-	if (twice)
+	const struct table_column *sort = list ? list->sort : NULL;
+	if (list && list_click(list, y, x) && twice)
 		act(view, ACTION_ENTER);
+	else if (list && list->sort != sort && screen->ops->sorted)
+		screen->ops->sorted(screen);
 }
 
 void view_wheel(struct view *view, int rows)
 {
+	struct screen *screen = screen_top(view);
+	struct list *list = top_list(view);
 	if (view->mode != VIEW_NORMAL)
 		return;
-	if (view->screen == VIEW_HELP)
-		view->help_line = MAX(view->help_line + rows, 0);
-	else
-		select_row(view, view->selection + rows);
+	if (screen->ops->wheel)
+		screen->ops->wheel(screen, rows);
+	else if (list)
+		list_select(list, list->selection + rows);
 }

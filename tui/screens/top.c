@@ -41,6 +41,10 @@ static gboolean take_news(struct top *top)
 		top->samples++;
 		top->failures = 0;
 	}
+	if (news.leaks)
+		view_assessed(top->view, news.leaks);
+	for (struct request *answer; (answer = sampler_answer(top->sampler));)
+		view_answer(top->view, answer);
 	top->failures += news.error != NULL;
 	gboolean hopeless =
 		news.ended || top->failures >= MAX_FAILURES || (news.error && news.error->code != REFTOP_ERROR_FAILED);
@@ -96,6 +100,7 @@ static void follow_settings(struct top *top)
 {
 	sampler_set_interval(top->sampler, top->view->options.interval_us);
 	sampler_hold(top->sampler, top->view->paused, FALSE);
+	sampler_assess(top->sampler, top->view->assess);
 }
 
 static void handle(struct top *top, const struct term_event *event)
@@ -141,10 +146,16 @@ static void show(struct top *top)
 	top->view->redraw = FALSE;
 }
 
-/* Only the line that tells how long ago the target ended changes by itself. */
 static int wait_ms(const struct top *top)
 {
-	return top->view->ended_us && !top->view->recording ? 1000 : -1;
+	gint64 wake = view_wake(top->view);
+	return wake ? (int)CLAMP((wake - view_now(top->view)) / 1000 + 1, 1, 1000) : -1;
+}
+
+static void ask(void *context, struct request *request)
+{
+	struct top *top = context;
+	sampler_ask(top->sampler, request);
 }
 
 static void run_terminal(struct top *top)
@@ -187,12 +198,17 @@ int top_run(source_t *source, const struct top_options *options, GError **error)
 		return (error && *error) ? (*error)->code : REFTOP_ERROR_FAILED;
 	}
 	gboolean lossless = options->dump_screen || options->iterations || recording;
+	if (source->ops->instances) {
+		top.view->options.ask = ask;
+		top.view->options.ask_context = &top;
+	}
 	top.sampler = sampler_new(source, top.view->options.interval_us, lossless);
 	if (options->dump_screen)
 		run_dump(&top);
 	else
 		run_terminal(&top);
 	term_close();
+	top.view->options.ask = NULL;
 	sampler_free(top.sampler);
 	frame_clear(&top.frame);
 	view_free(top.view);

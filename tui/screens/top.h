@@ -9,6 +9,7 @@
 #include <glib.h>
 
 #include "daemon/source/source.h"
+#include "tui/request.h"
 
 struct top_options {
 	gint64 interval_us;   /* between the starts of two samples; 0 = 1 s */
@@ -24,6 +25,13 @@ struct top_options {
 	 */
 	char *(*ended)(void *context);
 	void *ended_context;
+
+	/*
+	 * Puts a question to the source, which is answered by view_answer(); takes it over. NULL: the source has no memory to ask about.
+	 * top_run() sets it.
+	 */
+	void (*ask)(void *context, struct request *request);
+	void *ask_context;
 
 	const char *save_directory; /* where `s` puts samples; NULL = the current directory */
 	gint64 (*now)(void);        /* µs since the epoch; NULL = g_get_real_time. For tests. */

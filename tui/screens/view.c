@@ -1,6 +1,9 @@
 #include "tui/screens/view.h"
 
 #include <string.h>
+
+#include "tui/screens/watches.h"
+
 gint64 view_now(const struct view *view)
 {
 	return view->options.now ? view->options.now() : g_get_real_time();
@@ -19,6 +22,9 @@ struct view *view_new(const struct top_options *options, gboolean recording)
 	view->message = g_strdup(options->notice);
 	view->pause_last_us = view->pause_max_us = view->pause_sum_us = SAMPLE_UNKNOWN;
 	view->descending = TRUE;
+	view->stack = g_ptr_array_new();
+	view->watches = g_ptr_array_new_with_free_func(watch_free);
+	screen_push(view, &screen_types, NULL);
 	return view;
 }
 
@@ -26,6 +32,12 @@ void view_free(struct view *view)
 {
 	if (!view)
 		return;
+	while (view->stack->len)
+		screen_drop(view);
+	g_ptr_array_unref(view->stack);
+	g_ptr_array_unref(view->watches);
+	g_clear_pointer(&view->lost, g_hash_table_destroy);
+	leaks_free(view->leaks);
 	trend_free(view->trend);
 	g_ptr_array_unref(view->order);
 	g_ptr_array_unref(view->rows);
@@ -191,7 +203,9 @@ void view_add(struct view *view, sample_t *sample)
 	}
 	g_clear_pointer(&view->trouble, g_free);
 	trend_add(view->trend, sample);
+	watches_add(view, sample);
 	view_rebuild(view);
+	screens_renew(view);
 }
 
 void view_fail(struct view *view, char *message)

@@ -5,13 +5,15 @@
 #pragma once
 #include <glib.h>
 
+#include "daemon/analysis/leaks.h"
 #include "daemon/analysis/trend.h"
 #include "tui/frame.h"
 #include "tui/keys.h"
+#include "tui/request.h"
+#include "tui/screens/screen.h"
 #include "tui/screens/top.h"
 #include "tui/table.h"
 
-enum view_screen { VIEW_TYPES, VIEW_DETAIL, VIEW_HELP };
 enum view_mode { VIEW_NORMAL, VIEW_SORTING, VIEW_SEARCHING, VIEW_FILTERING };
 
 struct view {
@@ -31,9 +33,15 @@ struct view {
 	char *search, *filter;
 	GString *prompt;     /* being typed */
 	char *before_prompt; /* selected before the search began */
+	int selection_before; /* of a list */
 	char *filter_before; /* filter before its prompt began */
-	enum view_screen screen;
+	GPtrArray *stack; /* struct screen *, the last one is shown */
 	enum view_mode mode;
+	guint serial;     /* of the last question */
+	leaks_t *leaks;   /* what the last look at references found; NULL: there was none */
+	gboolean assess;  /* look at references now and then */
+	GHashTable *lost; /* struct leak_type * of leaks by address */
+	GPtrArray *watches; /* struct watch *, in the order they began */
 	int menu; /* selected entry of the sort menu */
 	int help_line;
 	struct table_layout layout; /* as drawn last, for clicks */
@@ -50,6 +58,8 @@ struct view {
 	gint64 pause_last_us, pause_max_us, pause_sum_us; /* SAMPLE_UNKNOWN where not measured */
 };
 
+struct watch; /* tui/screens/watches.h */
+
 extern const struct table_column view_columns[];
 extern const size_t view_columns_size;
 
@@ -57,6 +67,12 @@ struct view *view_new(const struct top_options *options, gboolean recording);
 void view_free(struct view *view);
 
 void view_add(struct view *view, sample_t *sample);
+/* What a look at the references of the newest sample found. Taken over. */
+void view_assessed(struct view *view, leaks_t *leaks);
+/* The answer to a question that options.ask was given. Taken over. */
+void view_answer(struct view *view, struct request *request);
+/* When the screen changes by itself (as view_now()); 0: it doesn't. */
+gint64 view_wake(const struct view *view);
 /* Taking a sample failed, but the target lives. Takes the message over. */
 void view_fail(struct view *view, char *message);
 /* The target ended; `how` as top_options.ended gives it (taken over), `error` what the source said (may be NULL). */
@@ -81,16 +97,23 @@ void view_sort_by(struct view *view, const struct table_column *column); /* NULL
 void view_invert(struct view *view);
 void view_say(struct view *view, char *message); /* takes it over */
 /* the sort menu: entry 0 is the default order (NULL), then every column that can be sorted by */
-const struct table_column *menu_column(int entry);
-int menu_entries(void);
+const struct table_column *menu_column(struct view *view, int entry);
+int menu_entries(struct view *view);
 gboolean view_matches(const struct trend_row *row, const char *text);
+/* References of a type's objects that nobody holds; SAMPLE_UNKNOWN: nobody looked. */
+gint64 view_unexplained(const struct view *view, const struct trend_row *row);
+/* How they grew between the last two looks. */
+gint64 view_unexplained_growth(const struct view *view, const struct trend_row *row);
+/* The verdict, and what is to be said about lost references besides; at most `width` columns. Free with g_free(). */
+char *lost_words(const struct view *view, int width, enum role *role);
+/* Begin to follow an object, or end it. Says so. */
+void view_watch(struct view *view, guint64 address, const char *name, gboolean on);
+void view_select(struct view *view, int index);
+gboolean view_search_from(struct view *view, int start, int step);
 /* Sort struct trend_row * by the default order: growth, with as little movement as can be. */
 void order_by_growth(GPtrArray *rows, gboolean fresh);
 /* The metric a row's graph shows. */
 enum trend_metric view_metric(const struct view *view, const struct trend_row *row);
-void draw_types(struct view *view, struct frame *frame);
-void draw_detail(struct view *view, struct frame *frame);
-void draw_help(struct view *view, struct frame *frame);
 /* The head of the screen from line 0 on; returns the lines it took. */
 int draw_header(struct view *view, struct frame *frame, int lines);
 /* The bottom line: prompt, message or keys. */
