@@ -45,7 +45,8 @@ static enum role how_many_role(const void *row, const void *context)
 /* "list item [1042]", ".cart": how it is held */
 static void put_way(enum reference_kind kind, const char *label, int width, char out[TABLE_CELL])
 {
-	g_autofree char *way = g_strdup_printf("%s %s", reference_kind_names[kind], label);
+	/* a key's label says no more than its kind */
+	g_autofree char *way = g_strdup_printf("%s %s", reference_kind_names[kind], kind == REFERENCE_DICT_KEY ? "" : label);
 	g_autofree char *fitting = text_elide(way, width);
 	g_strlcpy(out, fitting, TABLE_CELL);
 }
