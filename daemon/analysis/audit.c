@@ -39,11 +39,11 @@ static void count_exact(audit_t *audit)
 			references_of_object(audit->references, &object);
 	}
 	references_of_runtime(audit->references);
-	/* an object that the linker laid out was born with a count of 1, which nobody holds */
+	/* an object that the linker laid out was born with a count of 1, which nobody holds (or of 0, in careless C++) */
 	for (size_t i = 0; i < audit->table.n; i++) {
 		struct table_object *object = &audit->table.objects[i];
 		if (object->refcount != TABLE_IMMORTAL && owners_image_at(&audit->owners, object->address))
-			object->exact++;
+			object->probable++;
 	}
 }
 

@@ -74,7 +74,7 @@ static void find_holders(struct explaining *explaining)
 	references_of_runtime(audit->references);
 	if (owners_image_at(&audit->owners, explaining->address) &&
 	    audit->table.objects[explaining->index].refcount != TABLE_IMMORTAL) {
-		struct reference own = {.kind = REFERENCE_STATIC_DATA, .target = explaining->address, .word = explaining->address,
+		struct reference own = {.kind = REFERENCE_STATIC_DATA, .probable = true, .target = explaining->address, .word = explaining->address,
 					.field = "statically allocated"};
 		note(explaining, &own, false);
 	}
