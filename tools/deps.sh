@@ -5,7 +5,7 @@ set -eu
 packages=
 for purpose; do
 	case $purpose in
-	build) packages="$packages gcc libc6-dev pkg-config libglib2.0-dev libjson-glib-dev libsqlite3-dev libncurses-dev libelf-dev libdw-dev" ;;
+	build) packages="$packages gcc libc6-dev pkg-config libglib2.0-dev libjson-glib-dev libsqlite3-dev libncurses-dev libelf-dev libdw-dev libzstd-dev" ;;
 	check) packages="$packages perl python3 python3-pytest tmux sqlite3" ;;
 	demo) packages="$packages python3" ;;
 	lint) packages="$packages clang-format clang-tidy cppcheck" ;;
@@ -25,6 +25,7 @@ have() {
 	libncurses-dev) pkg-config --exists ncursesw ;;
 	libelf-dev) pkg-config --exists libelf ;;
 	libdw-dev) pkg-config --exists libdw ;;
+	libzstd-dev) pkg-config --exists libzstd ;;
 	perl) command -v prove ;;
 	python3-pytest) [ -x /usr/bin/pytest-3 ] || python3 -m pytest --version ;;
 	*) command -v "$1" ;;

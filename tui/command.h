@@ -11,6 +11,8 @@
 enum option_id {
 	OPTION_END, /* ends a command's list */
 	OPTION_PID,
+	OPTION_CORE,
+	OPTION_SYSROOT,
 	OPTION_OUTPUT,
 	OPTION_INTERVAL,
 	OPTION_DURATION,
@@ -38,6 +40,7 @@ enum option_id {
 /* what stands on the command line after it was parsed */
 struct options {
 	gint64 pid;                      /* 0: none given */
+	const char *core, *sysroot;      /* NULL: none given */
 	const char *output;              /* NULL: none given; "-" standard output */
 	gint64 interval_us, duration_us; /* 0: none given */
 	gint64 limit, iterations;        /* 0: none given */

@@ -74,6 +74,8 @@ char *stacks_wait_text(const stacks_t *stacks, const struct stack_thread *thread
 		}
 		break;
 	}
+	if (wait->timed && wait->timeout_us < 0)
+		g_string_append(text, ", with a time-out");
 	if (wait->timeout_us >= 0) {
 		g_string_append(text, wait->timeout_left ? ", for another " : ", for at most ");
 		append_duration(text, wait->timeout_us);

@@ -91,7 +91,7 @@ static int thread_next(const stacks_t *stacks, size_t i)
 {
 	const struct stack_wait *wait = &stacks->threads[i].wait;
 	/* who waits with a time-out will go on */
-	return wait->owner >= 0 && wait->timeout_us < 0 && (size_t)wait->owner < stacks->n_threads ? wait->owner : -1;
+	return wait->owner >= 0 && !wait->timed && (size_t)wait->owner < stacks->n_threads ? wait->owner : -1;
 }
 
 static int task_next(const stacks_t *stacks, size_t i)

@@ -177,6 +177,7 @@ static void fill_thread(struct taking *taking, guint index, const struct thread 
 					   .holder = "", .state = "", .owner = -1, .owner_place = ""};
 	if (fact && fact->call_number >= 0) {
 		thread->wait.kind = WAIT_CALL;
+		thread->wait.timed = fact->timed;
 		thread->wait.timeout_us = fact->timeout_us;
 		thread->wait.timeout_left = fact->timeout_left;
 	}

@@ -26,7 +26,8 @@ struct stacks_fact {
 	int64_t call_number; /* -1: in none */
 	int64_t fd, pid;     /* what the call is about, -1: nothing of that */
 	uint64_t futex;      /* address waited at, 0: none */
-	int64_t timeout_us;  /* how long it waits at most, -1: for ever, or not known */
+	bool timed;          /* it doesn't wait for ever */
+	int64_t timeout_us;  /* how long it waits at most, -1: not known */
 	bool timeout_left;   /* that is what is left, not what it began with */
 };
 
@@ -59,7 +60,8 @@ struct stack_wait {
 	enum wait_kind kind;
 	const char *call;        /* "futex", "read(3)", "call 437"; "" in none */
 	const char *detail;      /* what the descriptor is; "" nothing known */
-	int64_t timeout_us;      /* -1: none */
+	bool timed;              /* it doesn't wait for ever */
+	int64_t timeout_us;      /* -1: none, or not known how much */
 	bool timeout_left;
 	uint64_t object;         /* 0: none known */
 	const char *object_type; /* "threading.Lock", "queue.Queue" */

@@ -440,7 +440,7 @@ void waits_find(struct taking *taking)
 		if (taking->facts[i] && taking->facts[i]->futex)
 			wait_find(taking, i);
 		/* nobody is there who could: locked before a fork, or taken twice */
-		if (wait->kind == WAIT_LOCK && wait->owner < 0 && wait->timeout_us < 0 && taking->stacks->n_threads == 1)
+		if (wait->kind == WAIT_LOCK && wait->owner < 0 && !wait->timed && taking->stacks->n_threads == 1)
 			wait->orphan = true;
 	}
 }

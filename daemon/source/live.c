@@ -4,6 +4,8 @@
 #include "daemon/analysis/histogram.h"
 #include "daemon/analysis/memory_parts.h"
 #include "daemon/source/live_private.h"
+#include "daemon/target/core.h"
+#include "daemon/target/image.h"
 #include "daemon/target/process.h"
 
 /*
@@ -111,8 +113,10 @@ snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, h
 			return NULL;
 		pause_us += MAX(snapshot->pause_us, 0);
 		*heap = heap_open(&snapshot->memory, target_interpreter(live->target), error);
-		if (!*heap)
+		if (!*heap) {
+			target_incomplete(live->target, error);
 			return NULL;
+		}
 		if (!live->options.gc_only || !(*heap)->collecting || tries == COLLECTION_TRIES) {
 			/* what all the looks together cost the target */
 			if (snapshot->pause_us >= 0)
@@ -184,7 +188,7 @@ sample_t *live_make_sample(struct live *live, const snapshot_t *snapshot, heap_t
 	struct histogram_memory memory;
 	if (!histogram_take(heap, coverage, sample, &memory, &also, error))
 		return NULL;
-	if (coverage == CENSUS_ALL)
+	if (coverage == CENSUS_ALL && !target_is_file(live->target))
 		describe_memory(snapshot, &memory, sample);
 	live_watch_fill(live, heap, &memory.census, found, audit, sample);
 	histogram_memory_clear(&memory);
@@ -234,14 +238,37 @@ static const struct source_ops live_ops = {
 	.stacks = live_stacks,
 };
 
+static source_t *live_new(target_t *target, const struct live_options *options)
+{
+	struct live *live = g_new0(struct live, 1);
+	live->source.ops = &live_ops;
+	live->target = target;
+	live->options = *options;
+	return &live->source;
+}
+
+source_t *source_file_new(const struct file_options *file, const struct live_options *options, GError **error)
+{
+	const struct core_options core = {file->path, file->exe, file->sysroot};
+	target_t *target = target_open_file(&core, error);
+	return target ? live_new(target, options) : NULL;
+}
+
+gboolean source_save(source_t *source, int fd, uint64_t *bytes, int64_t *pause_us, GError **error)
+{
+	struct live *live = (struct live *)source;
+	g_autoptr(heap_t) heap = NULL;
+	g_autoptr(snapshot_t) snapshot = live_take_snapshot(live, SNAPSHOT_ALL, &heap, error);
+	if (!snapshot)
+		return FALSE;
+	*pause_us = snapshot->pause_us;
+	bool good = image_save(fd, live->target, snapshot, bytes, error);
+	g_clear_pointer(&heap, heap_free);
+	return good;
+}
+
 source_t *source_live_new(pid_t pid, const struct live_options *options, GError **error)
 {
 	g_autoptr(target_t) target = open_patiently(pid, error);
-	if (!target)
-		return NULL;
-	struct live *live = g_new0(struct live, 1);
-	live->source.ops = &live_ops;
-	live->target = g_steal_pointer(&target);
-	live->options = *options;
-	return &live->source;
+	return target ? live_new(g_steal_pointer(&target), options) : NULL;
 }

@@ -14,5 +14,19 @@ struct live_options {
 	gboolean gc_only;     /* only what the collector tracks: less to read, and what gc.get_objects() returns */
 };
 
+/* a core file or a saved image, see daemon/target/core.h */
+struct file_options {
+	const char *path, *exe, *sysroot; /* exe and sysroot may be NULL */
+};
+
+/* Errors as target_open_file() sets them. */
+source_t *source_file_new(const struct file_options *file, const struct live_options *options, GError **error);
+
+/*
+ * Save an image of all of the process to the open descriptor `fd`: the pause is that of a snapshot. *bytes: size of the image; *pause_us: how
+ * long the process was stopped.
+ */
+gboolean source_save(source_t *source, int fd, uint64_t *bytes, int64_t *pause_us, GError **error);
+
 /* Errors as target_open() and heap_open() set them. */
 source_t *source_live_new(pid_t pid, const struct live_options *options, GError **error);

@@ -5,6 +5,7 @@
 #include "daemon/analysis/stacks.h"
 #include "daemon/source/live_private.h"
 #include "daemon/target/calls.h"
+#include "daemon/target/core.h"
 #include "daemon/target/look.h"
 
 /* what the look is for, and what it found */
@@ -50,7 +51,9 @@ static void fact_call(const snapshot_t *snapshot, struct snapshot_call *call, st
 		fact->futex = argument;
 		break;
 	}
-	if (!call_timeout(kind, call, &snapshot->memory, snapshot->time_us, &fact->timeout_us, &fact->timeout_left))
+	fact->timed = call_timeout(kind, call, &snapshot->memory, snapshot->time_us, &fact->timeout_us, &fact->timeout_left);
+	/* the clock of the machine that a file comes from isn't ours */
+	if (!fact->timed || (fact->timeout_left && (snapshot->mode == SNAPSHOT_CORE || snapshot->mode == SNAPSHOT_IMAGE)))
 		fact->timeout_us = -1;
 }
 
@@ -117,10 +120,12 @@ struct stacks *live_stacks(source_t *source, const struct stacks_options *option
 	const struct look_options how = {.nonblocking = live->options.nonblocking};
 	g_autoptr(snapshot_t) snapshot = look_patiently(live, &how, &look, error);
 	if (!snapshot) {
+		target_incomplete(live->target, error);
 		stacks_free(look.stacks);
 		return NULL;
 	}
-	describe_calls(live, facts, look.stacks);
+	if (!target_is_file(live->target))
+		describe_calls(live, facts, look.stacks);
 	live_describe_target(live, snapshot, look.stacks->origin);
 	live_describe_snapshot(snapshot, "all", look.stacks->origin);
 	return look.stacks;

@@ -89,6 +89,7 @@ static void add_thread(JsonBuilder *builder, const stacks_t *stacks, const struc
 	put_answer(builder, "holds_gil", thread->holds_gil);
 	json_put_text(builder, "wait", thread->wait.call);
 	json_put_text(builder, "wait_detail", thread->wait.detail);
+	json_put_bool(builder, "timed", thread->wait.timed);
 	json_put_number(builder, "timeout_us", thread->wait.timeout_us);
 	json_put_bool(builder, "timeout_left", thread->wait.timeout_left);
 	put_object(builder, stacks, &thread->wait);

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "daemon/target/calls.h"
+#include "daemon/target/file.h"
 #include "daemon/target/pages.h"
 #include "daemon/target/quiet.h"
 
@@ -279,6 +280,10 @@ snapshot_t *target_look(target_t *target, const struct look_options *options, lo
 {
 	int64_t begun = now_us(CLOCK_MONOTONIC);
 	struct looking looking = {.target = target, .options = options, .visit = visit_function, .context = context};
+	if (target->file) {
+		g_autoptr(snapshot_t) snapshot = file_snapshot(target->file);
+		return visit_function(context, snapshot, error) ? g_steal_pointer(&snapshot) : NULL;
+	}
 	if (!target_alive(target)) {
 		target_gone(target, error);
 		return NULL;

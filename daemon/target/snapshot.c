@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "daemon/target/file.h"
 #include "daemon/target/quiet.h"
 #include "daemon/target/snapshot.h"
 #include "daemon/target/target.h"
@@ -425,6 +426,8 @@ static bool take(struct taking *taking, const struct snapshot_options *options, 
 snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *options, GError **error)
 {
 	int64_t begun = now_us(CLOCK_MONOTONIC);
+	if (target->file)
+		return file_snapshot(target->file);
 	if (!target_alive(target)) {
 		target_gone(target, error);
 		return NULL;

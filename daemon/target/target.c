@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "daemon/target/access.h"
+#include "daemon/target/file.h"
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
@@ -115,6 +116,8 @@ void target_free(target_t *target)
 		close(target->pidfd);
 	close_files(target);
 	pool_free(target->idle);
+	if (target->file)
+		target->file->free(target->file);
 	interpreter_free(target->interpreter);
 	g_free(target->exe);
 	g_strfreev(target->cmdline);
@@ -149,6 +152,8 @@ const char *const *target_cmdline(const target_t *target)
 
 bool target_alive(const target_t *target)
 {
+	if (target->file)
+		return true;
 	if (target->pidfd >= 0) {
 		struct pollfd ended = {.fd = target->pidfd, .events = POLLIN};
 		return poll(&ended, 1, 0) == 0;

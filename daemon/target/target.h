@@ -23,6 +23,7 @@ struct target {
 	GMutex lock;
 	struct pool *idle;     /* of a freed snapshot, for the next; guarded by the lock */
 	unsigned quiet_skip;   /* snapshots to take without trying it quietly first */
+	struct file_target *file; /* a core file or an image: there is no process; NULL: there is one */
 	unsigned quiet_misses; /* tries in a row that didn't work */
 };
 

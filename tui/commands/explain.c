@@ -5,9 +5,9 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "daemon/analysis/explain.h"
-#include "daemon/source/live.h"
 #include "daemon/store/json_references.h"
 #include "tui/commands/commands.h"
+#include "tui/opening.h"
 #include "tui/output.h"
 
 #define TEXT_ROWS 50
@@ -101,14 +101,10 @@ static void append_path(GString *text, const explanation_t *explanation)
 static int explain_run(const struct options *options, GError **error)
 {
 	uint64_t address;
-	if (!options->pid) {
-		usage_error(error, &command_explain, NULL, "which process? -p PID");
-		return REFTOP_ERROR_USAGE;
-	}
 	if (!parse_address(options->arguments[0], &address, error))
 		return REFTOP_ERROR_USAGE;
 	struct live_options live = {.nonblocking = options->nonblocking};
-	g_autoptr(source_t) source = source_live_new((pid_t)options->pid, &live, error);
+	g_autoptr(source_t) source = open_source(&command_explain, options, 1, &live, error);
 	g_autoptr(explanation_t) explanation = source ? source->ops->explain(source, address, error) : NULL;
 	if (!explanation)
 		return REFTOP_ERROR_FAILED;
@@ -126,13 +122,13 @@ static int explain_run(const struct options *options, GError **error)
 
 const struct command command_explain = {
 	.name = "explain",
-	.synopsis = "-p PID ADDRESS",
+	.synopsis = "-p PID | -c FILE ADDRESS [EXE]",
 	.summary = "one object: its refcount, and every holder of a reference to it",
 	.details = "ADDRESS is 0x... or what id() returns in the process. Holders with a question mark are probable: a word that "
 		   "holds the object's address where the layout isn't known. Below them stands the shortest way to the object from a module, a "
 		   "frame, or C code.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_END},
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_END},
 	.min_arguments = 1,
-	.max_arguments = 1,
+	.max_arguments = 2,
 	.run = explain_run,
 };

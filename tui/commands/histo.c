@@ -3,9 +3,9 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "daemon/source/live.h"
 #include "daemon/store/json.h"
 #include "tui/commands/commands.h"
+#include "tui/opening.h"
 #include "tui/output.h"
 #include "tui/rows.h"
 
@@ -153,7 +153,6 @@ static gboolean write_sample(const sample_t *sample, const struct options *optio
 
 static int histo_run(const struct options *options, GError **error)
 {
-	gint64 pid;
 	if (options->sort && !rows_key(options->sort)) {
 		g_autofree char *keys = rows_key_names();
 		if (!strcmp(options->sort, "help"))
@@ -162,10 +161,8 @@ static int histo_run(const struct options *options, GError **error)
 		usage_error(error, &command_histo, keys, "no such sort key: '%s'", options->sort);
 		return REFTOP_ERROR_USAGE;
 	}
-	if (!options_target(&command_histo, options, &pid, error))
-		return REFTOP_ERROR_USAGE;
 	struct live_options live = {.nonblocking = options->nonblocking, .gc_only = options->gc};
-	g_autoptr(source_t) source = source_live_new((pid_t)pid, &live, error);
+	g_autoptr(source_t) source = open_source(&command_histo, options, 0, &live, error);
 	g_autoptr(sample_t) sample = source ? source_next(source, error) : NULL;
 	if (!sample || !write_sample(sample, options, error) || (options->strict && !check_strict(sample, error)))
 		return REFTOP_ERROR_FAILED;
@@ -174,7 +171,7 @@ static int histo_run(const struct options *options, GError **error)
 
 const struct command command_histo = {
 	.name = "histo",
-	.synopsis = "-p PID",
+	.synopsis = "-p PID | -c FILE [EXE]",
 	.summary = "one table, a row per type, then exit",
 	.details = "COUNT is the number of live objects of exactly this type, BYTES the sum of what sys.getsizeof() "
 		   "would say, REFS and MAX "
@@ -182,7 +179,7 @@ const struct command command_histo = {
 		   "default), count, "
 		   "gc_count, refs, refs_max, immortal, owned, name.",
 	.options =
-		(const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_JSON, OPTION_CSV, OPTION_SORT, OPTION_LIMIT,
+		(const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON, OPTION_CSV, OPTION_SORT, OPTION_LIMIT,
 					 OPTION_STRICT, OPTION_NONBLOCKING, OPTION_GC, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = histo_run,

@@ -6,10 +6,10 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "daemon/analysis/leaks.h"
-#include "daemon/source/live.h"
 #include "daemon/store/json_references.h"
 #include "tui/commands/commands.h"
 #include "tui/leaks_text.h"
+#include "tui/opening.h"
 #include "tui/output.h"
 #include "tui/program.h"
 
@@ -73,6 +73,9 @@ static leaks_t *look_twice(source_t *source, const struct options *options, GErr
 	if (!first)
 		return NULL;
 	leaks_free(first);
+	/* a file doesn't change */
+	if (options->core)
+		return source->ops->leaks(source, max_objects(options), error);
 	block_signals(&signals);
 	int number = wait_for(&signals, options->interval_us ? options->interval_us : DEFAULT_INTERVAL_US);
 	sigprocmask(SIG_UNBLOCK, &signals, NULL);
@@ -181,17 +184,14 @@ static int run_program(const struct options *options, GError **error)
 
 static int leaks_run(const struct options *options, GError **error)
 {
-	gint64 pid;
 	if (options->program && (options->pid || options->n_arguments)) {
 		usage_error(error, &command_leaks, NULL, "either a process or a program, not both");
 		return REFTOP_ERROR_USAGE;
 	}
 	if (options->program)
 		return run_program(options, error);
-	if (!options_target(&command_leaks, options, &pid, error))
-		return REFTOP_ERROR_USAGE;
 	struct live_options live = {.nonblocking = options->nonblocking};
-	g_autoptr(source_t) source = source_live_new((pid_t)pid, &live, error);
+	g_autoptr(source_t) source = open_source(&command_leaks, options, 0, &live, error);
 	g_autoptr(leaks_t) leaks = source ? look_twice(source, options, error) : NULL;
 	if (!leaks || !tell(leaks, options, error))
 		return REFTOP_ERROR_FAILED;
@@ -200,7 +200,7 @@ static int leaks_run(const struct options *options, GError **error)
 
 const struct command command_leaks = {
 	.name = "leaks",
-	.synopsis = "[-p PID | -- PROGRAM ...]",
+	.synopsis = "[-p PID | -c FILE [EXE] | -- PROGRAM ...]",
 	.summary = "the references that nothing in the process explains, by type, and the worst objects",
 	.details = "Every reference to every object is looked for, in all of the process's memory, and compared with the reference "
 		   "counts. What a count has and nobody holds was lost: a missing Py_DECREF. What is held beyond the count is a "
@@ -212,7 +212,7 @@ const struct command command_leaks = {
 		   "anything.\n"
 		   "`reftop leaks -- pytest ...` runs a program and looks again and again until it ends or Ctrl-C; the last verdict "
 		   "counts. The program's output goes to standard error.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_JSON, OPTION_LIMIT, OPTION_FAIL,
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_JSON, OPTION_LIMIT, OPTION_FAIL,
 					    OPTION_SUPPRESS, OPTION_NONBLOCKING, OPTION_QUIET, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = leaks_run,

@@ -4,9 +4,9 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "daemon/analysis/instances.h"
-#include "daemon/source/live.h"
 #include "daemon/store/json_references.h"
 #include "tui/commands/commands.h"
+#include "tui/opening.h"
 #include "tui/output.h"
 
 #define TEXT_ROWS 50
@@ -49,15 +49,11 @@ static GString *format_table(const instances_t *instances)
 
 static int objects_run(const struct options *options, GError **error)
 {
-	if (!options->pid) {
-		usage_error(error, &command_objects, NULL, "which process? -p PID");
-		return REFTOP_ERROR_USAGE;
-	}
 	if (!check_sort(options->sort, error))
 		return REFTOP_ERROR_USAGE;
 	struct live_options live = {.nonblocking = options->nonblocking};
 	size_t limit = options->limit ? (size_t)options->limit : options->json ? JSON_ROWS : TEXT_ROWS;
-	g_autoptr(source_t) source = source_live_new((pid_t)options->pid, &live, error);
+	g_autoptr(source_t) source = open_source(&command_objects, options, 1, &live, error);
 	g_autoptr(instances_t) instances =
 		source ? source->ops->instances(source, options->arguments[0], options->sort, limit, error) : NULL;
 	if (!instances)
@@ -68,14 +64,14 @@ static int objects_run(const struct options *options, GError **error)
 
 const struct command command_objects = {
 	.name = "objects",
-	.synopsis = "-p PID TYPE",
+	.synopsis = "-p PID | -c FILE TYPE [EXE]",
 	.summary = "the instances of a type, sorted by refcount or size",
 	.details = "TYPE is module.qualname or qualname alone (`dict`, `collections.deque`, `Cart`), or the address of a type. LOST is "
 		   "what `reftop leaks` would say: references that nothing explains; below 0: more are held than were counted. Sort "
 		   "keys: refs (the default), bytes, unexplained, deficit.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_JSON, OPTION_SORT, OPTION_LIMIT, OPTION_NONBLOCKING,
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON, OPTION_SORT, OPTION_LIMIT, OPTION_NONBLOCKING,
 					    OPTION_END},
 	.min_arguments = 1,
-	.max_arguments = 1,
+	.max_arguments = 2,
 	.run = objects_run,
 };

@@ -3,20 +3,17 @@
 
 #include "base/error.h"
 #include "daemon/analysis/stacks.h"
-#include "daemon/source/live.h"
 #include "daemon/store/json_stacks.h"
 #include "tui/commands/commands.h"
+#include "tui/opening.h"
 #include "tui/output.h"
 #include "tui/stacks_text.h"
 
 static int stacks_run(const struct options *options, GError **error)
 {
-	gint64 pid;
-	if (!options_target(&command_stacks, options, &pid, error))
-		return REFTOP_ERROR_USAGE;
 	struct live_options live = {.nonblocking = options->nonblocking};
 	struct stacks_options how = {.locals = options->locals, .tasks = true, .max_frames = (size_t)options->limit};
-	g_autoptr(source_t) source = source_live_new((pid_t)pid, &live, error);
+	g_autoptr(source_t) source = open_source(&command_stacks, options, 0, &live, error);
 	g_autoptr(stacks_t) stacks = source ? source->ops->stacks(source, &how, error) : NULL;
 	if (!stacks)
 		return REFTOP_ERROR_FAILED;
@@ -26,7 +23,7 @@ static int stacks_run(const struct options *options, GError **error)
 
 const struct command command_stacks = {
 	.name = "stacks",
-	.synopsis = "-p PID",
+	.synopsis = "-p PID | -c FILE [EXE]",
 	.summary = "the Python stack of every thread, and what a hung one waits for",
 	.details =
 		"The innermost frame stands first. Of a thread that waits it says for what: the system call and the file or peer of its "
@@ -37,7 +34,7 @@ const struct command command_stacks = {
 		"Threads that wait for each other are a deadlock, which is told first, in one sentence. A thread that waits with a time-out is no "
 		"part of one.\n\n"
 		"The process is stopped only for as long as its frames are read; not at all when no thread of it runs.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_LOCALS, OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING,
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_LOCALS, OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING,
 					    OPTION_END},
 	.max_arguments = 1,
 	.run = stacks_run,

@@ -10,7 +10,7 @@ const struct command *const commands[] = {
 	&command_leaks,
 	&command_explain,
 	&command_objects,
-	&command_stacks,
+	&command_stacks, &command_save,
 	&command_why,
 	&command_help,
 	&command_version,

@@ -1,0 +1,169 @@
+"""Core files and saved images: what is read from them is what was read from the process."""
+import json
+import os
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+import harness
+
+ROWS = ("address", "module", "qualname", "count", "gc_count", "bytes", "refs", "refs_max", "immortal")
+
+
+def rows(sample):
+    return sorted(tuple(t[k] for k in ROWS) for t in sample["types"])
+
+
+def histo(*options):
+    result = harness.reftop("histo", "--json", *options)
+    assert result.code == 0, result
+    return json.loads(result.out)
+
+
+def frames(*options):
+    result = harness.reftop("stacks", "--json", *options)
+    assert result.code == 0, result
+    document = json.loads(result.out)
+    return {t["tid"]: [(f["function"], f["file"], f["line"]) for f in t["frames"]] for t in document["threads"]}, document
+
+
+def gcore(pid, path):
+    if not shutil.which("gcore"):
+        pytest.skip("no gcore")
+    subprocess.run(["gcore", "-o", str(path), str(pid)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return "%s.%d" % (path, pid)
+
+
+@pytest.fixture
+def hung(start, any_python):
+    target = start(any_python, "hung.py", "events")
+    target.ready()
+    target.wait_blocked()
+    return target
+
+
+def check_same(target, path):
+    live, file = histo("-p", target.pid), histo("-c", path)
+    assert rows(file) == rows(live)
+    assert file["target"]["python"] == live["target"]["python"] and file["target"]["pid"] == target.pid
+    ours, document = frames("-c", path)
+    theirs, before = frames("-p", target.pid)
+    assert ours == theirs and len(ours) > 5
+    waits = [{t["name"]: t["waits_for"] for t in d["threads"]} for d in (document, before)]
+    assert waits[0] == waits[1]
+    return file
+
+
+def test_a_core_is_the_process(python, start, tmp_path):
+    target = start(python, "hung.py", "events")
+    target.ready()
+    target.wait_blocked()
+    root = ["--sysroot", python.root] if python.root else []
+    path = gcore(target.pid, tmp_path / "core")
+    if root:
+        assert rows(histo("-c", path, *root)) == rows(histo("-p", target.pid))
+        assert frames("-c", path, *root)[0] == frames("-p", target.pid)[0]
+        return
+    assert check_same(target, path)["snapshot"]["mode"] == "core"
+
+
+def test_an_image_is_the_process(python, start, tmp_path):
+    target = start(python, "hung.py", "events")
+    target.ready()
+    target.wait_blocked()
+    path = str(tmp_path / "image")
+    result = harness.reftop("save", "-p", target.pid, "-o", path)
+    assert result.code == 0, result
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert check_same(target, path)["snapshot"]["mode"] == "image"
+
+
+def test_objects_and_leaks_of_an_image(hung, tmp_path):
+    path = str(tmp_path / "image")
+    assert harness.reftop("save", "-p", hung.pid, "-o", path).code == 0
+    live = json.loads(harness.reftop("objects", "-p", hung.pid, "--json", "Box").out)["objects"]
+    file = json.loads(harness.reftop("objects", "-c", path, "--json", "Box").out)["objects"]
+    assert [o["address"] for o in live] == [o["address"] for o in file] and len(file) == 1
+    explained = json.loads(harness.reftop("explain", "-c", path, "--json", file[0]["address"]).out)
+    assert explained["object"]["refcount"] == live[0]["refcount"]
+    assert any(h["kind"] == "frame local" and "box" in h["label"] for h in explained["holders"]), explained["holders"]
+    assert harness.reftop("leaks", "-c", path, "--fail").code == 0
+
+
+def test_an_image_needs_no_files(hung, tmp_path):
+    """Read where nothing of the process's machine is: in an empty root."""
+    path = tmp_path / "image"
+    assert harness.reftop("save", "-p", hung.pid, "-o", path).code == 0
+    before = rows(histo("-p", hung.pid))
+    if os.geteuid():
+        pytest.skip("chroot is for root")
+    root = tmp_path / "root"
+    libraries = subprocess.run(["ldd", harness.REFTOP], stdout=subprocess.PIPE, text=True, check=True).stdout
+    for word in [harness.REFTOP] + [w for w in libraries.split() if w.startswith("/")]:
+        copy = root / word.lstrip("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(word, copy)
+    shutil.copy(path, root / "image")
+    done = subprocess.run(["chroot", str(root), harness.REFTOP, "histo", "--json", "-c", "/image"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+    assert rows(json.loads(done.stdout)) == before
+
+
+def complaint(*arguments):
+    result = harness.reftop("histo", *arguments)
+    lines = result.err.splitlines()
+    assert 0 < len(lines) <= 3 and lines[0].startswith("reftop: "), result
+    return result.code, result.err
+
+
+def test_files_that_are_no_core(hung, tmp_path):
+    text = tmp_path / "text"
+    text.write_text("no core at all\n" * 1000)
+    code, words = complaint("-c", text)
+    assert code == 1 and "neither a core file nor an image" in words
+    code, words = complaint("-c", harness.REFTOP)
+    assert code == 1 and "no core" in words
+    code, words = complaint("-c", tmp_path)
+    assert code == 1 and "no regular file" in words
+    assert complaint("-c", tmp_path / "nothing")[0] == 1
+    (tmp_path / "empty").write_bytes(b"")
+    assert complaint("-c", tmp_path / "empty")[0] == 1
+    assert complaint("-c", text, "-p", hung.pid)[0] == 2
+    assert complaint("-p", hung.pid, "--sysroot", tmp_path)[0] == 2
+
+
+def test_broken_cores(hung, tmp_path):
+    core = gcore(hung.pid, tmp_path / "core")
+    data = open(core, "rb").read()
+    broken = tmp_path / "broken"
+    # another architecture: e_machine is EM_AARCH64
+    broken.write_bytes(data[:18] + struct.pack("<H", 183) + data[20:])
+    code, words = complaint("-c", broken)
+    assert code == 5 and "another architecture" in words
+    for part in (0.99, 0.7, 0.3, 0.01, 100 / len(data), 20 / len(data)):
+        broken.write_bytes(data[:int(len(data) * part)])
+        code, words = complaint("-c", broken)
+        assert code == 1, (part, words)
+    # without its executable and libraries
+    (tmp_path / "root").mkdir()
+    code, words = complaint("-c", core, "--sysroot", tmp_path / "root")
+    assert code == 1 and "isn't here" in words and "--sysroot" in words
+
+
+def test_broken_images(hung, tmp_path):
+    path = tmp_path / "image"
+    assert harness.reftop("save", "-p", hung.pid, "-o", path).code == 0
+    data = path.read_bytes()
+    for part in (0.9, 0.5, 0.1, 0.001):
+        path.write_bytes(data[:int(len(data) * part)])
+        result = harness.reftop("histo", "--strict", "--json", "-c", path)
+        # what is there is told, and that it isn't all; or nothing is
+        assert result.code in (1, 6) and result.err.startswith("reftop: "), (part, result)
+    for at in range(16, len(data), len(data) // 40):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1:])
+        for command in ("histo", "stacks"):
+            result = harness.reftop(command, "-c", path)
+            assert result.code in (0, 1, 5, 6), (at, result)

@@ -1,0 +1,11 @@
+/* What a command reads: a process (-p), or a core file or image (-c FILE, and the executable behind it). */
+#pragma once
+#include "daemon/source/live.h"
+#include "tui/command.h"
+
+/*
+ * Open it. `own` is how many arguments the command takes for itself; behind them may stand the executable of a core file, or, where the command
+ * takes none, a PID. NULL with *error: USAGE, and as source_live_new() and source_file_new().
+ */
+source_t *open_source(const struct command *command, const struct options *options, int own, const struct live_options *live,
+		      GError **error);
