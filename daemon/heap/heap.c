@@ -6,23 +6,16 @@
 #include "daemon/heap/gc.h"
 #include "daemon/heap/type.h"
 
-/* Read one collector state; false when something of it isn't there. */
-static bool collector_read(const heap_t *heap, uint64_t state, struct heap_collector *collector)
+/* The lists of one collector; false when something of them isn't there. */
+static bool generations_read(const heap_t *heap, uint64_t state, struct heap_collector *collector)
 {
 	const struct py_layout *layout = heap->layout;
-	uint32_t enabled = 0, collecting = 0;
-	if (heap_has(layout->gc_enabled) && !memory_u32(heap->memory, state + layout->gc_enabled, &enabled))
-		return false;
-	if (heap_has(layout->gc_collecting) && !memory_u32(heap->memory, state + layout->gc_collecting, &collecting))
-		return false;
-	collector->enabled = enabled != 0;
-	collector->collecting = collecting != 0;
-	if (layout->shape.gc == PY_GC_NONE)
-		return true;
-
-	/* the pointer is right where the offset of the array drifted inside a minor version (3.13.0 and 3.13.5) */
 	uint64_t first = 0;
-	if (heap_has(layout->gc_generation0)) {
+	if (layout->shape.gc == PY_GC_GLOBAL) {
+		if (!memory_u64(heap->memory, heap->python->gc_generation0, &first))
+			return false;
+	} else if (heap_has(layout->gc_generation0)) {
+		/* the pointer is right where the offset of the array drifted inside a minor version (3.13.0 and 3.13.5) */
 		if (!memory_u64(heap->memory, state + layout->gc_generation0, &first))
 			return false;
 	} else {
@@ -49,6 +42,21 @@ static bool collector_read(const heap_t *heap, uint64_t state, struct heap_colle
 	return true;
 }
 
+/* Read one collector state; false when something of it isn't there. */
+static bool collector_read(const heap_t *heap, uint64_t state, struct heap_collector *collector)
+{
+	const struct py_layout *layout = heap->layout;
+	/* 3.6 keeps both in statics of gcmodule.c that no name leads to; a collection leaves its lists' links whole there */
+	uint32_t enabled = layout->shape.gc == PY_GC_GLOBAL, collecting = 0;
+	if (heap_has(layout->gc_enabled) && !memory_u32(heap->memory, state + layout->gc_enabled, &enabled))
+		return false;
+	if (heap_has(layout->gc_collecting) && !memory_u32(heap->memory, state + layout->gc_collecting, &collecting))
+		return false;
+	collector->enabled = enabled != 0;
+	collector->collecting = collecting != 0;
+	return layout->shape.gc == PY_GC_NONE || generations_read(heap, state, collector);
+}
+
 /* Whether the list around `head` looks like one: its neighbours point back. */
 static bool list_plausible(const heap_t *heap, uint64_t head)
 {
@@ -67,8 +75,6 @@ static bool collectors_read(heap_t *heap, GError **error)
 		uint64_t state = interpreter->address + layout->interp_gc;
 		if (layout->shape.gc == PY_GC_RUNTIME)
 			state = heap->python->runtime + layout->runtime_gc;
-		if (layout->shape.gc == PY_GC_GLOBAL)
-			break;
 		if (!collector_read(heap, state, &interpreter->collector)) {
 			error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN,
 				  "the collector's state isn't where the layout says", NULL,
@@ -76,7 +82,7 @@ static bool collectors_read(heap_t *heap, GError **error)
 			return false;
 		}
 		heap->collecting |= interpreter->collector.collecting;
-		if (layout->shape.gc == PY_GC_RUNTIME)
+		if (layout->shape.gc == PY_GC_RUNTIME || layout->shape.gc == PY_GC_GLOBAL)
 			break;
 	}
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
