@@ -67,7 +67,7 @@ check-built: all units floors manual-check
 	ASAN_OPTIONS=detect_leaks=1 prove --exec '' $(UNITS:$(BUILD)/%=$(BUILD)/san/%)
 	REFTOP=$(abspath $(BUILD)/san/reftop) REFTOP_PYTHONS=3.8,3.13 $(PYTEST) -q -p no:cacheprovider -k "not slope" \
 	    tests/live/test_command.py tests/live/test_record.py tests/live/test_census.py
-	REFTOP=$(abspath $(BUILD)/reftop) REFTOP_SANITIZED=$(abspath $(BUILD)/san/reftop) $(PYTEST) -q -p no:cacheprovider tests/live
+	REFTOP_TEST_FETCH=$(or $(REFTOP_TEST_FETCH),1) REFTOP=$(abspath $(BUILD)/reftop) REFTOP_SANITIZED=$(abspath $(BUILD)/san/reftop) $(PYTEST) -q -p no:cacheprovider tests/live
 
 floors: ## check that no floor includes from one above it
 	@awk -f tools/floors.awk $(SOURCES) $(HEADERS)

@@ -3,6 +3,7 @@
 Without a mark a test runs under harness.PROMISED. @pytest.mark.versions("3.8", "3.12") narrows that for a heavy one, and
 @pytest.mark.versions("all") widens it to harness.EXPECTED.
 REFTOP_PYTHONS=3.8,3.12 narrows a whole run. An interpreter that isn't at hand is skipped by name, and the table in the last lines says so.
+REFTOP_TEST_FETCH=1 (`make check`) first fetches those of Debian's other suites, once; REFTOP_TEST_BUILD=1 builds the free-threaded one.
 """
 import os
 
@@ -10,6 +11,7 @@ import pytest
 
 import harness
 
+MISSING = harness.fetch_interpreters()  # why something couldn't be had
 FOUND = harness.find_interpreters()
 PROMISED = harness.PROMISED
 OUTCOMES = {}
@@ -36,7 +38,7 @@ def pytest_generate_tests(metafunc):
 def python(request):
     name = request.param
     if name not in FOUND:
-        pytest.skip("no Python %s at hand" % name)
+        pytest.skip("no Python %s at hand%s" % (name, MISSING and " (%s)" % MISSING))
     return FOUND[name]
 
 
@@ -83,6 +85,8 @@ def pytest_runtest_makereport(item, call):
 def pytest_terminal_summary(terminalreporter):
     write = terminalreporter.write_line
     write("")
+    if MISSING:
+        write("not everything could be fetched: " + MISSING)
     write("%-18s %-10s %6s %6s %7s  %s" % ("interpreter", "version", "passed", "failed", "skipped", "path"))
     for name in harness.EXPECTED:
         counts = OUTCOMES.get(name)

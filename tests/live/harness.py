@@ -69,8 +69,30 @@ class Interpreter:
 PROMISED = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.11-debian"]
 # And what tests of the heap run under too: versions of other Debian suites (tools/interpreters.sh), debug and free-threaded builds.
 EXPECTED = ["3.6", "3.7"] + PROMISED + ["3.13-trixie", "3.13-sid", "3.14-forky", "3.14-sid", "3.15-forky", "3.15-sid",
-                                         "3.11-debian-debug", "3.13-sid-debug", "3.14-sid-debug", "3.15-sid-debug",
+                                         "3.11-debian-debug", "3.13-trixie-debug", "3.13-sid-debug", "3.14-forky-debug", "3.14-sid-debug", "3.15-sid-debug",
                                          "3.13t", "3.14t", "3.15t"]
+
+
+def fetch_interpreters():
+    """Have the interpreters of Debian's other suites fetched, where that is asked for; why it failed, or ""."""
+    problems = []
+    wanted = [s for s in ("sid", "trixie") if not os.path.exists(os.path.join(CACHE, "rootfs-" + s, ".done"))]
+    for asked, tool, arguments, limit in (("REFTOP_TEST_FETCH", "interpreters.sh", wanted, 600),
+                                          ("REFTOP_TEST_BUILD", "freethreaded.sh", ["forky", "3.13"], 3600)):
+        if os.environ.get(asked) != "1" or not arguments:
+            continue
+        if os.geteuid():
+            problems.append("%s needs root, for chroot" % tool)
+            continue
+        try:
+            done = subprocess.run([os.path.join(ROOT, "tools", tool), *arguments], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit, text=True)
+        except subprocess.TimeoutExpired:
+            problems.append("%s took more than %d s" % (tool, limit))
+            continue
+        if done.returncode:
+            problems.append("%s: %s" % (tool, (done.stdout.strip().splitlines() or ["failed"])[-1]))
+    return "; ".join(problems)
 
 
 def find_interpreters():

@@ -1,0 +1,79 @@
+"""Every object, not only what the collector tracks: counts and bytes of known contents, to the number, under every interpreter.
+
+Truth is known by construction (tests/targets/known.py): a sample before, one after, and the difference of every type is what was
+made in between. Sizes of tests: REFTOP_TEST_OBJECTS (of each kind; 200,000 unless told otherwise).
+"""
+import os
+
+import pytest
+
+import harness
+
+OBJECTS = int(os.environ.get("REFTOP_TEST_OBJECTS", "200000"))
+LOST = 100000
+pytestmark = pytest.mark.versions("all")
+
+
+def by_name(sample):
+    """{type: [count, bytes]}; types of one name are added up."""
+    rows = {}
+    for t in sample["types"]:
+        row = rows.setdefault(t["qualname"], [0, 0])
+        row[0] += t["count"]
+        row[1] += t["bytes"]
+    return rows
+
+
+def difference(before, after):
+    """What is more (or less) in `after`, by type: [count, bytes]; types without a difference are left out."""
+    more = {}
+    for name in set(before) | set(after):
+        change = [x - y for x, y in zip(after.get(name, [0, 0]), before.get(name, [0, 0]))]
+        if change != [0, 0]:
+            more[name] = change
+    return more
+
+
+def look(target):
+    target.wait_blocked()
+    sample = harness.histo(target.pid)
+    assert sample["snapshot"]["coverage"] == "all"
+    assert sample["totals"]["unreadable"] == 0
+    return sample
+
+
+def check_known(target):
+    target.ready()
+    before = by_name(look(target))
+    truth = target.ask("fill", 1200)["types"]
+    sample = look(target)
+    assert difference(before, by_name(sample)) == truth
+    target.ask("drop")
+    assert difference(before, by_name(look(target))) == {}
+    return sample, truth
+
+
+def test_known_contents(python, start):
+    sample, truth = check_known(start(python, "known.py", OBJECTS))
+    left = OBJECTS - OBJECTS // 3
+    assert truth["float"][0] == truth["complex"][0] == truth["Slotted"][0] == left
+    assert truth["str"][0] == 4 * left and truth["list"][0] == 6 * left
+
+
+@pytest.mark.parametrize("allocator", ["malloc", "debug", "mimalloc"])
+def test_known_contents_of_another_allocator(python, start, allocator):
+    if allocator == "mimalloc" and python.version < (3, 13):
+        pytest.skip("no mimalloc before 3.13")
+    if python.free_threaded and allocator == "malloc":
+        pytest.skip("free-threaded builds have mimalloc only")
+    check_known(start(python, "known.py", OBJECTS // 20, env={"PYTHONMALLOC": allocator}))
+
+
+def test_lost_references(python, start):
+    """Objects that nothing in Python refers to any more, because somebody in C forgot a Py_DECREF."""
+    target = start(python, "known.py", 1, LOST)
+    target.ready()
+    before = by_name(look(target))
+    target.ask("lose")
+    lost = difference(before, by_name(look(target)))
+    assert {name: lost[name][0] for name in ("float", "str", "list")} == dict.fromkeys(("float", "str", "list"), LOST)
