@@ -4,8 +4,8 @@
 #include "daemon/heap/type.h"
 
 #define LINK_MASK    (~3ull) /* the collector's marks in its links */
-#define LINK_LOWEST  4096         /* no page below can be mapped (vm.mmap_min_addr) */
-#define LINK_HIGHEST (1ull << 47) /* nor above: user addresses of x86-64 */
+#define LOWEST_LINK  4096    /* no page below can be mapped (vm.mmap_min_addr) */
+#define HIGHEST_LINK (1ull << 47)
 #define MAX_REFCOUNT (1ll << 31)
 
 /* ob_gc_bits of free-threaded builds: CPython Include/internal/pycore_gc.h */
@@ -23,8 +23,9 @@ bool candidate_refcount(const heap_t *heap, const uint8_t *object)
 	uint64_t word = load_u64(object, layout->ob_refcnt);
 	switch (layout->shape.refcount) {
 	case PY_REFCOUNT_PLAIN:
+		/* the number frozen objects start with is also an address, in an interpreter that is no PIE */
 		if (refcount.immortal)
-			return true;
+			return !memory_find(heap->memory, word);
 		break;
 	case PY_REFCOUNT_LOW32:
 		/* all 64 bits count: a pointer whose low half looks immortal is none */
@@ -95,16 +96,20 @@ static bool made_in_python(const heap_t *heap, const struct type *type)
 	return keys || slots;
 }
 
-/* Whether the head at `head` is linked into a list, and not just memory that looks like it: its neighbour points back.
+/*
+ * Whether the head at `head` is linked into a list, and not just memory that looks like it: a neighbour points to it. Both do unless the
+ * target stopped while it was being linked, or unlinked.
  */
 static bool linked(const heap_t *heap, uint64_t head, const uint8_t *at)
 {
-	uint64_t next = load_u64(at, 0) & LINK_MASK, back;
+	uint64_t next = load_u64(at, 0) & LINK_MASK, prev = load_u64(at, 8) & LINK_MASK, link;
 	if (!next)
-		return (load_u64(at, 8) & LINK_MASK) == 0 || heap->collecting;
+		return !prev || heap->collecting;
+	/* while a collection runs the back links hold counts */
 	if (heap->collecting)
 		return memory_find(heap->memory, next) != NULL;
-	return memory_u64(heap->memory, next + 8, &back) && (back & LINK_MASK) == head;
+	return (memory_u64(heap->memory, next + 8, &link) && (link & LINK_MASK) == head) ||
+	       (memory_u64(heap->memory, prev, &link) && (link & LINK_MASK) == head);
 }
 
 /* Whether the collector has listed an object that has a head, and whether the head of one it hasn't listed is that of
@@ -137,11 +142,20 @@ bool candidate_tracked(const heap_t *heap, const struct object *object)
 	return head_tracked(heap, head, &plausible) && linked(heap, object->address - heap->layout->gc_head_size, head);
 }
 
-/* Whether a link of a head can be one: of an int it would be the size or the digits, of a text characters. */
+/* the lists' own heads lie at multiples of 4 (3.13.5, where the generations became a type of that alignment) */
 static bool link_plausible(uint64_t link)
 {
-	link &= LINK_MASK;
-	return link >= LINK_LOWEST && link < LINK_HIGHEST;
+	return link >= LOWEST_LINK && link < HIGHEST_LINK && link % 4 == 0;
+}
+
+/*
+ * Whether the links of a head could be links at all: not the text or the numbers of a block that still holds, further behind, the header
+ * of what was there before.
+ */
+static bool links_plausible(const heap_t *heap, const uint8_t *head)
+{
+	return link_plausible(load_u64(head, 0) & LINK_MASK) &&
+	       (heap->collecting || link_plausible(load_u64(head, 8) & LINK_MASK));
 }
 
 bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
@@ -164,8 +178,7 @@ bool candidate_accept(const heap_t *heap, const struct block *block, bool exact,
 	object->tracked = head_tracked(heap, head, &plausible);
 	if (!object->tracked)
 		return plausible && (heap->collecting || !made_in_python(heap, type));
-	/* a block may still hold, behind what it is used for, the header of what was there before */
-	if (!link_plausible(load_u64(head, 0)) || (!heap->collecting && !link_plausible(load_u64(head, 8))))
+	if (!links_plausible(heap, head))
 		return false;
-	return fits || linked(heap, object->address - heap->layout->gc_head_size, head);
+	return linked(heap, object->address - heap->layout->gc_head_size, head);
 }

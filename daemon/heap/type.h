@@ -17,6 +17,7 @@
 #define PY_FLAG_HEAPTYPE        (1ull << 9)
 #define PY_FLAG_READY           (1ull << 12)
 #define PY_FLAG_HAVE_GC         (1ull << 14)
+#define PY_FLAG_VERSION_TAG     (1ull << 18) /* of every type up to 3.11 */
 #define PY_FLAG_LONG            (1ull << 24)
 #define PY_FLAG_LIST            (1ull << 25)
 #define PY_FLAG_TUPLE           (1ull << 26)

@@ -77,3 +77,17 @@ def test_lost_references(python, start):
     target.ask("lose")
     lost = difference(before, by_name(look(target)))
     assert {name: lost[name][0] for name in ("float", "str", "list")} == dict.fromkeys(("float", "str", "list"), LOST)
+
+
+@pytest.mark.parametrize("hooks", [False, True], ids=["plain", "hooks"])
+def test_allocated_blocks(python, start, hooks):
+    """What sys.getallocatedblocks() says, when the number is taken and while it waits: tests/targets/blocks.py tells of the one more."""
+    if python.free_threaded:
+        pytest.skip("pymalloc is for builds with a GIL")
+    if hooks and python.version == (3, 6):
+        pytest.skip("PYTHONMALLOC=debug is malloc in 3.6")
+    target = start(python, "blocks.py", env={"PYTHONMALLOC": "pymalloc_debug" if hooks else "pymalloc"})
+    truth = target.ready()["blocks"]
+    more = 0 if python.version >= (3, 15) else 1
+    assert truth > 10000
+    assert look(target)["totals"]["allocated_blocks"] == truth + more
