@@ -17,6 +17,8 @@
 enum symbol {
 	SYMBOL_RUNTIME,
 	SYMBOL_GC_GENERATION0,
+	SYMBOL_GC_ENABLED,
+	SYMBOL_GC_COLLECTING,
 	SYMBOL_INTERP_HEAD,
 	SYMBOL_INTERPRETER_HEAD_FUNCTION,
 	SYMBOL_VERSION,
@@ -36,6 +38,8 @@ enum symbol {
 static const struct elf_symbol symbol_names[SYMBOLS] = {
 	[SYMBOL_RUNTIME] = {.name = "_PyRuntime"},
 	[SYMBOL_GC_GENERATION0] = {.name = "_PyGC_generation0"},
+	[SYMBOL_GC_ENABLED] = {.name = "enabled"},
+	[SYMBOL_GC_COLLECTING] = {.name = "collecting"},
 	[SYMBOL_INTERP_HEAD] = {.name = "interp_head"},
 	[SYMBOL_INTERPRETER_HEAD_FUNCTION] = {.name = "PyInterpreterState_Head"},
 	[SYMBOL_VERSION] = {.name = "Py_Version"},
@@ -269,6 +273,8 @@ static void roots_of_36(struct attempt *attempt)
 	struct interpreter *found = attempt->found;
 	found->runtime = 0;
 	found->gc_generation0 = symbol_address(attempt, SYMBOL_GC_GENERATION0);
+	found->gc_enabled = symbol_address(attempt, SYMBOL_GC_ENABLED);
+	found->gc_collecting = symbol_address(attempt, SYMBOL_GC_COLLECTING);
 	found->interp_head = symbol_address(attempt, SYMBOL_INTERP_HEAD);
 	if (!found->interp_head)
 		found->interp_head = interp_head_decode(attempt);

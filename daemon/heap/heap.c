@@ -46,8 +46,14 @@ static bool generations_read(const heap_t *heap, uint64_t state, struct heap_col
 static bool collector_read(const heap_t *heap, uint64_t state, struct heap_collector *collector)
 {
 	const struct py_layout *layout = heap->layout;
-	/* 3.6 keeps both in statics of gcmodule.c that no name leads to; a collection leaves its lists' links whole there */
+	/* a 3.6 that is stripped doesn't say; few programs switch the collector off, and its lists stay whole while it works */
 	uint32_t enabled = layout->shape.gc == PY_GC_GLOBAL, collecting = 0;
+	if (layout->shape.gc == PY_GC_GLOBAL) {
+		if (heap->python->gc_enabled)
+			memory_u32(heap->memory, heap->python->gc_enabled, &enabled);
+		if (heap->python->gc_collecting)
+			memory_u32(heap->memory, heap->python->gc_collecting, &collecting);
+	}
 	if (heap_has(layout->gc_enabled) && !memory_u32(heap->memory, state + layout->gc_enabled, &enabled))
 		return false;
 	if (heap_has(layout->gc_collecting) && !memory_u32(heap->memory, state + layout->gc_collecting, &collecting))

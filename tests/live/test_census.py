@@ -51,6 +51,8 @@ def differences(truth, sample):
 @pytest.mark.versions("all")
 @pytest.mark.parametrize("variant", ["plain", "frozen", "disabled"])
 def test_census_is_the_truth(python, start, variant):
+    if variant == "frozen" and python.version == (3, 6):
+        pytest.skip("no gc.freeze() in 3.6")
     target = start(python, "census.py", *([] if variant == "plain" else [variant]))
     truth, counts = truth_of(target)
     assert sum(r[3] for r in truth["rows"]) >= 100000
@@ -70,11 +72,12 @@ def test_census_is_the_truth(python, start, variant):
     gc = sample["gc"][0]
     assert gc["enabled"] is (variant != "disabled")
     assert gc["collecting"] is False
-    assert gc["permanent"] == truth["frozen"]
+    old = python.version == (3, 6)  # no permanent generation yet, and no way to its counts of collections
+    assert gc["permanent"] == (None if old else truth["frozen"])
     assert (truth["frozen"] > 0) == (variant == "frozen")
     assert [g["count"] for g in gc["generations"]] == counts
     assert [g["threshold"] for g in gc["generations"]] == truth["threshold"]
-    assert gc["collections"] == truth["collections"]
+    assert gc["collections"] == ([None] * 3 if old else truth["collections"])
 
 
 def test_again_after_the_target_ran(python, start):
