@@ -159,6 +159,24 @@ static void test_tables(void)
 	g_assert_null(command_find("nothing"));
 }
 
+/* every file of a command is in the table: a merge once lost a line of it */
+static void test_files(void)
+{
+	g_autoptr(GDir) directory = g_dir_open("tui/commands", 0, NULL);
+	if (!directory) {
+		g_test_skip("not run from the root of the repository");
+		return;
+	}
+	const char *name;
+	while ((name = g_dir_read_name(directory))) {
+		if (!g_str_has_suffix(name, ".c") || !strcmp(name, "table.c"))
+			continue;
+		g_autofree char *command = g_strndup(name, strlen(name) - 2);
+		g_test_message("%s", command);
+		g_assert_nonnull(command_find(command));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -168,6 +186,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/command/bad", test_bad);
 	g_test_add_func("/command/target", test_target);
 	g_test_add_func("/command/tables", test_tables);
+	g_test_add_func("/command/files", test_files);
 	int status = g_test_run();
 	g_ptr_array_unref(kept);
 	return status;
