@@ -49,7 +49,7 @@ const char manual_references_json[] =
 	"  {\"schema\":\"reftop.explain/1\",\"time\":\"...Z\",\"target\":{...},\"snapshot\":{...},\"object\":{as above},\n"
 	"   \"holders\":[{\"kind\":\"...\",\"certainty\":\"exact|probable\",\"count\":...,\"address\":\"0x...\",\n"
 	"               \"module\":\"...\",\"qualname\":\"...\",\"label\":\"...\"}],\n"
-	"   \"spare\":...,\"root\":\"module|frame|static data|...\",\n"
+	"   \"spare\":...,\"root\":\"module|frame: loc in f (a.py:3)|static data|...\",\n"
 	"   \"path\":[{\"address\":\"0x...\",\"module\":\"...\",\"qualname\":\"...\",\"value\":\"...\",\"label\":\"...\"}]}\n\n"
 	"kind is one of: dict key, dict value, list item, tuple item, set item, attribute, slot, bound method, closure cell, module global, frame "
 	"local, frame stack, generator frame, type, type attribute, weakref callback, exception, interpreter, extension object, static data, "

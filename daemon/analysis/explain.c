@@ -10,7 +10,7 @@
 #include "daemon/heap/values.h"
 
 #define VALUE_WIDTH 100
-#define MAX_FOUND 100000 /* holders that are listed one by one */
+#define MAX_FOUND   100000 /* holders that are listed one by one */
 
 /* ---- the holders ---- */
 
@@ -30,8 +30,9 @@ static void visit_holder(void *context, const struct reference *reference)
 }
 
 static const enum reference_kind kind_of_class[OWNERS_CLASSES] = {
-	[OWNERS_STATIC] = REFERENCE_STATIC_DATA, [OWNERS_STACK] = REFERENCE_THREAD_STACK, [OWNERS_BLOCK] = REFERENCE_MEMORY_BLOCK,
-	[OWNERS_CHUNK] = REFERENCE_MEMORY_BLOCK, [OWNERS_OTHER] = REFERENCE_MEMORY_BLOCK,
+	[OWNERS_STATIC] = REFERENCE_STATIC_DATA, [OWNERS_STACK] = REFERENCE_THREAD_STACK,
+	[OWNERS_BLOCK] = REFERENCE_MEMORY_BLOCK, [OWNERS_CHUNK] = REFERENCE_MEMORY_BLOCK,
+	[OWNERS_OTHER] = REFERENCE_MEMORY_BLOCK,
 };
 
 static void search_word(void *context, uint64_t address, uint64_t word)
@@ -51,7 +52,10 @@ static void search_registers(struct explaining *explaining)
 	const struct owners_view *view = explaining->audit->owners.view;
 	for (size_t i = 0; i < view->n_threads; i++) {
 		for (size_t k = 0; k < view->threads[i].n_registers; k++) {
-			struct reference reference = {.kind = REFERENCE_REGISTER, .probable = true, .index = k, .name = i,
+			struct reference reference = {.kind = REFERENCE_REGISTER,
+						      .probable = true,
+						      .index = k,
+						      .name = i,
 						      .target = view->threads[i].registers[k]};
 			if (reference.target == explaining->address)
 				note(explaining, &reference, true);
@@ -74,7 +78,10 @@ static void find_holders(struct explaining *explaining)
 	references_of_runtime(audit->references);
 	if (owners_image_at(&audit->owners, explaining->address) &&
 	    audit->table.objects[explaining->index].refcount != TABLE_IMMORTAL) {
-		struct reference own = {.kind = REFERENCE_STATIC_DATA, .probable = true, .target = explaining->address, .word = explaining->address,
+		struct reference own = {.kind = REFERENCE_STATIC_DATA,
+					.probable = true,
+					.target = explaining->address,
+					.word = explaining->address,
 					.field = "statically allocated"};
 		note(explaining, &own, false);
 	}
@@ -86,9 +93,9 @@ static void find_holders(struct explaining *explaining)
 /* what is likeliest first: where there are more words than the count leaves open, the last ones are leftovers */
 static int reliability(enum reference_kind kind)
 {
-	static const enum reference_kind order[] = {REFERENCE_EXTENSION_OBJECT, REFERENCE_INTERPRETER, REFERENCE_STATIC_DATA,
-						    REFERENCE_FRAME_STACK, REFERENCE_MEMORY_BLOCK, REFERENCE_THREAD_STACK,
-						    REFERENCE_REGISTER};
+	static const enum reference_kind order[] = {
+		REFERENCE_EXTENSION_OBJECT, REFERENCE_INTERPRETER,  REFERENCE_STATIC_DATA, REFERENCE_FRAME_STACK,
+		REFERENCE_MEMORY_BLOCK,     REFERENCE_THREAD_STACK, REFERENCE_REGISTER};
 	for (size_t i = 0; i < G_N_ELEMENTS(order); i++) {
 		if (order[i] == kind)
 			return (int)i;
@@ -136,8 +143,8 @@ static void list_holders(struct explaining *explaining)
 		struct holder holder = explain_label(explaining, &g_array_index(explaining->found, struct found, i));
 		struct holder *last = holders->len ? &g_array_index(holders, struct holder, holders->len - 1) : NULL;
 		/* texts of one sample are one: pointers compare */
-		if (last && last->kind == holder.kind && last->address == holder.address && last->label == holder.label &&
-		    last->probable == holder.probable)
+		if (last && last->kind == holder.kind && last->address == holder.address &&
+		    last->label == holder.label && last->probable == holder.probable)
 			last->count++;
 		else
 			g_array_append_val(holders, holder);
@@ -169,7 +176,8 @@ static void describe(struct explaining *explaining)
 	};
 }
 
-explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin, const struct explain_names *names, GError **error)
+explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin, const struct explain_names *names,
+			      GError **error)
 {
 	uint32_t index = table_find(&audit->table, address);
 	if (index == TABLE_NONE) {
@@ -182,7 +190,11 @@ explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin
 	explanation_t *result = g_new0(explanation_t, 1);
 	result->origin = origin;
 	result->root = "";
-	struct explaining explaining = {.audit = audit, .address = address, .index = index, .result = result, .names = names,
+	struct explaining explaining = {.audit = audit,
+					.address = address,
+					.index = index,
+					.result = result,
+					.names = names,
 					.found = g_array_new(FALSE, FALSE, sizeof(struct found))};
 	explain_open(&explaining);
 	find_holders(&explaining);

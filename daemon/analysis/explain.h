@@ -18,9 +18,9 @@ struct holder {
 	enum reference_kind kind;
 	bool probable;
 	int64_t count;
-	uint64_t address;     /* of the holding object, or of the word where none holds it; 0: a register */
+	uint64_t address;              /* of the holding object, or of the word where none holds it; 0: a register */
 	const char *module, *qualname; /* of the holder's type; "" when it is no object */
-	const char *label;    /* which: "[1042]", "['pending']", ".cart" */
+	const char *label;             /* which: "[1042]", "['pending']", ".cart" */
 };
 
 /* one reference that the object holds */
@@ -41,14 +41,16 @@ struct explain_step {
 
 typedef struct explanation {
 	sample_t *origin;
-	struct leak_object object; /* growth is SAMPLE_UNKNOWN; refcount, unexplained and deficit too when it is immortal */
-	struct holder *holders;    /* exact ones first, then by kind */
+	struct leak_object
+		object; /* growth is SAMPLE_UNKNOWN; refcount, unexplained and deficit too when it is immortal */
+	struct holder *holders; /* exact ones first, then by kind */
 	size_t n_holders;
 	struct referent *referents; /* in the order they lie in it */
 	size_t n_referents;
 	int64_t all_referents;
-	int64_t spare;             /* words that hold its address beyond what the count needs: leftovers */
-	const char *root;          /* what the path begins with: "module", "frame of worker.run", "static data"; "" no path found */
+	int64_t spare; /* words that hold its address beyond what the count needs: leftovers */
+	const char
+		*root; /* what the path begins with: "module", "frame of worker.run", "static data"; "" no path found */
 	struct explain_step *path;
 	size_t n_path;
 } explanation_t;
@@ -64,6 +66,7 @@ struct explain_names {
  * Explain the object at `address`. `origin` is taken over, also on failure; `names` may be NULL. NULL with *error (HEAP_ERROR USAGE): there
  * is no object at this address.
  */
-explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin, const struct explain_names *names, GError **error);
+explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin, const struct explain_names *names,
+			      GError **error);
 void explanation_free(explanation_t *explanation);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(explanation_t, explanation_free)

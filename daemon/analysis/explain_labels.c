@@ -10,7 +10,7 @@
 #include "daemon/heap/values.h"
 
 #define KEY_WIDTH 60
-#define MAX_NAME 128
+#define MAX_NAME  128
 #define MAX_STATE (1ull << 20) /* of a module */
 
 /* general registers in the order of struct user_regs_struct (x86-64) */
@@ -35,7 +35,8 @@ static void add_module_state(struct explaining *explaining, const struct object 
 		return;
 	if (heap_has(layout->md_state_size))
 		size = load_u64(module->bytes, layout->md_state_size);
-	else if (heap_has(layout->md_def) && heap_has(layout->module_def_m_size) && (definition = load_u64(module->bytes, layout->md_def)))
+	else if (heap_has(layout->md_def) && heap_has(layout->module_def_m_size) &&
+		 (definition = load_u64(module->bytes, layout->md_def)))
 		memory_u64(heap->memory, definition + layout->module_def_m_size, &size);
 	if (size <= MAX_STATE)
 		add_range(explaining, load_u64(module->bytes, layout->md_state), size, module->address, "module state");
@@ -88,7 +89,8 @@ static const struct named_range *range_at(const struct explaining *explaining, u
 	const struct named_range *best = NULL;
 	for (guint i = 0; i < explaining->ranges->len; i++) {
 		const struct named_range *range = &g_array_index(explaining->ranges, struct named_range, i);
-		if (address >= range->start && address < range->end && (!best || range->end - range->start < best->end - best->start))
+		if (address >= range->start && address < range->end &&
+		    (!best || range->end - range->start < best->end - best->start))
 			best = range;
 	}
 	return best;
@@ -138,7 +140,8 @@ static void visit_owner(void *context, const struct reference *reference)
 		place->holder = explaining->current;
 		place->reference = *reference;
 	}
-	if (!reference->field || (strcmp(reference->field, "__dict__") != 0 && strcmp(reference->field, "tp_dict") != 0))
+	if (!reference->field ||
+	    (strcmp(reference->field, "__dict__") != 0 && strcmp(reference->field, "tp_dict") != 0))
 		return;
 	struct dict_owner *owner = find_owner(explaining, reference->target);
 	if (owner)
@@ -152,7 +155,8 @@ void explain_find_owners(struct explaining *explaining)
 		const struct found *found = &g_array_index(explaining->found, struct found, i);
 		struct dict_owner owner = {.owner = TABLE_NONE};
 		if (found->reference.kind == REFERENCE_BOUND_METHOD && found->holder != TABLE_NONE) {
-			struct method_place place = {.method = audit->table.objects[found->holder].address, .holder = TABLE_NONE};
+			struct method_place place = {.method = audit->table.objects[found->holder].address,
+						     .holder = TABLE_NONE};
 			g_array_append_val(explaining->methods, place);
 		}
 		if (found->reference.kind != REFERENCE_DICT_VALUE || found->holder == TABLE_NONE)
@@ -192,7 +196,8 @@ static int line_at(const struct explaining *explaining, uint64_t word)
 			struct frame frame;
 			bool more = frame_of_thread(explaining->codes, thread, &frame);
 			for (size_t k = 0; more && k < FRAMES_MAX; k++) {
-				if (word >= frame.slots && word - frame.slots < 8 * (frame.code->n_slots + frame.code->stack_size))
+				if (word >= frame.slots &&
+				    word - frame.slots < 8 * (frame.code->n_slots + frame.code->stack_size))
 					return frame_line(explaining->codes, &frame);
 				more = frame_outer(explaining->codes, &frame);
 			}
@@ -211,8 +216,8 @@ static char *code_text(const struct explaining *explaining, const struct referen
 		return g_strdup("a frame");
 	int line = line_at(explaining, reference->word);
 	const char *slash = strrchr(code->filename, '/');
-	return g_strdup_printf("%s (%s:%d)", code->qualname ? code->qualname : code->name, slash ? slash + 1 : code->filename,
-			       line == LINE_NONE ? code->first_line : line);
+	return g_strdup_printf("%s (%s:%d)", code->qualname ? code->qualname : code->name,
+			       slash ? slash + 1 : code->filename, line == LINE_NONE ? code->first_line : line);
 }
 
 static char *frame_text(const struct explaining *explaining, const struct reference *reference)
@@ -232,21 +237,25 @@ static char *static_text(const struct explaining *explaining, uint64_t word)
 	uint64_t offset = word - image->start;
 	const char *slash = strrchr(image->path, '/');
 	g_autofree char *file = text_escape(slash ? slash + 1 : image->path, strlen(slash ? slash + 1 : image->path));
-	g_autofree char *symbol = explaining->names ? explaining->names->symbol(explaining->names->context, image, offset) : NULL;
-	return symbol ? g_strdup_printf("%s: %s", file, symbol) : g_strdup_printf("%s+0x%" G_GINT64_MODIFIER "x", file, offset);
+	g_autofree char *symbol =
+		explaining->names ? explaining->names->symbol(explaining->names->context, image, offset) : NULL;
+	return symbol ? g_strdup_printf("%s: %s", file, symbol)
+		      : g_strdup_printf("%s+0x%" G_GINT64_MODIFIER "x", file, offset);
 }
 
 static char *stack_text(const struct explaining *explaining, uint64_t word)
 {
 	const struct owners_thread *thread = owners_thread_at(&explaining->audit->owners, word);
-	return thread ? g_strdup_printf("thread %d, sp+0x%" G_GINT64_MODIFIER "x", thread->tid, word - thread->stack_pointer)
+	return thread ? g_strdup_printf("thread %d, sp+0x%" G_GINT64_MODIFIER "x", thread->tid,
+					word - thread->stack_pointer)
 		      : g_strdup("");
 }
 
 static char *register_text(const struct explaining *explaining, const struct reference *reference)
 {
 	const struct owners_thread *thread = &explaining->audit->owners.view->threads[reference->name];
-	const char *name = reference->index < G_N_ELEMENTS(register_names) ? register_names[reference->index] : "register";
+	const char *name =
+		reference->index < G_N_ELEMENTS(register_names) ? register_names[reference->index] : "register";
 	return g_strdup_printf("%s of thread %d", name, thread->tid);
 }
 
@@ -257,15 +266,16 @@ static char *block_text(const struct explaining *explaining, uint64_t word)
 	uint64_t name = 0;
 	if (!range) {
 		const struct glibc_chunk *chunk = glibc_chunk_at(&explaining->audit->owners.glibc, word);
-		return chunk ? g_strdup_printf("+0x%" G_GINT64_MODIFIER "x of %" G_GUINT64_FORMAT " bytes from malloc", word - chunk->start,
-					       chunk->end - chunk->start)
+		return chunk ? g_strdup_printf("+0x%" G_GINT64_MODIFIER "x of %" G_GUINT64_FORMAT " bytes from malloc",
+					       word - chunk->start, chunk->end - chunk->start)
 			     : g_strdup("");
 	}
 	if (!range->owner)
 		return g_strdup_printf("%s+0x%" G_GINT64_MODIFIER "x", range->what, word - range->start);
 	memory_u64(heap->memory, range->owner + heap->layout->md_name, &name);
 	g_autofree char *module = str_escaped(heap, name);
-	return g_strdup_printf("state of module %s+0x%" G_GINT64_MODIFIER "x", module ? module : "?", word - range->start);
+	return g_strdup_printf("state of module %s+0x%" G_GINT64_MODIFIER "x", module ? module : "?",
+			       word - range->start);
 }
 
 static char *label_new(const struct explaining *explaining, const struct reference *reference)
@@ -324,7 +334,7 @@ static bool label_owned(struct explaining *explaining, const struct found *found
 	if (found->reference.kind != REFERENCE_DICT_VALUE || !owner || owner->owner == TABLE_NONE)
 		return false;
 	const struct type *type = type_nth(audit->heap, audit->table.objects[owner->owner].type);
-	holder->kind = is_module(type)			  ? REFERENCE_MODULE_GLOBAL
+	holder->kind = is_module(type)              ? REFERENCE_MODULE_GLOBAL
 		       : type->flags & PY_FLAG_TYPE ? REFERENCE_TYPE_ATTRIBUTE
 						    : REFERENCE_ATTRIBUTE;
 	holder->address = audit->table.objects[owner->owner].address;
@@ -358,7 +368,11 @@ struct holder explain_label(struct explaining *explaining, const struct found *f
 {
 	const struct reference *reference = &found->reference;
 	sample_t *origin = explaining->result->origin;
-	struct holder holder = {.kind = reference->kind, .probable = reference->probable, .count = 1, .module = "", .qualname = "",
+	struct holder holder = {.kind = reference->kind,
+				.probable = reference->probable,
+				.count = 1,
+				.module = "",
+				.qualname = "",
 				.address = reference->kind == REFERENCE_REGISTER ? 0 : reference->word};
 	if (found->holder != TABLE_NONE && !found->searched) {
 		if (label_owned(explaining, found, &holder))

@@ -9,23 +9,26 @@
 #include "daemon/heap/values.h"
 
 #define VALUE_WIDTH 60
-#define MAX_STEPS 1000
+#define MAX_STEPS   1000
 
 /* who holds whom: the holders of object i are holders[first[i] .. first[i + 1]) */
 struct graph {
 	audit_t *audit;
 	uint64_t *first;
 	uint32_t *holders;
-	uint64_t *at;      /* where the next one goes */
-	uint8_t *rooted;   /* held by a frame or by C code */
+	uint64_t *at;    /* where the next one goes */
+	uint8_t *rooted; /* held by a frame or by C code */
 	uint32_t current;
 	bool filling;
 };
 
 enum { NOT_ROOTED, ROOTED_FRAME, ROOTED_STATIC, ROOTED_STACK, ROOTED_INTERPRETER, ROOTED_OTHER };
 static const char *const root_names[] = {
-	[ROOTED_FRAME] = "frame",         [ROOTED_STATIC] = "static data", [ROOTED_STACK] = "thread stack",
-	[ROOTED_INTERPRETER] = "interpreter", [ROOTED_OTHER] = "memory of C code",
+	[ROOTED_FRAME] = "frame",
+	[ROOTED_STATIC] = "static data",
+	[ROOTED_STACK] = "thread stack",
+	[ROOTED_INTERPRETER] = "interpreter",
+	[ROOTED_OTHER] = "memory of C code",
 };
 
 static void visit_edge(void *context, const struct reference *reference)
@@ -62,8 +65,10 @@ struct root_search {
 	struct graph *graph;
 };
 
-static const uint8_t rooted_by[OWNERS_CLASSES] = {[OWNERS_STATIC] = ROOTED_STATIC, [OWNERS_STACK] = ROOTED_STACK,
-						  [OWNERS_BLOCK] = ROOTED_OTHER, [OWNERS_CHUNK] = ROOTED_OTHER,
+static const uint8_t rooted_by[OWNERS_CLASSES] = {[OWNERS_STATIC] = ROOTED_STATIC,
+						  [OWNERS_STACK] = ROOTED_STACK,
+						  [OWNERS_BLOCK] = ROOTED_OTHER,
+						  [OWNERS_CHUNK] = ROOTED_OTHER,
 						  [OWNERS_OTHER] = ROOTED_OTHER};
 
 static void root_word(void *context, uint64_t address, uint64_t word)
@@ -209,6 +214,21 @@ static const char *link_label(struct explaining *explaining, uint32_t holder, ui
 	return link.found ? explain_label_text(explaining, &link.reference) : "";
 }
 
+/* "frame of worker.run (worker.py:88)": a frame says more than that it is one */
+static const char *root_text(struct explaining *explaining, const struct graph *graph, uint32_t index)
+{
+	const char *root = root_of(graph, index);
+	struct link link = {.target = explaining->audit->table.objects[index].address};
+	if (root != root_names[ROOTED_FRAME])
+		return sample_text(explaining->result->origin, root);
+	references_begin(explaining->audit->references, visit_link, NULL, &link);
+	references_of_runtime(explaining->audit->references);
+	if (!link.found || !link.reference.code)
+		return sample_text(explaining->result->origin, root);
+	g_autofree char *text = g_strdup_printf("frame: %s", explain_label_text(explaining, &link.reference));
+	return sample_text(explaining->result->origin, text);
+}
+
 void explain_find_path(struct explaining *explaining)
 {
 	explanation_t *result = explaining->result;
@@ -220,14 +240,16 @@ void explain_find_path(struct explaining *explaining)
 		uint32_t at = walk_back(&graph, explaining->index, next);
 		GArray *path = g_array_new(FALSE, FALSE, sizeof(struct explain_step));
 		if (at != TABLE_NONE)
-			result->root = sample_text(origin, root_of(&graph, at));
+			result->root = root_text(explaining, &graph, at);
 		for (size_t i = 0; at != TABLE_NONE && i < MAX_STEPS; i++) {
 			const struct table_object *object = &audit->table.objects[at];
 			const struct type *type = type_nth(audit->heap, object->type);
 			g_autofree char *value = value_text(audit->references, object->address, VALUE_WIDTH);
-			struct explain_step step = {.address = object->address, .module = sample_text(origin, type->module),
+			struct explain_step step = {.address = object->address,
+						    .module = sample_text(origin, type->module),
 						    .qualname = sample_text(origin, type->qualname),
-						    .value = sample_text(origin, value), .label = link_label(explaining, at, next[at])};
+						    .value = sample_text(origin, value),
+						    .label = link_label(explaining, at, next[at])};
 			g_array_append_val(path, step);
 			at = next[at] == at ? TABLE_NONE : next[at];
 		}

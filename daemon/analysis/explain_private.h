@@ -7,7 +7,7 @@
 struct found {
 	uint32_t holder; /* index of the object it was met in, TABLE_NONE: in none */
 	struct reference reference;
-	bool searched;   /* a word found by searching, not by walking a structure */
+	bool searched; /* a word found by searching, not by walking a structure */
 };
 
 /* a dict's owner: the module, instance or type whose attributes it holds */
@@ -36,7 +36,7 @@ struct explaining {
 	uint32_t index; /* of the object in the table */
 	explanation_t *result;
 	const struct explain_names *names;
-	GArray *found;   /* struct found */
+	GArray *found; /* struct found */
 	uint32_t current;
 	GArray *owners;  /* struct dict_owner, by dict */
 	GArray *methods; /* struct method_place, by method */

@@ -6,7 +6,7 @@
 #include "daemon/heap/type.h"
 #include "daemon/heap/values.h"
 
-#define VALUE_WIDTH 100
+#define VALUE_WIDTH      100
 #define UNCONFIRMED_MANY 5 /* objects of a type that only the second look found: fewer may be on their way somewhere */
 
 const char *const leak_kind_names[] = {"growing", "steady", "one-off"};
@@ -28,7 +28,8 @@ leaks_look_t *leaks_look_new(const audit_t *audit)
 	GArray *accused = g_array_new(FALSE, FALSE, sizeof(struct accused));
 	for (size_t i = 0; i < audit->table.n; i++) {
 		const struct table_object *object = &audit->table.objects[i];
-		struct accused found = {object->address, 0, (uint32_t)audit_unexplained(object), (uint32_t)audit_deficit(object)};
+		struct accused found = {object->address, 0, (uint32_t)audit_unexplained(object),
+					(uint32_t)audit_deficit(object)};
 		if (!found.unexplained && !found.deficit)
 			continue;
 		found.type = type_nth(audit->heap, object->type)->address;
@@ -55,7 +56,8 @@ static int compare_address(const void *key, const void *element)
 static const struct accused *find_accused(const leaks_look_t *look, uint64_t address, uint64_t type)
 {
 	struct accused key = {.address = address};
-	const struct accused *found = look->n ? bsearch(&key, look->accused, look->n, sizeof(key), compare_address) : NULL;
+	const struct accused *found =
+		look->n ? bsearch(&key, look->accused, look->n, sizeof(key), compare_address) : NULL;
 	return found && found->type == type ? found : NULL;
 }
 
@@ -65,9 +67,9 @@ struct judging {
 	audit_t *audit;
 	const leaks_look_t *before;
 	leaks_t *leaks;
-	struct leak_type *types; /* by type index */
+	struct leak_type *types;            /* by type index */
 	int64_t *unconfirmed, *new_objects; /* of each type: what only this look found */
-	GArray *objects;         /* struct leak_object */
+	GArray *objects;                    /* struct leak_object */
 };
 
 /* what is unexplained (deficient) in both looks */
@@ -104,21 +106,32 @@ static void judge_object(struct judging *judging, const struct table_object *obj
 	row->orphans += unexplained && audit_orphan(object);
 	row->largest = MAX(row->largest, unexplained);
 	struct leak_object found = {
-		.address = object->address, .type = type->address, .module = type->module, .qualname = type->qualname, .refcount = object->refcount,
-		.exact = object->exact, .probable = object->probable, .unexplained = unexplained, .deficit = deficit, .growth = growth,
+		.address = object->address,
+		.type = type->address,
+		.module = type->module,
+		.qualname = type->qualname,
+		.refcount = object->refcount,
+		.exact = object->exact,
+		.probable = object->probable,
+		.unexplained = unexplained,
+		.deficit = deficit,
+		.growth = growth,
 	};
-	found.kind = growth > 0 ? LEAK_GROWING
-				: unexplained >= LEAKS_MANY_ON_ONE || deficit >= LEAKS_MANY_ON_ONE ? LEAK_STEADY : LEAK_ONE_OFF;
+	found.kind = growth > 0                                                         ? LEAK_GROWING
+		     : unexplained >= LEAKS_MANY_ON_ONE || deficit >= LEAKS_MANY_ON_ONE ? LEAK_STEADY
+											: LEAK_ONE_OFF;
 	g_array_append_val(judging->objects, found);
 }
 
 static enum leak_kind judge_type(const struct leak_type *row)
 {
 	/* each type object is a case of its own: ten that were kept once are ten one-offs */
-	bool many = !row->of_types && (row->unexplained_objects >= LEAKS_MANY_OBJECTS || row->deficit_objects >= LEAKS_MANY_OBJECTS);
+	bool many = !row->of_types &&
+		    (row->unexplained_objects >= LEAKS_MANY_OBJECTS || row->deficit_objects >= LEAKS_MANY_OBJECTS);
 	if (row->growth > 0)
 		return LEAK_GROWING;
-	return many || row->largest >= LEAKS_MANY_ON_ONE || row->deficit >= LEAKS_MANY_ON_ONE ? LEAK_STEADY : LEAK_ONE_OFF;
+	return many || row->largest >= LEAKS_MANY_ON_ONE || row->deficit >= LEAKS_MANY_ON_ONE ? LEAK_STEADY
+											      : LEAK_ONE_OFF;
 }
 
 static int compare_types(const void *a, const void *b)
@@ -157,7 +170,8 @@ static void collect_types(struct judging *judging)
 		const struct type *type = type_nth(judging->audit->heap, i);
 		struct leak_type *row = &judging->types[i];
 		/* objects that one look met are no proof, unless there are many: those that are lost one by one are new each time */
-		bool confirmed = row->unexplained > 0 && judging->unconfirmed[i] > 0 && judging->new_objects[i] * 100 >= row->unexplained_objects;
+		bool confirmed = row->unexplained > 0 && judging->unconfirmed[i] > 0 &&
+				 judging->new_objects[i] * 100 >= row->unexplained_objects;
 		if (judging->new_objects[i] >= UNCONFIRMED_MANY || (confirmed && judging->new_objects[i] > 1)) {
 			row->growth += judging->unconfirmed[i];
 			row->unexplained += judging->unconfirmed[i];
@@ -201,8 +215,13 @@ leaks_t *leaks_judge(audit_t *audit, const leaks_look_t *before, sample_t *origi
 	g_autofree struct leak_type *types = g_new0(struct leak_type, n_types + 1);
 	g_autofree int64_t *unconfirmed = g_new0(int64_t, n_types + 1), *new_objects = g_new0(int64_t, n_types + 1);
 	leaks_t *leaks = g_new0(leaks_t, 1);
-	struct judging judging = {.audit = audit, .before = before, .leaks = leaks, .types = types, .unconfirmed = unconfirmed,
-				  .new_objects = new_objects, .objects = g_array_new(FALSE, FALSE, sizeof(struct leak_object))};
+	struct judging judging = {.audit = audit,
+				  .before = before,
+				  .leaks = leaks,
+				  .types = types,
+				  .unconfirmed = unconfirmed,
+				  .new_objects = new_objects,
+				  .objects = g_array_new(FALSE, FALSE, sizeof(struct leak_object))};
 	leaks->origin = origin;
 	leaks->totals = audit->totals;
 	leaks->totals.unexplained = leaks->totals.deficit = 0;

@@ -5,10 +5,10 @@
 #include "daemon/heap/candidate.h"
 #include "daemon/heap/type.h"
 
-#define RED_ZONE          128 /* x86-64 ABI: bytes below the stack pointer that are in use */
-#define DESCRIPTOR_RANGE 16384  /* bytes at the end of a thread's stack in which glibc's struct pthread begins */
-#define DESCRIPTOR_TID 0x2d0    /* in struct pthread, glibc 2.4 to 2.43 on x86-64 */
-#define POOL_SIZE_CLASS   36  /* of pymalloc's pool_header (daemon/heap/pymalloc.c) */
+#define RED_ZONE          128   /* x86-64 ABI: bytes below the stack pointer that are in use */
+#define DESCRIPTOR_RANGE  16384 /* bytes at the end of a thread's stack in which glibc's struct pthread begins */
+#define DESCRIPTOR_TID    0x2d0 /* in struct pthread, glibc 2.4 to 2.43 on x86-64 */
+#define POOL_SIZE_CLASS   36    /* of pymalloc's pool_header (daemon/heap/pymalloc.c) */
 #define POOL_HEADER_BYTES 48
 #define SLACK             32 /* bytes a block or chunk may be larger than what was asked for */
 #define AST_BLOCK_HEADER  32 /* CPython Python/pyarena.c: size, offset, next, memory */
@@ -263,8 +263,8 @@ static void cover_stack_cache(struct owners *owners, const struct mapping *mappi
 	for (uint64_t at = mapping->end - 64; at > mapping->start && at > mapping->end - DESCRIPTOR_RANGE; at -= 64) {
 		uint64_t self, again;
 		uint32_t tid;
-		if (!memory_u64(memory, at, &self) || self != at || !memory_u64(memory, at + 16, &again) || again != at ||
-		    !memory_u32(memory, at + DESCRIPTOR_TID, &tid))
+		if (!memory_u64(memory, at, &self) || self != at || !memory_u64(memory, at + 16, &again) ||
+		    again != at || !memory_u32(memory, at + DESCRIPTOR_TID, &tid))
 			continue;
 		if (!tid)
 			cover_set(&owners->cover, mapping->start, at);

@@ -24,7 +24,8 @@ void references_shared_keys(references_t *references, const struct dict_keys *ke
 	references_extent(references, keys->address, keys->bytes, true);
 	for (uint64_t i = 0; i < keys->n_entries; i++) {
 		uint64_t key;
-		if (!memory_u64(references->heap->memory, keys->entries + i * keys->entry_size + keys->key_offset, &key))
+		if (!memory_u64(references->heap->memory, keys->entries + i * keys->entry_size + keys->key_offset,
+				&key))
 			return;
 		emit_key(references, keys, i, key);
 	}

@@ -11,7 +11,7 @@ struct live {
 	source_t source;
 	target_t *target;
 	struct live_options options;
-	leaks_look_t *look;   /* at the previous call of leaks; NULL: there was none */
+	leaks_look_t *look; /* at the previous call of leaks; NULL: there was none */
 	int64_t look_time_us;
 	struct picture *kept;     /* of the last instances(); NULL: none */
 	population_t *population; /* of the last sample; NULL: none, or too large */

@@ -42,7 +42,9 @@ static void view_threads(struct picture *picture)
 		own->registers = thread->registers;
 		own->n_registers = GENERAL_REGISTERS;
 	}
-	picture->view = (struct owners_view){.memory = &snapshot->memory, .maps = snapshot->maps, .threads = picture->threads,
+	picture->view = (struct owners_view){.memory = &snapshot->memory,
+					     .maps = snapshot->maps,
+					     .threads = picture->threads,
 					     .n_threads = snapshot->n_threads};
 }
 
@@ -163,7 +165,8 @@ struct instances *live_instances(source_t *source, const char *type, const char 
 	g_auto(picture_t) picture = {0};
 	if (!picture_take(live, &picture, error))
 		return NULL;
-	instances_t *instances = instances_find(picture.audit, type, sort, limit, picture_origin(live, &picture), error);
+	instances_t *instances =
+		instances_find(picture.audit, type, sort, limit, picture_origin(live, &picture), error);
 	if (live->options.keep)
 		keep(live, &picture);
 	return instances;

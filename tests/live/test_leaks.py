@@ -1,5 +1,6 @@
 """`leaks` against extensions that lose references, to the reference; and against programs that lose none."""
 import os
+import signal
 import subprocess
 
 import pytest
@@ -169,3 +170,32 @@ def test_program_is_watched_to_its_end(any_python, extension, tmp_path):
     assert "said by the program" in result.err
     document = result.json
     assert [t["kind"] for t in document["types"] if t["qualname"] == "Thing"] == ["growing"], document["types"]
+
+
+def test_interrupt_takes_a_last_look(any_python, extension, tmp_path):
+    """Ctrl-C: one more look, the program gets the signal, and the verdict is told."""
+    script = tmp_path / "program.py"
+    ready = tmp_path / "ready"
+    script.write_text("import sys, importlib.machinery, importlib.util, signal\n"
+                      "loader = importlib.machinery.ExtensionFileLoader('leaky', sys.argv[1])\n"
+                      "leaky = importlib.util.module_from_spec(importlib.util.spec_from_loader('leaky', loader))\n"
+                      "loader.exec_module(leaky)\n"
+                      "class Thing: pass\n"
+                      "for _ in range(100): leaky.counted(Thing())\n"
+                      "leaky.scrub()\n"
+                      "signal.signal(signal.SIGINT, lambda *_: (print('told to stop', flush=True), sys.exit(0)))\n"
+                      "open(sys.argv[2], 'w').close()\n"
+                      "while True: signal.pause()\n")
+    process = subprocess.Popen([harness.REFTOP, "leaks", "--json", "--", any_python.path, str(script),
+                                extension(any_python), str(ready)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        harness.wait_for(ready.exists, harness.DEADLINE, "the program to lose references")
+        # the verdict needs two looks since then: the program has been stopped and let go at least twice
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=harness.DEADLINE)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, err
+    document = harness.json.loads(out)
+    assert sum(t["unexplained"] for t in document["types"] if t["qualname"] == "Thing") == 100, document["types"]

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define BASE 0x10000
+#define BASE  0x10000
 #define WORDS 200
 
 /* two regions of one process: WORDS words at BASE, 8 words right behind a gap */
@@ -18,10 +18,14 @@ static void fixture_init(struct fixture *fixture)
 	for (uint64_t i = 0; i < WORDS; i++)
 		fixture->words[i] = i + 1;
 	memset(fixture->more, 0, sizeof(fixture->more));
-	fixture->regions[0] = (struct memory_region){.start = BASE, .size = sizeof(fixture->words),
-						     .bytes = (const uint8_t *)fixture->words, .mapping = MEMORY_NO_MAPPING};
-	fixture->regions[1] = (struct memory_region){.start = BASE + 0x10000, .size = sizeof(fixture->more),
-						     .bytes = (const uint8_t *)fixture->more, .mapping = MEMORY_NO_MAPPING};
+	fixture->regions[0] = (struct memory_region){.start = BASE,
+						     .size = sizeof(fixture->words),
+						     .bytes = (const uint8_t *)fixture->words,
+						     .mapping = MEMORY_NO_MAPPING};
+	fixture->regions[1] = (struct memory_region){.start = BASE + 0x10000,
+						     .size = sizeof(fixture->more),
+						     .bytes = (const uint8_t *)fixture->more,
+						     .mapping = MEMORY_NO_MAPPING};
 	memory_init(&fixture->memory, fixture->regions, 2);
 	g_assert_true(cover_init(&fixture->cover, &fixture->memory, NULL));
 }

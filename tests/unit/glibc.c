@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-#define HEAP 0x555555560000ull
+#define HEAP       0x555555560000ull
 #define HEAP_BYTES 0x4000
-#define KEY 0x9cb570ff1dd55126ull
+#define KEY        0x9cb570ff1dd55126ull
 
 /* a main heap, laid out chunk by chunk as malloc does */
 struct fixture {
@@ -22,7 +22,8 @@ static void fixture_init(struct fixture *fixture)
 	static const char text[] = "555555560000-555555564000 rw-p 00000000 00:00 0                          [heap]\n";
 	fixture->maps = maps_parse(text, strlen(text), NULL);
 	g_assert_nonnull(fixture->maps);
-	fixture->region = (struct memory_region){.start = HEAP, .size = HEAP_BYTES, .bytes = (const uint8_t *)fixture->words};
+	fixture->region =
+		(struct memory_region){.start = HEAP, .size = HEAP_BYTES, .bytes = (const uint8_t *)fixture->words};
 	memory_init(&fixture->memory, &fixture->region, 1);
 }
 
@@ -115,7 +116,9 @@ static void test_random(void)
 		for (size_t i = 0; i < G_N_ELEMENTS(fixture.words); i++) {
 			uint64_t word = (uint64_t)g_rand_int(random) << 32 | g_rand_int(random);
 			/* sizes and addresses of the heap among noise */
-			fixture.words[i] = word % 3 == 0 ? word % 0x400 : word % 3 == 1 ? HEAP + word % HEAP_BYTES : word;
+			fixture.words[i] = word % 3 == 0   ? word % 0x400
+					   : word % 3 == 1 ? HEAP + word % HEAP_BYTES
+							   : word;
 		}
 		g_assert_true(glibc_find(&fixture.memory, fixture.maps, &fixture.glibc));
 		fixture_clear(&fixture);

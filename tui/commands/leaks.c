@@ -107,13 +107,14 @@ static int wait_until(program_t *program, const sigset_t *signals, gint64 until)
 static leaks_t *look_until_end(program_t *program, const struct options *options, gint64 *looked_us, GError **error)
 {
 	struct live_options live = {.nonblocking = options->nonblocking};
-	g_autoptr(source_t) source = program_source(program, &live, error);
 	leaks_t *last = NULL;
 	sigset_t signals;
 	int number = 0;
+	/* from here on a signal waits until we look for one: it must not leave the program behind */
+	block_signals(&signals);
+	g_autoptr(source_t) source = program_source(program, &live, error);
 	if (!source)
 		return NULL;
-	block_signals(&signals);
 	for (;;) {
 		g_autoptr(GError) problem = NULL;
 		gint64 start = g_get_monotonic_time();
