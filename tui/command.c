@@ -19,6 +19,8 @@ const struct option_entry option_entries[OPTION_COUNT] = {
 	[OPTION_INTERVAL] = {"interval", 'i', OPTION_TIME, "TIME", AT(interval_us),
 			     "time between samples: seconds, or 500ms, 10s, 5m, 1h"},
 	[OPTION_DURATION] = {"duration", 'd', OPTION_TIME, "TIME", AT(duration_us), "stop after TIME"},
+	[OPTION_WATCH] = {"watch", 0, OPTION_ADDRESS, "ADDR", AT(watch),
+			  "follow the reference count of the object at ADDR (0x...); may be given again"},
 	[OPTION_NONBLOCKING] = {"nonblocking", 0, OPTION_FLAG, NULL, AT(nonblocking),
 				"never stop the process; the result may be inconsistent and says so"},
 	[OPTION_LOCALS] = {"locals", 'l', OPTION_FLAG, NULL, AT(locals), "show the values of local variables"},
@@ -100,6 +102,24 @@ static gboolean parse_number(const struct command *command, const struct option_
 	return TRUE;
 }
 
+static gboolean append_address(const struct command *command, const struct option_entry *entry, const char *text,
+			       struct option_addresses *addresses, GError **error)
+{
+	guint64 address;
+	gboolean prefixed = g_str_has_prefix(text, "0x") || g_str_has_prefix(text, "0X");
+	if (!g_ascii_string_to_unsigned(text + (prefixed ? 2 : 0), prefixed ? 16 : 10, 1, G_MAXINT64, &address, NULL)) {
+		usage_error(error, command, "an address is needed, as 0x7f3a1c0d4e80 or what id() says", "bad value of --%s: '%s'",
+			    entry->name, text);
+		return FALSE;
+	}
+	if (addresses->n == OPTION_ADDRESSES) {
+		usage_error(error, command, NULL, "--%s is given more than %d times", entry->name, OPTION_ADDRESSES);
+		return FALSE;
+	}
+	addresses->at[addresses->n++] = address;
+	return TRUE;
+}
+
 static gboolean store_value(const struct command *command, const struct option_entry *entry, const char *text,
 			    struct options *options, GError **error)
 {
@@ -118,6 +138,8 @@ static gboolean store_value(const struct command *command, const struct option_e
 		usage_error(error, command, "a time above 0 is needed, as 2, 0.5, 500ms, 10s, 5m or 1h",
 			    "bad value of --%s: '%s'", entry->name, text);
 		return FALSE;
+	case OPTION_ADDRESS:
+		return append_address(command, entry, text, at, error);
 	case OPTION_FILE:
 	case OPTION_WORD:
 		if (*text) {

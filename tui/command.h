@@ -16,6 +16,7 @@ enum option_id {
 	OPTION_OUTPUT,
 	OPTION_INTERVAL,
 	OPTION_DURATION,
+	OPTION_WATCH,
 	OPTION_NONBLOCKING,
 	OPTION_LOCALS,
 	OPTION_GC,
@@ -37,6 +38,13 @@ enum option_id {
 	OPTION_COUNT
 };
 
+#define OPTION_ADDRESSES 64 /* that may be given at most */
+
+struct option_addresses {
+	guint64 at[OPTION_ADDRESSES];
+	gsize n;
+};
+
 /* what stands on the command line after it was parsed */
 struct options {
 	gint64 pid;                      /* 0: none given */
@@ -47,13 +55,14 @@ struct options {
 	const char *sort;                /* NULL: none given */
 	const char *format;
 	const char *suppress; /* NULL: none given */
+	struct option_addresses watch;
 	gboolean nonblocking, locals, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose, no_color, help;
 	char **arguments; /* that are no options, before "--"; n_arguments of them */
 	int n_arguments;
 	char **program; /* what follows "--", NULL-terminated; NULL: there was no "--" */
 };
 
-enum option_kind { OPTION_FLAG, OPTION_PROCESS, OPTION_TIME, OPTION_NUMBER, OPTION_FILE, OPTION_WORD };
+enum option_kind { OPTION_FLAG, OPTION_PROCESS, OPTION_TIME, OPTION_NUMBER, OPTION_FILE, OPTION_WORD, OPTION_ADDRESS };
 
 struct option_entry {
 	const char *name; /* long name */

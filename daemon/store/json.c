@@ -159,6 +159,34 @@ static void add_type(JsonBuilder *builder, const struct sample_type *type)
 	json_builder_end_object(builder);
 }
 
+/* Only where something is watched. */
+static void put_watched(JsonBuilder *builder, const sample_t *sample)
+{
+	if (!sample->n_watched)
+		return;
+	json_builder_set_member_name(builder, "watched");
+	json_builder_begin_array(builder);
+	for (size_t i = 0; i < sample->n_watched; i++) {
+		const struct sample_watched *watched = &sample->watched[i];
+		json_builder_begin_object(builder);
+		json_put_address(builder, "address", watched->address);
+		json_put_text(builder, "state", sample_watched_states[watched->state]);
+		json_builder_set_member_name(builder, "module");
+		json_builder_add_string_value(builder, watched->module);
+		json_builder_set_member_name(builder, "qualname");
+		json_builder_add_string_value(builder, watched->qualname);
+		json_put_address(builder, "type", watched->type);
+		json_put_number(builder, "refcount", watched->refcount);
+		json_put_number(builder, "exact", watched->exact);
+		json_put_number(builder, "probable", watched->probable);
+		json_builder_set_member_name(builder, "value");
+		json_builder_add_string_value(builder, watched->value);
+		json_put_text(builder, "now", watched->now);
+		json_builder_end_object(builder);
+	}
+	json_builder_end_array(builder);
+}
+
 GString *json_line(JsonBuilder *builder)
 {
 	g_autoptr(JsonNode) root = json_builder_get_root(builder);
@@ -181,6 +209,7 @@ GString *json_sample(const sample_t *sample, const struct sample_type *const *ty
 	for (size_t i = 0; i < (types ? n_types : sample->n_types); i++)
 		add_type(builder, types ? types[i] : &sample->types[i]);
 	json_builder_end_array(builder);
+	put_watched(builder, sample);
 	json_builder_end_object(builder);
 	return json_line(builder);
 }

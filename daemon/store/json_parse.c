@@ -212,6 +212,30 @@ static void read_types(struct reader *reader, JsonObject *root)
 	}
 }
 
+static void read_watched(struct reader *reader, JsonObject *root)
+{
+	sample_t *sample = reader->sample;
+	if (!json_object_has_member(root, "watched"))
+		return;
+	JsonArray *array = get_array(reader, root, "watched", &sample->n_watched);
+	sample->watched = g_new0(struct sample_watched, sample->n_watched + 1);
+	for (size_t i = 0; i < sample->n_watched; i++) {
+		JsonObject *object = element(reader, array, i, "watched");
+		struct sample_watched *watched = &sample->watched[i];
+		const char *state = get_text(reader, object, "state");
+		watched->address = get_address(reader, object, "address");
+		watched->type = get_address(reader, object, "type");
+		watched->module = get_text(reader, object, "module");
+		watched->qualname = get_text(reader, object, "qualname");
+		watched->value = get_text(reader, object, "value");
+		watched->now = get_text(reader, object, "now");
+		watched->refcount = get_number(reader, object, "refcount");
+		watched->exact = get_number(reader, object, "exact");
+		watched->probable = get_number(reader, object, "probable");
+		watched->state = !strcmp(state, "dead") ? WATCHED_DEAD : !strcmp(state, "reused") ? WATCHED_REUSED : WATCHED_ALIVE;
+	}
+}
+
 bool json_too_deep(const char *text, gsize size)
 {
 	int depth = 0;
@@ -259,6 +283,7 @@ sample_t *json_sample_parse(const char *text, gsize size, GError **error)
 	read_gc(&reader, object);
 	read_totals(&reader, get_object(&reader, object, "totals"));
 	read_types(&reader, object);
+	read_watched(&reader, object);
 	if (reader.problem) {
 		g_autofree char *told = g_strdup_printf("\"%s\" is missing or of a wrong type", reader.problem);
 		error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, told, NULL, "%s", what);

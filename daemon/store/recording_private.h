@@ -5,7 +5,7 @@
 
 #include "daemon/store/recording.h"
 
-#define RECORDING_STATEMENTS 8
+#define RECORDING_STATEMENTS 9
 
 struct recording {
 	sqlite3 *db;

@@ -7,7 +7,7 @@
 #include "daemon/store/json.h"
 #include "daemon/store/recording_private.h"
 
-enum { ALL_SAMPLES, TIME, AFTER, SAMPLE, TYPES, GC, GENERATIONS };
+enum { ALL_SAMPLES, TIME, AFTER, SAMPLE, TYPES, GC, GENERATIONS, WATCHED };
 
 static const char *const statements[RECORDING_STATEMENTS] = {
 	[ALL_SAMPLES] = "SELECT id FROM sample ORDER BY id",
@@ -25,6 +25,8 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 	[GC] = "SELECT interpreter, enabled, collecting, permanent FROM gc WHERE sample = ? ORDER BY interpreter",
 	[GENERATIONS] = "SELECT interpreter, generation, count, threshold, objects, collections FROM gc_generation "
 			"WHERE sample = ?",
+	[WATCHED] = "SELECT watched.address, type.address, module, qualname, refcount, exact, probable, state, value, now "
+		    "FROM watched LEFT JOIN type ON type.id = watched.type WHERE sample = ? ORDER BY watched.address",
 };
 
 gboolean recording_prepare_reader(recording_t *recording)
@@ -213,7 +215,43 @@ static gboolean read_gc(recording_t *recording, sample_t *sample, int64_t id)
 	return result == SQLITE_DONE;
 }
 
-/* the three reads see one state of the file, whoever writes to it */
+static enum sample_watched_state column_state(sqlite3_stmt *row, int at)
+{
+	const char *text = (const char *)sqlite3_column_text(row, at);
+	for (int state = WATCHED_DEAD; state <= WATCHED_REUSED; state++)
+		if (!g_strcmp0(text, sample_watched_states[state]))
+			return (enum sample_watched_state)state;
+	return WATCHED_ALIVE;
+}
+
+static gboolean read_watched(recording_t *recording, sample_t *sample, int64_t id)
+{
+	sqlite3_stmt *row = recording->statements[WATCHED];
+	g_autoptr(GArray) rows = g_array_new(FALSE, TRUE, sizeof(struct sample_watched));
+	sqlite3_bind_int64(row, 1, id);
+	int result;
+	while ((result = sqlite3_step(row)) == SQLITE_ROW) {
+		struct sample_watched watched = {
+			.address = (uint64_t)sqlite3_column_int64(row, 0),
+			.type = (uint64_t)sqlite3_column_int64(row, 1),
+			.module = column_text(row, 2, sample),
+			.qualname = column_text(row, 3, sample),
+			.refcount = column_number(row, 4),
+			.exact = column_number(row, 5),
+			.probable = column_number(row, 6),
+			.state = column_state(row, 7),
+			.value = column_text(row, 8, sample),
+			.now = column_text(row, 9, sample),
+		};
+		g_array_append_val(rows, watched);
+	}
+	sqlite3_reset(row);
+	sample->n_watched = rows->len;
+	sample->watched = (struct sample_watched *)(void *)g_array_free(g_steal_pointer(&rows), FALSE);
+	return result == SQLITE_DONE;
+}
+
+/* the reads see one state of the file, whoever writes to it */
 static gboolean load(recording_t *recording, sample_t *sample, int64_t id, gboolean *found)
 {
 	sqlite3_stmt *row = recording->statements[SAMPLE];
@@ -225,7 +263,8 @@ static gboolean load(recording_t *recording, sample_t *sample, int64_t id, gbool
 	sqlite3_reset(row);
 	if (!*found)
 		return result == SQLITE_DONE;
-	return read_types(recording, sample, id) && read_gc(recording, sample, id);
+	return read_types(recording, sample, id) && read_gc(recording, sample, id) &&
+	       read_watched(recording, sample, id);
 }
 
 sample_t *recording_load(recording_t *recording, int64_t id, GError **error)

@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "daemon/store/recording_private.h"
 
-enum { FIND_TARGET, ADD_TARGET, ADD_SAMPLE, ADD_TYPE, ADD_SAMPLE_TYPE, ADD_GC, ADD_GENERATION, ALL_TYPES };
+enum { FIND_TARGET, ADD_TARGET, ADD_SAMPLE, ADD_TYPE, ADD_SAMPLE_TYPE, ADD_GC, ADD_GENERATION, ALL_TYPES, ADD_WATCHED };
 
 static const char *const statements[RECORDING_STATEMENTS] = {
 	[FIND_TARGET] = "SELECT id FROM target WHERE exe IS ?1 AND python IS ?2 AND debug = ?3 AND free_threaded = ?4 "
@@ -27,6 +27,8 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 	[ADD_GENERATION] =
 		"INSERT INTO gc_generation (sample, interpreter, generation, count, threshold, objects, collections) "
 		"VALUES (?, ?, ?, ?, ?, ?, ?)",
+	[ADD_WATCHED] = "INSERT INTO watched (sample, address, type, refcount, exact, probable, state, value, now) "
+			"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[ALL_TYPES] = "SELECT address, module, qualname, id FROM type WHERE target = ?",
 };
 
@@ -258,12 +260,34 @@ static gboolean add_gc(recording_t *recording, const sample_t *sample, int64_t i
 	return TRUE;
 }
 
+static gboolean add_watched(recording_t *recording, const sample_t *sample, int64_t id)
+{
+	sqlite3_stmt *statement = recording->statements[ADD_WATCHED];
+	for (size_t i = 0; i < sample->n_watched; i++) {
+		const struct sample_watched *watched = &sample->watched[i];
+		struct sample_type type = {.address = watched->type, .module = watched->module, .qualname = watched->qualname};
+		int64_t type_id = SAMPLE_UNKNOWN;
+		if (watched->type && !find_type(recording, &type, &type_id))
+			return FALSE;
+		sqlite3_bind_int64(statement, 1, id);
+		sqlite3_bind_int64(statement, 2, (int64_t)watched->address);
+		const int64_t numbers[] = {type_id, watched->refcount, watched->exact, watched->probable};
+		bind_numbers(statement, 3, numbers, G_N_ELEMENTS(numbers));
+		bind_text(statement, 7, sample_watched_states[watched->state]);
+		bind_text(statement, 8, watched->value);
+		bind_text(statement, 9, *watched->now ? watched->now : NULL);
+		if (!run(statement))
+			return FALSE;
+	}
+	return TRUE;
+}
+
 gboolean recording_append(recording_t *recording, const sample_t *sample, int64_t *id, GError **error)
 {
 	int64_t own;
 	if (recording_execute(recording, "BEGIN IMMEDIATE") && use_target(recording, &sample->target) &&
 	    add_sample(recording, sample, &own) && add_types(recording, sample, own) &&
-	    add_gc(recording, sample, own) && recording_execute(recording, "COMMIT")) {
+	    add_gc(recording, sample, own) && add_watched(recording, sample, own) && recording_execute(recording, "COMMIT")) {
 		if (id)
 			*id = own;
 		return TRUE;
