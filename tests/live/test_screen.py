@@ -184,7 +184,7 @@ def test_mouse(terminal, leaker):
 def test_resize(terminal, leaker):
     view = watch(terminal, leaker)
     view.tmux("resize-window", "-x", "200", "-y", "50")
-    view.expect("ΔREFS +REFS/OBJ +SIZE")
+    view.expect("ΔREFS +UNEXPL +REFS/OBJ +SIZE")
     view.tmux("resize-window", "-x", "40", "-y", "10")
     screen = view.expect("^ TYPE .*COUNT", absent="BYTES")
     assert max(map(len, screen.splitlines())) <= 40 and "q Quit" in screen

@@ -61,12 +61,12 @@ char *lost_words(const struct view *view, int width, enum role *role)
 		return g_steal_pointer(&words);
 	g_autofree char *name =
 		sample_type_name(&(struct sample_type){.module = type->module, .qualname = type->qualname});
-	g_autofree char *named = g_strdup_printf("%s: ", name);
+	g_autofree char *named = g_strdup_printf("%s: ", name), *brief = text_elide(name, 20);
 	gboolean alarm = *role == ROLE_ALARM, grows = type->kind == LEAK_GROWING;
 	*role = grows || alarm ? ROLE_ALARM : ROLE_WARNING;
 	for (int detail = 0; detail < 3; detail++) {
 		enum role same;
-		g_autofree char *lost = clause(type, g_str_has_prefix(words, named) ? "" : name, detail);
+		g_autofree char *lost = clause(type, g_str_has_prefix(words, named) ? "" : detail > 1 ? brief : name, detail);
 		int room = width - text_columns(lost) - 2;
 		if (room < 24)
 			continue;

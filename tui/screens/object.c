@@ -255,8 +255,12 @@ static char *step_words(const struct explain_step *step)
 
 static void draw_path_line(const explanation_t *found, struct frame *frame, int y)
 {
-	g_autoptr(GString) path = g_string_new(found->root);
-	for (size_t i = 0; i + 1 < found->n_path; i++) {
+	/* a module is a root of its own: its name says more than what it is */
+	gboolean module = !strcmp(found->root, "module") && found->n_path > 1;
+	g_autoptr(GString) path = g_string_new(module ? found->path[0].value : found->root);
+	if (module)
+		g_string_append(path, found->path[0].label);
+	for (size_t i = module; i + 1 < found->n_path; i++) {
 		g_autofree char *words = step_words(&found->path[i]);
 		g_string_append_printf(path, " → %s", words);
 	}

@@ -27,7 +27,10 @@ static void type_text(const void *row, const void *context, int width, char out[
 static void refs_text(const void *row, const void *context, int width, char out[TABLE_CELL])
 {
 	const struct watch *watch = row;
-	table_count(out, width, watch->ended ? SAMPLE_UNKNOWN : watch->last);
+	if (watch->ended)
+		g_strlcpy(out, watch->reused ? "reused" : watch->began_us ? "died" : "none", TABLE_CELL);
+	else
+		table_count(out, width, watch->last);
 }
 
 static gint64 change(const struct watch *watch)
@@ -115,8 +118,9 @@ COMPARE(unexplained_compare, watch_unexplained(watch))
 /* clang-format off */
 static const struct table_column columns[] = {
 	{ .id = "address", .title = "ADDRESS", .help = "of the object", .min = 14, .want = 14, .left = TRUE, .text = address_text },
-	{ .id = "type", .title = "TYPE", .help = "its type", .min = 12, .want = 24, .max = 40, .left = TRUE, .text = type_text },
-	{ .id = "refs", .title = "REFS", .help = "its reference count", .min = 6, .want = 9, .text = refs_text, .compare = refs_compare },
+	{ .id = "type", .title = "TYPE", .help = "its type", .min = 10, .want = 16, .max = 40, .left = TRUE, .text = type_text },
+	{ .id = "refs", .title = "REFS", .help = "its reference count", .min = 6, .want = 9, .text = refs_text, .role = value_role,
+	  .compare = refs_compare },
 	{ .id = "drefs", .title = "ΔREFS", .help = "change since it is watched", .min = 6, .want = 9, .text = change_text,
 	  .role = change_role, .compare = change_compare },
 	{ .id = "explained", .title = "SEEN", .help = "references found at the last look (key u)", .min = 6, .want = 9, .rank = 1, .text = explained_text },

@@ -62,6 +62,7 @@ static void end(struct view *view, struct watch *watch, const struct sample_watc
 {
 	g_autofree char *after = watch->began_us ? words_duration(time_us - watch->began_us, FALSE) : NULL;
 	watch->ended_us = time_us;
+	watch->reused = row->state == WATCHED_REUSED;
 	if (!after)
 		watch->ended = g_strdup("there is no object at this address");
 	else if (row->state == WATCHED_DEAD)

@@ -17,6 +17,7 @@ struct watch {
 	gint64 exact, probable;       /* at the last look at references; SAMPLE_UNKNOWN: none yet */
 	gint64 explained_us, explained_of; /* when that was, and what the count was then */
 	char *ended;                  /* how, in words; NULL: it lives */
+	gboolean reused; /* so: another object is at its address */
 	gint64 ended_us;
 	size_t n;
 	int64_t *times_us, *values;
