@@ -552,7 +552,7 @@ static void test_turnover(void)
 		}
 	view_add(view, sample);
 	g_autofree char *text = draw(view, 200, 50, FALSE);
-	g_assert_nonnull(strstr(text, " 44k/2.9k "));
+	g_assert_nonnull(strstr(text, " 44.1k/2,900 "));
 	g_assert_nonnull(strstr(text, " 0/0 "));
 	/* a type that vanished: all its objects died */
 	g_autoptr(sample_t) without = script_head(21);

@@ -276,7 +276,7 @@ const struct table_column view_columns[] = {
 	  .rank = 2, .text = refs_each_text, .compare = refs_each_compare },
 	{ .id = "bytes_each", .title = "SIZE", .help = "bytes of an object on average", .min = 6, .want = 6, .rank = 3,
 	  .text = bytes_each_text, .compare = bytes_each_compare },
-	{ .id = "born", .title = "BORN/DIED", .help = "since the sample before, at least: by address and type", .min = 9,
+	{ .id = "born", .title = "BORN/DIED", .help = "since the sample before, at least: by address and type", .min = 11,
 	  .want = 11, .rank = 4, .text = turnover_text, .role = turnover_role, .compare = turnover_compare },
 	{ .id = "since", .title = "STEADY", .help = "for how long it has grown steadily", .min = 7, .want = 7, .rank = 4,
 	  .text = since_text, .role = name_role, .compare = since_compare },
