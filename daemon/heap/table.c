@@ -18,8 +18,8 @@ struct run {
 
 struct filling {
 	const heap_t *heap;
-	bool linked; /* what the collector tracks is in a list, and none of them is half way to another */
 	struct run inside, outside;
+	bool linked; /* what the collector tracks is in a list, and none of them is half way to another */
 	bool failed;
 };
 
@@ -72,7 +72,7 @@ static bool runs_merge(struct run *runs, size_t n, struct table *table)
 		total += runs[i].n;
 	if (total >= MAX_OBJECTS)
 		return false;
-	table->objects = g_try_new(struct table_object, total + 1);
+	table->objects = g_try_new0(struct table_object, total + 1);
 	while (table->objects) {
 		size_t best = n;
 		for (size_t i = 0; i < n; i++) {
@@ -106,7 +106,7 @@ static void index_objects(struct table *table)
 	uint64_t current = 0;
 	for (size_t i = 0; i < table->n; i++) {
 		uint64_t address = table->objects[i].address, span = (address >> 20) + 1;
-		if (span != current) {
+		if (!pages || span != current) {
 			size_t slot = (size_t)(span * 0x9e3779b97f4a7c15ull >> 32) & table->mask;
 			while (table->spans[slot])
 				slot = (slot + 1) & table->mask;
