@@ -33,7 +33,8 @@ static bool generations_read(const heap_t *heap, uint64_t state, struct heap_col
 		generation->count = (int32_t)count;
 		generation->threshold = (int32_t)threshold;
 		generation->collections = -1;
-		if (heap_has(layout->gc_stats) && heap_has(layout->gc_stats_entry_size) &&
+		/* 3.15 has rings of larger entries behind a pointer instead of an array that begins with the number */
+		if (heap_has(layout->gc_stats) && layout->gc_stats_entry_size == GC_STATS_ENTRY_SIZE &&
 		    memory_u64(heap->memory, state + layout->gc_stats + i * layout->gc_stats_entry_size, &collections))
 			generation->collections = (int64_t)collections;
 	}
@@ -41,6 +42,9 @@ static bool generations_read(const heap_t *heap, uint64_t state, struct heap_col
 		collector->permanent = state + layout->gc_permanent;
 	return true;
 }
+
+/* struct gc_generation_stats {collections, collected, uncollectable}: Include/internal/pycore_gc.h, up to 3.14 */
+#define GC_STATS_ENTRY_SIZE (3 * sizeof(uint64_t))
 
 /* Read one collector state; false when something of it isn't there. */
 static bool collector_read(const heap_t *heap, uint64_t state, struct heap_collector *collector)

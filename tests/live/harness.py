@@ -263,9 +263,14 @@ def check_sums(sample):
         assert mortal <= t["refs"] < 10 ** 12 and (t["refs_max"] > 0) == (mortal > 0), t
         assert t["refs_max"] <= t["refs"] <= mortal * t["refs_max"], t
         assert t["module"] and t["qualname"], t
+    if totals.get("memory"):
+        rss, parts = sample["target"]["rss"], totals["memory"]
+        assert sum(parts.values()) == rss and min(parts.values()) > -rss / 100, (rss, parts)
+        assert all(v >= 0 for k, v in parts.items() if k != "other"), parts
     addresses = [t["address"] for t in types]
     assert len(set(addresses)) == len(addresses)
-    if sample["gc"] and not any(i["collecting"] for i in sample["gc"]):
+    free_threaded = sample["target"]["free_threaded"]  # there are no lists
+    if sample["gc"] and not free_threaded and not any(i["collecting"] for i in sample["gc"]):
         listed = sum(g["objects"] for i in sample["gc"] for g in i["generations"])
         assert listed == totals["gc_objects"], (listed, totals)
 

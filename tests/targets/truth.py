@@ -84,9 +84,11 @@ def serve(frozen=False):
             listed = None
             if frozen:
                 freeze()
+                kinds = list(map(id, map(type, get_objects())))  # nothing of ours is listed while it's asked
                 listed = {}
-                for i in map(hex, map(id, map(type, get_objects()))):
+                for i in map(hex, kinds):
                     listed[i] = listed.get(i, 0) + 1
+                kinds = None
             line = json.dumps({"rows": rows, "listed": listed}, sort_keys=True)
             rows = listed = None
             if line == before:
