@@ -6,6 +6,9 @@
 #include "daemon/heap/gc.h"
 #include "daemon/heap/type.h"
 
+/* struct gc_generation_stats {collections, collected, uncollectable}: Include/internal/pycore_gc.h, up to 3.14 */
+#define GC_STATS_ENTRY_SIZE (3 * sizeof(uint64_t))
+
 /* The lists of one collector; false when something of them isn't there. */
 static bool generations_read(const heap_t *heap, uint64_t state, struct heap_collector *collector)
 {
@@ -42,9 +45,6 @@ static bool generations_read(const heap_t *heap, uint64_t state, struct heap_col
 		collector->permanent = state + layout->gc_permanent;
 	return true;
 }
-
-/* struct gc_generation_stats {collections, collected, uncollectable}: Include/internal/pycore_gc.h, up to 3.14 */
-#define GC_STATS_ENTRY_SIZE (3 * sizeof(uint64_t))
 
 /* Read one collector state; false when something of it isn't there. */
 static bool collector_read(const heap_t *heap, uint64_t state, struct heap_collector *collector)
