@@ -527,5 +527,7 @@ uint64_t generator_awaited(codes_t *codes, uint64_t generator)
 	struct frame frame;
 	if (!frame_of_generator(codes, generator, &frame) || !frame.stack_exact || !frame.stack)
 		return 0;
-	return frame_slot(codes, &frame, frame.code->n_slots + frame.stack - 1);
+	uint64_t top = frame_slot(codes, &frame, frame.code->n_slots + frame.stack - 1);
+	/* 3.15: above the iterator stands an index, or NULL */
+	return top || frame.stack < 2 ? top : frame_slot(codes, &frame, frame.code->n_slots + frame.stack - 2);
 }

@@ -21,6 +21,7 @@ struct area {
 	struct lazy_file *file;
 	uint8_t *bytes;   /* NULL: nothing was read yet */
 	uint64_t *loaded; /* a bit a cluster */
+	GArray *lost;     /* addresses of pages that can't be read, as guard pages in the middle of a mapping; NULL: none */
 };
 
 struct pages {
@@ -94,9 +95,8 @@ static bool read_some(int fd, uint8_t *to, uint64_t size, uint64_t offset)
 	return have > 0;
 }
 
-static bool read_process(pages_t *pages, const struct area *area, uint64_t start, uint64_t end)
+static bool read_mem(const pages_t *pages, const struct area *area, uint64_t start, uint64_t end)
 {
-	pages->bytes += end - start;
 	uint8_t *to = area->bytes + (start - area->mapping->start);
 	uint64_t have = 0;
 	while (have < end - start) {
@@ -110,6 +110,32 @@ static bool read_process(pages_t *pages, const struct area *area, uint64_t start
 	return true;
 }
 
+/* What can't be read (guard pages that MADV_GUARD_INSTALL put into a mapping, Linux 6.13) is noted page by page. */
+static void read_process(pages_t *pages, struct area *area, uint64_t start, uint64_t end)
+{
+	uint64_t page = pages->target->presence.page;
+	pages->bytes += end - start;
+	if (read_mem(pages, area, start, end))
+		return;
+	for (uint64_t at = start; at < end; at += page) {
+		if (read_mem(pages, area, at, MIN(at + page, end)))
+			continue;
+		if (!area->lost)
+			area->lost = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+		g_array_append_val(area->lost, at);
+	}
+}
+
+static bool any_lost(const pages_t *pages, const struct area *area, uint64_t start, uint64_t end)
+{
+	for (guint i = 0; area->lost && i < area->lost->len; i++) {
+		uint64_t at = g_array_index(area->lost, uint64_t, i);
+		if (at < end && start < at + pages->target->presence.page)
+			return true;
+	}
+	return false;
+}
+
 static bool read_file(const struct area *area, uint64_t start, uint64_t end)
 {
 	const struct mapping *mapping = area->mapping;
@@ -119,11 +145,13 @@ static bool read_file(const struct area *area, uint64_t start, uint64_t end)
 }
 
 /* Read [start, end), whole clusters of one mapping. */
-static bool read_range(pages_t *pages, const struct area *area, uint64_t start, uint64_t end)
+static bool read_range(pages_t *pages, struct area *area, uint64_t start, uint64_t end)
 {
 	struct presence_sum sum = {0};
-	if (area->kind == PAGES_KERNEL)
-		return read_process(pages, area, start, end);
+	if (area->kind == PAGES_KERNEL) {
+		read_process(pages, area, start, end);
+		return true;
+	}
 	g_array_set_size(pages->runs, 0);
 	if (!presence_scan(&pages->target->presence, start, end,
 			   area->kind == PAGES_FILE ? PRESENCE_ANONYMOUS : PRESENCE_CONTENT, pages->runs, &sum))
@@ -134,8 +162,8 @@ static bool read_range(pages_t *pages, const struct area *area, uint64_t start, 
 			i < pages->runs->len ? &g_array_index(pages->runs, struct presence_run, i) : NULL;
 		if (area->kind == PAGES_FILE && !read_file(area, at, run ? run->start : end))
 			return false;
-		if (run && !read_process(pages, area, run->start, run->end))
-			return false;
+		if (run)
+			read_process(pages, area, run->start, run->end);
 		at = run ? run->end : end;
 	}
 	return true;
@@ -162,7 +190,7 @@ static bool pages_load(const struct memory *memory, const struct memory_region *
 		for (; i < k; i++)
 			area->loaded[i / 64] |= 1ull << i % 64;
 	}
-	return true;
+	return !any_lost(pages, area, mapping->start + offset, mapping->start + offset + size);
 }
 
 /* ---- lifecycle ---- */
@@ -213,6 +241,8 @@ void pages_free(pages_t *pages)
 		if (area->bytes)
 			munmap(area->bytes, area->mapping->end - area->mapping->start);
 		g_free(area->loaded);
+		if (area->lost)
+			g_array_unref(area->lost);
 	}
 	lazy_files_clear(&pages->files);
 	g_array_unref(pages->runs);

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import harness
+import test_stacks as stacks
 
 ROWS = ("address", "module", "qualname", "count", "gc_count", "bytes", "refs", "refs_max", "immortal")
 
@@ -38,8 +39,7 @@ def gcore(pid, path):
 
 @pytest.fixture
 def hung(start, any_python):
-    target = start(any_python, "hung.py", "events")
-    target.ready()
+    target, truth = stacks.hung(start, any_python, "events")
     target.wait_blocked()
     return target
 
@@ -57,8 +57,7 @@ def check_same(target, path):
 
 
 def test_a_core_is_the_process(python, start, tmp_path):
-    target = start(python, "hung.py", "events")
-    target.ready()
+    target, truth = stacks.hung(start, python, "events")
     target.wait_blocked()
     root = ["--sysroot", python.root] if python.root else []
     path = gcore(target.pid, tmp_path / "core")
@@ -70,8 +69,7 @@ def test_a_core_is_the_process(python, start, tmp_path):
 
 
 def test_an_image_is_the_process(python, start, tmp_path):
-    target = start(python, "hung.py", "events")
-    target.ready()
+    target, truth = stacks.hung(start, python, "events")
     target.wait_blocked()
     path = str(tmp_path / "image")
     result = harness.reftop("save", "-p", target.pid, "-o", path)
