@@ -154,15 +154,16 @@ def test_histo_formats(target, tmp_path):
     sample = harness.histo(target.pid)
     harness.check_sums(sample)
     assert sample["target"]["pid"] == target.pid and sample["target"]["cmdline"] == target.argv
-    names = {(t["module"], t["qualname"]) for t in sample["types"]}
+    passing = ("__main__", "Cached")  # there are none of them now and then
+    names = {(t["module"], t["qualname"]) for t in sample["types"]} - {passing}
 
     done = reftop("histo", target.pid, "--csv")
     rows = list(csv.DictReader(io.StringIO(done.out, newline="")))
-    assert done.code == 0 and {(r["module"], r["qualname"]) for r in rows} == names
+    assert done.code == 0 and {(r["module"], r["qualname"]) for r in rows} - {passing} == names
     assert list(rows[0]) == ["address", "module", "qualname", "count", "gc_count", "bytes", "refs", "refs_max", "immortal", "owned"]
 
     table = reftop("histo", target.pid, "--limit", "3").out.splitlines()
-    assert "and %d more types" % (len(names) - 3) in table[-1] and str(target.pid) in table[0]
+    assert table[-1] in ["and %d more types" % (len(names) - 3 + more) for more in (0, 1)] and str(target.pid) in table[0]
     for key in ("count", "bytes", "refs", "refs_max", "gc_count", "immortal"):
         values = [t[key] for t in harness.histo(target.pid, "--sort", key, "--limit", "20")["types"]]
         assert values == sorted(values, reverse=True) and len(values) == 20
