@@ -102,6 +102,34 @@ static void test_round_trip(void)
 	g_assert_cmpstr(again->str, ==, line->str);
 }
 
+static void put_watched(sample_t *sample)
+{
+	const struct sample_watched rows[] = {
+		{0x7f0000001000, 0x1000, "app", "Class0", "<Class0>", 5, 3, 1, WATCHED_ALIVE, ""},
+		{0x7f0000004000, 0x1010, "app", "Gone", "'x'", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_REUSED, "str 'y'"},
+		{0x7f0000005000, 0, "", "", "", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_DEAD, ""},
+	};
+	sample->n_watched = G_N_ELEMENTS(rows);
+	sample->watched = g_memdup2(rows, sizeof(rows));
+}
+
+static void test_watched(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(sample_t) sample = make_sample(1);
+	g_autoptr(GString) without = json_sample(sample, NULL, 0);
+	g_assert_null(strstr(without->str, "watched"));
+	put_watched(sample);
+	g_autoptr(GString) line = json_sample(sample, NULL, 0);
+	g_assert_nonnull(strstr(line->str, "\"watched\":[{\"address\":\"0x7f0000001000\",\"state\":\"alive\",\"module\":\"app\","
+					   "\"qualname\":\"Class0\",\"type\":\"0x1000\",\"refcount\":5,\"exact\":3,"
+					   "\"probable\":1,\"value\":\"<Class0>\",\"now\":null},"));
+	g_autoptr(sample_t) back = json_sample_parse(line->str, line->len, &error);
+	g_assert_no_error(error);
+	g_autoptr(GString) again = json_sample(back, NULL, 0);
+	g_assert_cmpstr(again->str, ==, line->str);
+}
+
 static void test_chosen_rows(void)
 {
 	g_autoptr(sample_t) sample = make_sample(5);
@@ -135,6 +163,7 @@ static void test_malformed(void)
 	check_refused(deep);
 	/* every prefix and every damaged byte of a good one: refused or read, never a crash */
 	g_autoptr(sample_t) sample = make_sample(2);
+	put_watched(sample);
 	g_autoptr(GString) line = json_sample(sample, NULL, 0);
 	for (gsize size = 0; size + 1 < line->len; size++) {
 		g_autofree char *cut = g_strndup(line->str, size);
@@ -180,6 +209,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/json/exact", test_exact);
 	g_test_add_func("/json/unknown-is-null", test_unknown_is_null);
 	g_test_add_func("/json/round-trip", test_round_trip);
+	g_test_add_func("/json/watched", test_watched);
 	g_test_add_func("/json/chosen-rows", test_chosen_rows);
 	g_test_add_func("/json/malformed", test_malformed);
 	g_test_add_func("/json/foreign-text-is-escaped", test_foreign_text_is_escaped);

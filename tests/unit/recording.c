@@ -160,6 +160,44 @@ static void test_round_trip(struct fixture *fixture, gconstpointer unused)
 	g_assert_cmpint(recording_time(recording, 99), ==, SAMPLE_UNKNOWN);
 }
 
+/* What is watched: alive with and without an explanation, dead, its place taken, and one that never was. */
+static void put_watched(sample_t *sample)
+{
+	const struct sample_watched rows[] = {
+		{0x7f0000001000, 0x1000, "app", "Still0", "<Still0>", 5, 3, 1, WATCHED_ALIVE, ""},
+		{0x7f0000002000, 0x1000, "app", "Still0", "<Still0>", 7, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_ALIVE, ""},
+		{0x7f0000003000, 0x1000, "app", "Still0", "<Still0>", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_DEAD, ""},
+		{0x7f0000004000, 0x1010, "app", "Gone", "'x'", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_REUSED, "str 'y'"},
+		{0x7f0000005000, 0, "", "", "", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_DEAD, ""},
+	};
+	sample->n_watched = G_N_ELEMENTS(rows);
+	sample->watched = g_memdup2(rows, sizeof(rows));
+}
+
+static void test_watched(struct fixture *fixture, gconstpointer unused)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(sample_t) sample = make_sample(42, 0, 3), plain = make_sample(42, 1, 3);
+	put_watched(sample);
+	recording_t *recording = recording_append_to(fixture->path, sample, &error);
+	g_assert_no_error(error);
+	g_assert_true(recording_append(recording, sample, NULL, &error));
+	g_assert_true(recording_append(recording, plain, NULL, &error));
+	recording_free(recording);
+	recording = recording_open(fixture->path, &error);
+	g_assert_no_error(error);
+	g_autoptr(sample_t) back = recording_load(recording, 1, &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(back->n_watched, ==, 5);
+	assert_same(back, sample);
+	g_autoptr(sample_t) none = recording_load(recording, 2, &error);
+	g_assert_cmpuint(none->n_watched, ==, 0);
+	recording_free(recording);
+	check_query(fixture->path, "SELECT group_concat(refcount, ' ') FROM watched JOIN type ON type.id = watched.type "
+				   "WHERE qualname = 'Still0' AND refcount IS NOT NULL", "5 7");
+	check_query(fixture->path, "SELECT count(*) FROM watched WHERE exact IS NULL AND refcount IS NULL", "3");
+}
+
 static void test_source(struct fixture *fixture, gconstpointer unused)
 {
 	recording_free(record(fixture->path, 0, 3, 2));
@@ -451,6 +489,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	ADD("round-trip", test_round_trip);
+	ADD("watched", test_watched);
 	ADD("source", test_source);
 	ADD("header", test_header);
 	ADD("append", test_append);

@@ -1,8 +1,10 @@
 /* The sampling thread, with a source whose every step the test allows. Nothing here depends on how long something takes. */
 #include <glib.h>
 #include <poll.h>
+#include <stdlib.h>
 
 #include "base/error.h"
+#include "tui/pace.h"
 #include "tui/sampler.h"
 
 struct gate {
@@ -13,6 +15,7 @@ struct gate {
 	int begun, finished;
 	int fail_at; /* this one fails, but the target lives; 0: none */
 	int end;     /* after so many the target is gone */
+	int assessed; /* samples with a look at references */
 	gboolean *freed;
 };
 
@@ -33,6 +36,18 @@ static sample_t *gate_next(source_t *source, GError **error)
 	}
 	sample_t *sample = sample_new();
 	sample->time_us = number;
+	return sample;
+}
+
+static sample_t *gate_assess(source_t *source, size_t max_objects, struct leaks **leaks, GError **error)
+{
+	sample_t *sample = gate_next(source, error);
+	((struct gate *)source)->assessed++;
+	*leaks = NULL;
+	if (!sample)
+		return NULL;
+	*leaks = g_new0(struct leaks, 1);
+	(*leaks)->origin = sample_ref(sample);
 	return sample;
 }
 
@@ -57,7 +72,7 @@ static void gate_free(source_t *source)
 static struct gate *gate_new(int allowed, int end, gboolean *freed)
 {
 	static const struct source_ops ops = {
-		.name = "gate", .next = gate_next, .alive = gate_alive, .free = gate_free};
+		.name = "gate", .next = gate_next, .alive = gate_alive, .free = gate_free, .assess = gate_assess};
 	struct gate *gate = g_new0(struct gate, 1);
 	gate->source.ops = &ops;
 	gate->allowed = allowed;
@@ -200,6 +215,157 @@ static void test_end_while_waiting(void)
 	}
 }
 
+/* ---- questions ---- */
+
+static gpointer echo(source_t *source, const struct request *request, GError **error)
+{
+	if (request->flag) {
+		error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, NULL, NULL, "no");
+		return NULL;
+	}
+	return g_strdup(request->text);
+}
+
+static struct request *question(const char *text, gboolean fail)
+{
+	static const struct request_kind kind = {echo, g_free};
+	struct request *request = g_new0(struct request, 1);
+	request->kind = &kind;
+	request->text = g_strdup(text);
+	request->flag = fail;
+	return request;
+}
+
+static struct request *wait_answer(sampler_t *sampler)
+{
+	struct request *answer;
+	while (!(answer = sampler_answer(sampler))) {
+		struct sampler_news news = wait_news(sampler);
+		sample_unref(news.sample);
+		leaks_free(news.leaks);
+		g_clear_error(&news.error);
+	}
+	return answer;
+}
+
+/* Answered in the order asked, between samples, also when a day lies between them and while they are held. */
+static void test_questions(void)
+{
+	for (int held = 0; held < 2; held++) {
+		gboolean freed;
+		struct gate *gate = gate_new(G_MAXINT, 1000000, &freed);
+		sampler_t *sampler = sampler_new(&gate->source, G_TIME_SPAN_DAY, FALSE);
+		sampler_hold(sampler, held, FALSE);
+		for (int i = 0; i < 10; i++) {
+			g_autofree char *text = g_strdup_printf("%d", i);
+			sampler_ask(sampler, question(text, i == 5));
+		}
+		for (int i = 0; i < 10; i++) {
+			struct request *answer = wait_answer(sampler);
+			g_assert_cmpint(atoi(answer->text), ==, i);
+			if (i == 5)
+				g_assert_error(answer->error, SOURCE_ERROR, REFTOP_ERROR_FAILED);
+			else
+				g_assert_cmpstr(answer->answer, ==, answer->text);
+			request_free(answer);
+		}
+		sampler_free(sampler);
+	}
+}
+
+/* Held and waited for, nothing is asked either: the target can't be stopped by us then. */
+static void test_questions_wait_for_hold(void)
+{
+	gboolean freed;
+	struct gate *gate = gate_new(G_MAXINT, 1000000, &freed);
+	sampler_t *sampler = sampler_new(&gate->source, G_TIME_SPAN_DAY, FALSE);
+	sampler_hold(sampler, TRUE, TRUE);
+	struct sampler_news news;
+	sampler_take(sampler, &news);
+	sample_unref(news.sample);
+	sampler_ask(sampler, question("later", FALSE));
+	struct pollfd fd = {sampler_fd(sampler), POLLIN, 0};
+	/* nothing to wait for but that nothing comes */
+	g_assert_cmpint(poll(&fd, 1, 100), ==, 0);
+	g_assert_null(sampler_answer(sampler));
+	sampler_hold(sampler, FALSE, FALSE);
+	struct request *answer = wait_answer(sampler);
+	g_assert_cmpstr(answer->answer, ==, "later");
+	request_free(answer);
+	sampler_free(sampler);
+}
+
+/* Nobody waits for ever: when the source has ended, there is an error. */
+static void test_questions_at_the_end(void)
+{
+	gboolean freed;
+	struct gate *gate = gate_new(G_MAXINT, 0, &freed);
+	sampler_t *sampler = sampler_new(&gate->source, 1, FALSE);
+	sampler_ask(sampler, question("one", FALSE));
+	struct request *answer = wait_answer(sampler);
+	g_assert_true(!answer->answer == !!answer->error); /* it may have been asked in time */
+	request_free(answer);
+	struct sampler_news news = {0};
+	sampler_free(sampler);
+	gate = gate_new(G_MAXINT, 0, &freed);
+	sampler = sampler_new(&gate->source, 1, FALSE);
+	while (!news.ended) {
+		news = wait_news(sampler);
+		g_clear_error(&news.error);
+	}
+	sampler_ask(sampler, question("two", FALSE));
+	answer = wait_answer(sampler);
+	g_assert_error(answer->error, SOURCE_ERROR, REFTOP_ERROR_GONE);
+	request_free(answer);
+	sampler_ask(sampler, question("nobody takes it", FALSE));
+	sampler_free(sampler);
+	g_assert_true(freed);
+}
+
+/* References are looked at with the first sample after it was asked for, then not again soon. */
+static void test_assess(void)
+{
+	gboolean freed;
+	struct gate *gate = gate_new(G_MAXINT, 1000000, &freed);
+	sampler_t *sampler = sampler_new(&gate->source, 1, TRUE);
+	for (int i = 0; i < 3; i++) {
+		struct sampler_news news = wait_news(sampler);
+		g_assert_null(news.leaks);
+		sample_unref(news.sample);
+	}
+	sampler_assess(sampler, TRUE);
+	int looks = 0;
+	for (int i = 0; i < 50; i++) {
+		struct sampler_news news = wait_news(sampler);
+		/* the sample in progress may have begun before */
+		g_assert_true(looks || i < 2 || news.leaks);
+		if (news.leaks)
+			g_assert_true(news.leaks->origin == news.sample);
+		looks += news.leaks != NULL;
+		leaks_free(news.leaks);
+		sample_unref(news.sample);
+	}
+	g_assert_cmpint(looks, ==, gate->assessed);
+	g_assert_cmpint(looks, >=, 1);
+	sampler_free(sampler);
+}
+
+/* All looks together take a 20th of the time at most, and the process is stopped for a 200th of it. */
+static void test_pace(void)
+{
+	struct pace pace = {0};
+	g_assert_true(pace_due(&pace, 0));
+	pace_ran(&pace, 1000, 2000, 0);
+	g_assert_false(pace_due(&pace, 1000 + PACE_LEAST_US - 1));
+	g_assert_true(pace_due(&pace, 1000 + PACE_LEAST_US));
+	pace_ran(&pace, 0, G_USEC_PER_SEC, SAMPLE_UNKNOWN);
+	g_assert_false(pace_due(&pace, 20 * G_USEC_PER_SEC - 1));
+	g_assert_true(pace_due(&pace, 20 * G_USEC_PER_SEC));
+	pace_ran(&pace, 0, G_USEC_PER_SEC / 10, G_USEC_PER_SEC / 20);
+	g_assert_false(pace_due(&pace, 10 * G_USEC_PER_SEC - 1));
+	g_assert_true(pace_due(&pace, 10 * G_USEC_PER_SEC));
+}
+
 static void test_free_at_once(void)
 {
 	for (int i = 0; i < 50; i++) {
@@ -221,5 +387,10 @@ int main(int argc, char **argv)
 	TEST(goes_on_after_an_error);
 	TEST(end_while_waiting);
 	TEST(free_at_once);
+	TEST(questions);
+	TEST(questions_wait_for_hold);
+	TEST(questions_at_the_end);
+	TEST(assess);
+	TEST(pace);
 	return g_test_run();
 }
