@@ -12,10 +12,14 @@ class Other:
     pass
 
 
+class Made:
+    pass
+
+
 def main():
     lost, mortal = Watched(), Watched()
     parts = [Watched() for _ in range(3)]
-    held = []
+    held, made = [], []
     print(json.dumps({"ready": True, "lost": hex(id(lost)), "mortal": hex(id(mortal)), "part": hex(id(parts[1])),
                       "type": hex(id(Watched))}), flush=True)
     for line in sys.stdin:
@@ -37,6 +41,10 @@ def main():
                 others.append(Other())
             answer["reused"] = id(others[-1]) == place
             held.append(others)
+        elif command == "make":
+            made.extend(Made() for _ in range(int(number)))
+        elif command == "unmake":
+            del made[-int(number):]
         answer["refs"] = sys.getrefcount(lost) - 1
         print(json.dumps(answer), flush=True)
 
