@@ -23,6 +23,7 @@ const struct option_entry option_entries[OPTION_COUNT] = {
 			  "follow the reference count of the object at ADDR (0x...); may be given again"},
 	[OPTION_NONBLOCKING] = {"nonblocking", 0, OPTION_FLAG, NULL, AT(nonblocking),
 				"never stop the process; the result may be inconsistent and says so"},
+	[OPTION_NATIVE] = {"native", 'n', OPTION_FLAG, NULL, AT(native), "show native frames too"},
 	[OPTION_LOCALS] = {"locals", 'l', OPTION_FLAG, NULL, AT(locals), "show the values of local variables"},
 	[OPTION_GC] = {"gc", 0, OPTION_FLAG, NULL, AT(gc),
 		       "only the objects in the collector's lists, as gc.get_objects() returns them"},

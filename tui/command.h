@@ -19,6 +19,7 @@ enum option_id {
 	OPTION_WATCH,
 	OPTION_NONBLOCKING,
 	OPTION_LOCALS,
+	OPTION_NATIVE,
 	OPTION_GC,
 	OPTION_JSON,
 	OPTION_CSV,
@@ -56,7 +57,7 @@ struct options {
 	const char *format;
 	const char *suppress; /* NULL: none given */
 	struct option_addresses watch;
-	gboolean nonblocking, locals, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose, no_color, help;
+	gboolean nonblocking, locals, native, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose, no_color, help;
 	char **arguments; /* that are no options, before "--"; n_arguments of them */
 	int n_arguments;
 	char **program; /* what follows "--", NULL-terminated; NULL: there was no "--" */

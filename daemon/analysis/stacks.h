@@ -124,6 +124,12 @@ stacks_t *stacks_take(heap_t *heap, const struct stacks_fact *facts, size_t n_fa
 void stacks_free(stacks_t *stacks);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(stacks_t, stacks_free)
 
+/*
+ * Put the native frames of thread `index` (innermost first; text is copied) around its Python frames, these in place of the interpreter's loop.
+ * `broken` (or NULL): why they end early.
+ */
+void stacks_add_native(stacks_t *stacks, size_t index, const struct stack_frame *natives, size_t n, const char *broken);
+
 /* Copy text into the stacks. */
 const char *stacks_text(stacks_t *stacks, const char *text);
 

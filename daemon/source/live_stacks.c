@@ -7,6 +7,7 @@
 #include "daemon/target/calls.h"
 #include "daemon/target/core.h"
 #include "daemon/target/look.h"
+#include "daemon/target/unwind.h"
 
 /* what the look is for, and what it found */
 struct stacks_look {
@@ -77,6 +78,8 @@ static bool visit(void *context, snapshot_t *snapshot, GError **error)
 	g_autoptr(heap_t) heap = heap_open(&snapshot->memory, target_interpreter(look->live->target), error);
 	if (!heap)
 		return false;
+	if (look->options->native)
+		unwind_prepare(snapshot);
 	gather_facts(snapshot, look->facts);
 	look->stacks = stacks_take(heap, (const struct stacks_fact *)(const void *)look->facts->data, look->facts->len, look->options);
 	return true;
@@ -95,6 +98,33 @@ static void describe_calls(const struct live *live, const GArray *facts, stacks_
 				stacks->threads[i].wait.detail = stacks_text(stacks, text);
 		}
 	}
+}
+
+static void add_native(unwinder_t *unwinder, stacks_t *stacks, size_t index)
+{
+	g_autofree char *broken = NULL;
+	g_autoptr(GArray) natives = unwind_thread(unwinder, (pid_t)stacks->threads[index].tid, &broken);
+	g_autofree struct stack_frame *frames = g_new0(struct stack_frame, natives->len + 1);
+	for (guint i = 0; i < natives->len; i++) {
+		const struct native_frame *from = &g_array_index(natives, struct native_frame, i);
+		frames[i] = (struct stack_frame){.function = from->function ? from->function : "?",
+						 .file = from->file,
+						 .line = from->line,
+						 .offset = from->offset,
+						 .native = true};
+	}
+	stacks_add_native(stacks, index, frames, natives->len, broken);
+}
+
+/* The process runs again by now: its stacks are in the snapshot. */
+static bool add_natives(const struct live *live, const snapshot_t *snapshot, stacks_t *stacks, GError **error)
+{
+	g_autoptr(unwinder_t) unwinder = unwinder_new(live->target, snapshot, error);
+	if (!unwinder)
+		return false;
+	for (size_t i = 0; i < stacks->n_threads; i++)
+		add_native(unwinder, stacks, i);
+	return true;
 }
 
 static snapshot_t *look_patiently(const struct live *live, const struct look_options *options, struct stacks_look *look, GError **error)
@@ -117,10 +147,14 @@ struct stacks *live_stacks(source_t *source, const struct stacks_options *option
 	struct live *live = (struct live *)source;
 	g_autoptr(GArray) facts = g_array_new(FALSE, TRUE, sizeof(struct stacks_fact));
 	struct stacks_look look = {.live = live, .options = options, .facts = facts};
-	const struct look_options how = {.nonblocking = live->options.nonblocking};
+	const struct look_options how = {.nonblocking = live->options.nonblocking, .registers = options->native};
 	g_autoptr(snapshot_t) snapshot = look_patiently(live, &how, &look, error);
 	if (!snapshot) {
 		target_incomplete(live->target, error);
+		stacks_free(look.stacks);
+		return NULL;
+	}
+	if (options->native && !add_natives(live, snapshot, look.stacks, error)) {
 		stacks_free(look.stacks);
 		return NULL;
 	}

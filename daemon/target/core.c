@@ -279,6 +279,11 @@ static int open_path(const struct core *core, const char *path)
 	return fd;
 }
 
+static int file_open_path(struct file_target *file, const char *path)
+{
+	return open_path((const struct core *)file, path);
+}
+
 static bool read_at(int fd, void *out, uint64_t size, uint64_t offset)
 {
 	uint64_t have = 0;
@@ -456,6 +461,7 @@ static target_t *core_open(int fd, const struct stat *status, const struct core_
 	core->threads = g_array_new(FALSE, FALSE, sizeof(struct snapshot_thread));
 	core->paths = g_ptr_array_new_with_free_func(core_file_free);
 	core->file.free = core_free;
+	core->file.open = file_open_path;
 	file_init(&core->file, options->path, SNAPSHOT_CORE);
 	core->file.time_us = status->st_mtim.tv_sec * G_USEC_PER_SEC + status->st_mtim.tv_nsec / 1000;
 	elf_version(EV_CURRENT);
@@ -501,6 +507,26 @@ bool target_incomplete(const target_t *target, GError **error)
 	g_clear_error(error);
 	error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, cause, NULL, "cannot read %s", target->file->path);
 	return true;
+}
+
+static bool same_first_page(int fd, const struct memory *memory, const struct mapping *mapping)
+{
+	uint8_t ours[PAGE], theirs[PAGE];
+	return mapping->offset || !memory_read(memory, mapping->start, theirs, PAGE) ||
+	       (read_at(fd, ours, PAGE, 0) && !memcmp(ours, theirs, PAGE));
+}
+
+int target_open_mapping(const target_t *target, const struct memory *memory, const struct mapping *mapping)
+{
+	if (!target->file)
+		return maps_open(target->pid, mapping);
+	struct file_target *file = target->file;
+	int fd = file->open ? file->open(file, mapping->path) : open(mapping->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd >= 0 && !same_first_page(fd, memory, mapping)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
 }
 
 bool target_is_file(const target_t *target)

@@ -20,5 +20,10 @@ struct core_options {
 target_t *target_open_file(const struct core_options *options, GError **error);
 /* Set *error to say that a file is incomplete, where that is why something can't be read; false: it is complete, or no file. */
 bool target_incomplete(const target_t *target, GError **error);
+/*
+ * An open descriptor of the file behind a mapping of a target, of a process or of a file; -1: it isn't here, or isn't the one that was
+ * mapped: its first page is compared with that in `memory`.
+ */
+int target_open_mapping(const target_t *target, const struct memory *memory, const struct mapping *mapping);
 /* Whether the target is a file. */
 bool target_is_file(const target_t *target);

@@ -26,6 +26,7 @@ struct file_target {
 	uint64_t bytes, missing;    /* in the file; that should be but aren't */
 	bool incomplete;
 	bool (*load)(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size);
+	int (*open)(struct file_target *file, const char *path); /* of a file by its path there; NULL: as it is here */
 	void (*free)(struct file_target *file); /* what the kind of file adds */
 };
 

@@ -181,6 +181,30 @@ def test_locals(python, start):
     assert values["i"] == "2" and values["self"].startswith("<Box")
 
 
+def test_native_frames_stand_between_those_of_python(python, start):
+    if python.root:
+        pytest.skip("unwound in its root, where debug files aren't looked for")
+    target = start(python, "stacks.py")
+    truth = ready(target)
+    target.wait_blocked()
+    document = stacks(target.pid, "--native")
+    assert document["snapshot"]["mode"] == "stop"
+    threads = by_name(document)
+    for thread in document["threads"]:
+        python_frames = [f["line"] for f in thread["frames"] if not f["native"]]
+        assert python_frames == [f["line"] for f in by_name(stacks(target.pid))[thread["name"]]["frames"]]
+        functions = [f["function"] for f in thread["frames"] if f["native"]]
+        assert not any(f.startswith("_PyEval_EvalFrameDefault") for f in functions)
+        # from the system call to where threads begin
+        assert any("futex" in f or "sem_" in f or "read" in f for f in functions[:3]), functions
+        assert any("clone" in f or "start_thread" in f or "_start" in f or "main" in f for f in functions[-2:]), functions
+    # a callback from C: qsort() stands between the comparison and who called it
+    callback = [t for n, t in threads.items() if n.startswith("ctypes_callback")][0]
+    names = [f["function"].split(".")[-1] for f in callback["frames"]]
+    compare, sort = names.index("compare"), names.index("ctypes_callback")
+    assert any("sort" in n for n in names[compare:sort]), names
+
+
 def test_text(any_python, start):
     target, truth = hung(start, any_python, "rlocks")
     try:

@@ -12,7 +12,7 @@
 static int stacks_run(const struct options *options, GError **error)
 {
 	struct live_options live = {.nonblocking = options->nonblocking};
-	struct stacks_options how = {.locals = options->locals, .tasks = true, .max_frames = (size_t)options->limit};
+	struct stacks_options how = {.locals = options->locals, .native = options->native, .tasks = true, .max_frames = (size_t)options->limit};
 	g_autoptr(source_t) source = open_source(&command_stacks, options, 0, &live, error);
 	g_autoptr(stacks_t) stacks = source ? source->ops->stacks(source, &how, error) : NULL;
 	if (!stacks)
@@ -33,8 +33,11 @@ const struct command command_stacks = {
 		"Lock is held by the thread that is inside of its `with` statement. A lock taken by calling acquire() doesn't tell its holder.\n\n"
 		"Threads that wait for each other are a deadlock, which is told first, in one sentence. A thread that waits with a time-out is no "
 		"part of one.\n\n"
+		"With --native the calls of C code stand between those of Python, with function and, where debug information is at hand, file "
+		"and line. They need the registers, for which the process is always stopped. A native stack that can't be followed ends with a "
+		"word of why.\n\n"
 		"The process is stopped only for as long as its frames are read; not at all when no thread of it runs.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_LOCALS, OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING,
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_LOCALS, OPTION_NATIVE, OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING,
 					    OPTION_END},
 	.max_arguments = 1,
 	.run = stacks_run,
