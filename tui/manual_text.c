@@ -71,7 +71,11 @@ static const char json[] =
 	"are no objects (the keys of dicts, the arrays of lists), free blocks in pools in use, free pools, the heap of "
 	"malloc, other anonymous memory, pages of files, and the rest. allocated_blocks is what "
 	"sys.getallocatedblocks() would say.\n\n"
-	"ps --json is reftop.processes/1:\n\n"
+	"With record --watch a sample has one key more:\n\n"
+	"   \"watched\":[{\"address\":\"0x...\",\"state\":\"alive|dead|reused\",\"module\":\"...\",\"qualname\":\"...\",\"type\":\"0x...\",\n"
+	"               \"refcount\":...,\"exact\":...,\"probable\":...,\"value\":\"...\",\"now\":\"...\"}]\n\n"
+	"exact and probable are null in samples whose references were not looked at; now is what is at the address when "
+	"it was reused. After its end an object is not listed any more.\n\n"	"ps --json is reftop.processes/1:\n\n"
 	"  {\"schema\":\"reftop.processes/1\",\"time\":\"...Z\",\n"
 	"   \"processes\":[{\"pid\":...,\"ppid\":...,\"uid\":...,\"user\":\"...\",\"python\":\"3.12\",\"rss\":...,\"start_time\":\"...Z\",\n"
 	"                 \"uptime_ms\":...,\"state\":\"running|sleeping|waiting|stopped|traced|zombie|idle\",\"readable\":false,\n"
@@ -103,7 +107,19 @@ static const char files[] = "NO_COLOR: when set and not empty, no colours are us
 			    "that is named on the screen and at the end.";
 
 static const char keys[] =
-	"Of the live view. The mouse sorts by a click on a column's title, selects by one on a row, and scrolls.";
+	"Of the live view. The mouse sorts by a click on a column's title, selects by one on a row, and scrolls.\n\n"
+	"Enter on a type lists its objects: those with the most references, bytes or unexplained references, 2,000 at most. "
+	"Enter on one of them shows who holds it and what it holds; Enter follows either, Tab goes to the other half, Esc "
+	"back. All of that is about one picture of the process, taken when the list was asked for: how long ago stands at "
+	"the right, and r takes another. While it is read the view goes on; after 300 ms it says so.\n\n"
+	"u looks for references that nobody holds, at once and then as often as all looks together take no more than a "
+	"twentieth of the time, and stop the process for no more than a two hundredth of it. The column UNEXPL shows what "
+	"the last look found, - when there was none; how long ago stands in the head.\n\n"
+	"w follows one object's reference count in every sample; Tab shows those that are watched, with a graph each, and "
+	"how they ended. An object is the same one as long as its address and type are, and for a str, bytes, int, float or "
+	"complex its value: a new object of the same class at the same address can't be told from the old one. The same "
+	"holds for BORN/DIED: what was born and died at one place between two samples is not seen, so both are at least "
+	"what the process did. Above 3,000,000 objects they are not counted.";
 
 static char *list_keys(void)
 {

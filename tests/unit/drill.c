@@ -319,6 +319,22 @@ static void test_waiting(void)
 	fake_clear(&fake);
 }
 
+/* Pictures stop the process, too: each is counted once, however many objects are looked at in it. */
+static void test_pause(void)
+{
+	struct fake fake;
+	fake_init(&fake, 20);
+	gint64 before = fake.view->pause_sum_us;
+	view_key(fake.view, KEY_OF_ENTER);
+	gint64 pause = fake.view->pause_last_us;
+	g_assert_cmpint(pause, >, 0);
+	g_assert_cmpint(fake.view->pause_sum_us, ==, before + pause);
+	view_key(fake.view, KEY_OF_ENTER);
+	view_key(fake.view, KEY_OF_ENTER);
+	g_assert_cmpint(fake.view->pause_sum_us, ==, before + pause);
+	fake_clear(&fake);
+}
+
 static void test_trouble(void)
 {
 	struct fake fake;
@@ -601,6 +617,7 @@ int main(int argc, char **argv)
 	TEST(object);
 	TEST(follow);
 	TEST(waiting);
+	TEST(pause);
 	TEST(trouble);
 	TEST(recording);
 	TEST(tabs);

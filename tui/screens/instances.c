@@ -180,6 +180,7 @@ static void instances_answered(struct screen *screen, struct request *request)
 	list_set(&self->list, NULL, 0);
 	instances_free(self->instances);
 	self->instances = g_steal_pointer(&request->answer);
+	view_count_pause(screen->view, self->instances->origin);
 	g_autofree void **rows = g_new(void *, self->instances->n + 1);
 	for (size_t i = 0; i < self->instances->n; i++)
 		rows[i] = &self->instances->objects[i];

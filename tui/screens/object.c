@@ -210,6 +210,7 @@ static void object_answered(struct screen *screen, struct request *request)
 	list_set(&self->referents, NULL, 0);
 	explanation_free(self->explanation);
 	self->explanation = g_steal_pointer(&request->answer);
+	view_count_pause(screen->view, self->explanation->origin);
 	const explanation_t *found = self->explanation;
 	g_autofree void **rows = g_new(void *, MAX(found->n_holders, found->n_referents) + 1);
 	for (size_t i = 0; i < found->n_holders; i++)

@@ -208,6 +208,17 @@ void view_add(struct view *view, sample_t *sample)
 	screens_renew(view);
 }
 
+void view_count_pause(struct view *view, const sample_t *origin)
+{
+	gint64 pause = origin->snapshot.pause_us;
+	if (origin->time_us == view->picture_us || pause < 0)
+		return;
+	view->picture_us = origin->time_us;
+	view->pause_last_us = pause;
+	view->pause_max_us = MAX(view->pause_max_us, pause);
+	view->pause_sum_us = MAX(view->pause_sum_us, 0) + pause;
+}
+
 void view_fail(struct view *view, char *message)
 {
 	g_free(view->trouble);

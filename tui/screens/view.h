@@ -54,6 +54,7 @@ struct view {
 	gint64 ended_us;   /* when the target ended; 0: it runs */
 	char *ended;       /* how, in words; NULL unknown */
 	char *ended_cause; /* what the source says about it; NULL nothing */
+	gint64 picture_us; /* when the picture was taken whose pause was counted last */
 	/* what watching cost the target */
 	gint64 pause_last_us, pause_max_us, pause_sum_us; /* SAMPLE_UNKNOWN where not measured */
 };
@@ -106,6 +107,8 @@ gint64 view_unexplained(const struct view *view, const struct trend_row *row);
 gint64 view_unexplained_growth(const struct view *view, const struct trend_row *row);
 /* The verdict, and what is to be said about lost references besides; at most `width` columns. Free with g_free(). */
 char *lost_words(const struct view *view, int width, enum role *role);
+/* Count what the picture behind an answer cost the process, once. */
+void view_count_pause(struct view *view, const sample_t *origin);
 /* Begin to follow an object, or end it. Says so. */
 void view_watch(struct view *view, guint64 address, const char *name, gboolean on);
 void view_select(struct view *view, int index);
