@@ -33,6 +33,7 @@ struct memory_region {
 struct memory {
 	struct memory_region *regions; /* sorted by start, disjoint */
 	size_t n_regions;
+	bool torn; /* copied while the process ran: neighbouring pages may be of different moments */
 	/* make [offset, offset + size) of a lazy region readable; false: it can't be had */
 	bool (*load)(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size);
 	void *context;                        /* of load */

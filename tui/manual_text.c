@@ -54,7 +54,7 @@ static const char json[] =
 	"   \"target\":{\"pid\":...,\"start_time\":\"...Z\",\"exe\":\"...\",\"cmdline\":[\"...\"],\"python\":\"3.12.1\",\"debug\":false,\n"
 	"             \"free_threaded\":false,\"layout\":\"builtin|dwarf|debug_offsets\",\"rss\":...},\n"
 	"   \"snapshot\":{\"mode\":\"quiet|stop|nonblocking\",\"consistent\":true,\"coverage\":\"gc|all\",\"pause_us\":...,\n"
-	"               \"elapsed_us\":...,\"bytes_copied\":...},\n"
+	"               \"elapsed_us\":...,\"bytes_copied\":...,\"walk_us\":...},\n"
 	"   \"gc\":[{\"interpreter\":0,\"enabled\":true,\"collecting\":false,\n"
 	"          \"generations\":[{\"count\":...,\"threshold\":...,\"objects\":...}],\"permanent\":...,\"collections\":[...]}],\n"
 	"   \"totals\":{\"objects\":...,\"gc_objects\":...,\"bytes\":...,\"refs\":...,\"immortal\":...,\"unreadable\":0,\n"

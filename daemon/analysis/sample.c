@@ -26,7 +26,7 @@ sample_t *sample_new(void)
 	target->cmdline = (const char *const *)g_new0(char *, 1);
 	struct sample_snapshot *snapshot = &sample->snapshot;
 	snapshot->mode = snapshot->coverage = "";
-	snapshot->pause_us = snapshot->elapsed_us = snapshot->bytes_copied = SAMPLE_UNKNOWN;
+	snapshot->pause_us = snapshot->elapsed_us = snapshot->bytes_copied = snapshot->walk_us = SAMPLE_UNKNOWN;
 	sample->totals.allocated_blocks = SAMPLE_UNKNOWN;
 	return sample;
 }

@@ -29,6 +29,7 @@ struct sample_snapshot {
 	bool consistent;
 	const char *coverage; /* "gc", "all" */
 	int64_t pause_us, elapsed_us, bytes_copied;
+	int64_t walk_us; /* from the copy to the counted sample; not kept in recordings */
 };
 
 struct sample_generation {

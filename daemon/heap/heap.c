@@ -67,14 +67,17 @@ static bool collector_read(const heap_t *heap, uint64_t state, struct heap_colle
 	return layout->shape.gc == PY_GC_NONE || generations_read(heap, state, collector);
 }
 
-/* Whether the list around `head` looks like one: its neighbours point back. */
+/* Whether the list around `head` looks like one: a neighbour points back. One of them may be on its way in or out. */
 static bool list_plausible(const heap_t *heap, uint64_t head)
 {
-	uint64_t next, back;
-	if (!memory_u64(heap->memory, head, &next) || !memory_u64(heap->memory, (next & ~3ull) + 8, &back))
+	uint64_t next, prev, link;
+	if (!memory_u64(heap->memory, head, &next) || !memory_u64(heap->memory, head + 8, &prev))
 		return false;
-	/* while a collection runs the back links hold reference counts */
-	return heap->collecting || (back & ~3ull) == head;
+	/* while a collection runs the back links hold reference counts; in a torn copy neighbours may be of another moment */
+	if (memory_u64(heap->memory, (next & ~3ull) + 8, &link) &&
+	    (heap->collecting || heap->memory->torn || (link & ~3ull) == head))
+		return true;
+	return memory_u64(heap->memory, prev & ~3ull, &link) && (link & ~3ull) == head;
 }
 
 static bool collectors_read(heap_t *heap, GError **error)

@@ -56,6 +56,7 @@ void live_describe_snapshot(const snapshot_t *snapshot, const char *coverage, sa
 		.pause_us = snapshot->pause_us,
 		.elapsed_us = snapshot->elapsed_us,
 		.bytes_copied = (int64_t)snapshot->bytes_copied,
+		.walk_us = snapshot->resumed_us ? g_get_monotonic_time() - snapshot->resumed_us : SAMPLE_UNKNOWN,
 	};
 }
 
@@ -112,8 +113,13 @@ snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, h
 		if (!snapshot)
 			return NULL;
 		pause_us += MAX(snapshot->pause_us, 0);
-		*heap = heap_open(&snapshot->memory, target_interpreter(live->target), error);
+		g_autoptr(GError) problem = NULL;
+		*heap = heap_open(&snapshot->memory, target_interpreter(live->target), &problem);
+		/* what was copied while the target ran may not fit together; the next copy may */
+		if (!*heap && live->options.nonblocking && tries < COLLECTION_TRIES)
+			continue;
 		if (!*heap) {
+			g_propagate_error(error, g_steal_pointer(&problem));
 			target_incomplete(live->target, error);
 			return NULL;
 		}

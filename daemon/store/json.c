@@ -82,6 +82,7 @@ void json_put_origin(JsonBuilder *builder, const sample_t *sample)
 	json_put_number(builder, "pause_us", snapshot->pause_us);
 	json_put_number(builder, "elapsed_us", snapshot->elapsed_us);
 	json_put_number(builder, "bytes_copied", snapshot->bytes_copied);
+	json_put_number(builder, "walk_us", snapshot->walk_us);
 	json_builder_end_object(builder);
 }
 

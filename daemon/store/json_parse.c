@@ -129,6 +129,8 @@ static void read_snapshot(struct reader *reader, JsonObject *object)
 	snapshot->coverage = get_text(reader, object, "coverage");
 	snapshot->pause_us = get_number(reader, object, "pause_us");
 	snapshot->elapsed_us = get_number(reader, object, "elapsed_us");
+	if (object && json_object_has_member(object, "walk_us")) /* later than the schema */
+		snapshot->walk_us = get_number(reader, object, "walk_us");
 	snapshot->bytes_copied = get_number(reader, object, "bytes_copied");
 }
 

@@ -452,7 +452,9 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 	else if (!good)
 		target_gone(target, error);
 	if (good) {
+		snapshot->resumed_us = now_us(CLOCK_MONOTONIC);
 		picture_make(snapshot, taking.results);
+		snapshot->memory.torn = !snapshot->consistent;
 		snapshot->pause_us = snapshot->mode == SNAPSHOT_STOP ? (taking.pause_ns + 999) / 1000 : 0;
 		snapshot->elapsed_us = now_us(CLOCK_MONOTONIC) - begun;
 	}

@@ -69,6 +69,7 @@ typedef struct snapshot {
 	size_t n_threads;
 	enum snapshot_mode mode;
 	bool consistent;
+	int64_t resumed_us; /* monotonic: when the copy was there and the target ran again; 0: of a file */
 	int64_t time_us;    /* wall clock, µs since the epoch, at the copy */
 	int64_t pause_us;   /* from the first stopped thread to the last resumed; 0 in mode QUIET, -1 not measured */
 	int64_t elapsed_us; /* from the request to the resumed target */
