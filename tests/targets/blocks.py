@@ -15,6 +15,9 @@ def tell(write=os.write, read=os.read, blocks=sys.getallocatedblocks):
     for i in range(9):
         n = blocks()
         line = b'{"ready": true, "blocks": %d}\n' % n
+    i = None
+    n = blocks()  # outside the loop, whose iterator is a block, too
+    line = b'{"ready": true, "blocks": %d}\n' % n
     write(1, line)
     read(0, 1)
 
