@@ -42,7 +42,7 @@ G_GNUC_UNUSED static sample_t *script_head(int i)
 	sample_cmdline(sample, cmdline);
 	sample->target.python = sample_text(sample, "3.12.1");
 	sample->target.layout = sample_text(sample, "builtin");
-	sample->target.rss = (512 + i) * 1024 * 1024;
+	sample->target.rss = (int64_t)(512 + i) * 1024 * 1024;
 	sample->snapshot.mode = sample_text(sample, "stop");
 	sample->snapshot.consistent = true;
 	sample->snapshot.coverage = sample_text(sample, "gc");
