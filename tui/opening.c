@@ -1,7 +1,7 @@
 #include "tui/opening.h"
 
-source_t *open_source(const struct command *command, const struct options *options, int own, const struct live_options *live,
-		      GError **error)
+source_t *open_source(const struct command *command, const struct options *options, int own,
+		      const struct live_options *live, GError **error)
 {
 	gint64 pid = options->pid;
 	if (options->core) {
@@ -19,7 +19,8 @@ source_t *open_source(const struct command *command, const struct options *optio
 	if (!own && !options_target(command, options, &pid, error))
 		return NULL;
 	if (own && (!pid || options->n_arguments > own)) {
-		usage_error(error, command, NULL, pid ? "too many arguments" : "which process? -p PID, or a core file: -c FILE");
+		usage_error(error, command, NULL,
+			    pid ? "too many arguments" : "which process? -p PID, or a core file: -c FILE");
 		return NULL;
 	}
 	return source_live_new((pid_t)pid, live, error);

@@ -7,5 +7,5 @@
  * Open it. `own` is how many arguments the command takes for itself; behind them may stand the executable of a core file, or, where the command
  * takes none, a PID. NULL with *error: USAGE, and as source_live_new() and source_file_new().
  */
-source_t *open_source(const struct command *command, const struct options *options, int own, const struct live_options *live,
-		      GError **error);
+source_t *open_source(const struct command *command, const struct options *options, int own,
+		      const struct live_options *live, GError **error);

@@ -35,7 +35,9 @@ static void append_owner(GString *text, const stacks_t *stacks, const struct sta
 		if (*wait->owner_place)
 			g_string_append_printf(text, " since %s", wait->owner_place);
 	} else if (wait->orphan) {
-		g_string_append(text, "; there is no other thread that could release it: it was locked before a fork, or is taken twice");
+		g_string_append(
+			text,
+			"; there is no other thread that could release it: it was locked before a fork, or is taken twice");
 	} else {
 		g_string_append(text, "; who holds it isn't known");
 	}
@@ -88,9 +90,10 @@ char *stacks_frame_text(const struct stack_frame *frame)
 	if (frame->native && frame->line)
 		return g_strdup_printf("%s (%s:%d)", frame->function, frame->file, frame->line);
 	if (frame->native)
-		return g_strdup_printf("%s+0x%" G_GINT64_MODIFIER "x (%s)", frame->function, frame->offset, frame->file);
-	return frame->line ? g_strdup_printf("%s (%s:%d)", frame->function, frame->file, frame->line) :
-			     g_strdup_printf("%s (%s)", frame->function, frame->file);
+		return g_strdup_printf("%s+0x%" G_GINT64_MODIFIER "x (%s)", frame->function, frame->offset,
+				       frame->file);
+	return frame->line ? g_strdup_printf("%s (%s:%d)", frame->function, frame->file, frame->line)
+			   : g_strdup_printf("%s (%s)", frame->function, frame->file);
 }
 
 static void append_frames(GString *text, const struct stack_frame *frames, size_t n, const char *indent)
@@ -100,7 +103,8 @@ static void append_frames(GString *text, const struct stack_frame *frames, size_
 		g_autofree char *line = stacks_frame_text(frame);
 		g_string_append_printf(text, "%s%s%s\n", indent, frame->native ? "[native] " : "", line);
 		for (size_t k = 0; k < frame->n_variables; k++)
-			g_string_append_printf(text, "%s    %s = %s\n", indent, frame->variables[k].name, frame->variables[k].value);
+			g_string_append_printf(text, "%s    %s = %s\n", indent, frame->variables[k].name,
+					       frame->variables[k].value);
 	}
 }
 

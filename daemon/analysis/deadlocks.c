@@ -101,7 +101,8 @@ static int task_next(const stacks_t *stacks, size_t i)
 }
 
 /* Follow the arrows from everywhere: what leads back to where it began is a cycle, told once, from its lowest member. */
-static void find_cycles(stacks_t *stacks, size_t n, int (*next)(const stacks_t *, size_t), void (*tell)(stacks_t *, size_t))
+static void find_cycles(stacks_t *stacks, size_t n, int (*next)(const stacks_t *, size_t),
+			void (*tell)(stacks_t *, size_t))
 {
 	for (size_t start = 0; start < n; start++) {
 		int at = next(stacks, start);

@@ -39,7 +39,8 @@ static uint64_t manager_of_method(heap_t *heap, uint64_t object)
 		memory_u64(heap->memory, object + layout->m_ml, &function);
 		memory_u64(heap->memory, object + layout->m_self, &self);
 		memory_u64(heap->memory, function + layout->method_def_name, &name);
-		return name && memory_string(heap->memory, name, text, sizeof(text)) && !strcmp(text, "__exit__") ? self : 0;
+		return name && memory_string(heap->memory, name, text, sizeof(text)) && !strcmp(text, "__exit__") ? self
+														  : 0;
 	}
 	return 0;
 }

@@ -7,7 +7,8 @@
 /* The interpreter's loop: 3.6 and later; with tail calls its instructions are functions of their own (3.14+). */
 static bool is_interpreter(const struct stack_frame *frame)
 {
-	return g_str_has_prefix(frame->function, "_PyEval_EvalFrameDefault") || g_str_has_prefix(frame->function, "_TAIL_CALL_");
+	return g_str_has_prefix(frame->function, "_PyEval_EvalFrameDefault") ||
+	       g_str_has_prefix(frame->function, "_TAIL_CALL_");
 }
 
 /* The Python frames one run of the loop works on: up to the one it was called for. */

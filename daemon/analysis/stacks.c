@@ -29,8 +29,9 @@ const char *stack_state_name(char state)
 	static const struct {
 		char state;
 		const char *name;
-	} names[] = {{'R', "running"}, {'S', "sleeping"}, {'D', "uninterruptible"}, {'T', "stopped"},
-		     {'t', "traced"},  {'Z', "zombie"},   {'X', "dead"},            {'I', "idle"}};
+	} names[] = {{'R', "running"}, {'S', "sleeping"}, {'D', "uninterruptible"},
+		     {'T', "stopped"}, {'t', "traced"},   {'Z', "zombie"},
+		     {'X', "dead"},    {'I', "idle"}};
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
 		if (names[i].state == state)
 			return names[i].name;
@@ -62,8 +63,8 @@ char *frame_place(struct taking *taking, const struct frame *frame)
 {
 	g_autofree char *function = function_name(taking, frame), *file = g_path_get_basename(frame->code->filename);
 	int line = frame_line(taking->codes, frame);
-	return line == LINE_NONE ? g_strdup_printf("%s in %s", file, function) :
-				   g_strdup_printf("%s:%d in %s", file, line, function);
+	return line == LINE_NONE ? g_strdup_printf("%s in %s", file, function)
+				 : g_strdup_printf("%s:%d in %s", file, line, function);
 }
 
 struct frame *thread_frame(struct taking *taking, guint thread, guint frame)
@@ -173,8 +174,14 @@ static void fill_thread(struct taking *taking, guint index, const struct thread 
 	thread->daemon = from ? from->daemon : ANSWER_UNKNOWN;
 	thread->holds_gil = from ? from->holds_gil : ANSWER_NO;
 	thread->broken = "";
-	thread->wait = (struct stack_wait){.call = call_text(taking, fact), .detail = "", .timeout_us = -1, .object_type = "",
-					   .holder = "", .state = "", .owner = -1, .owner_place = ""};
+	thread->wait = (struct stack_wait){.call = call_text(taking, fact),
+					   .detail = "",
+					   .timeout_us = -1,
+					   .object_type = "",
+					   .holder = "",
+					   .state = "",
+					   .owner = -1,
+					   .owner_place = ""};
 	if (fact && fact->call_number >= 0) {
 		thread->wait.kind = WAIT_CALL;
 		thread->wait.timed = fact->timed;
@@ -213,7 +220,8 @@ static void take_threads(struct taking *taking, const struct stacks_fact *facts,
 	}
 }
 
-stacks_t *stacks_take(heap_t *heap, const struct stacks_fact *facts, size_t n_facts, const struct stacks_options *options)
+stacks_t *stacks_take(heap_t *heap, const struct stacks_fact *facts, size_t n_facts,
+		      const struct stacks_options *options)
 {
 	stacks_t *stacks = g_new0(stacks_t, 1);
 	struct taking taking = {.heap = heap, .codes = codes_new(heap), .options = options, .stacks = stacks};

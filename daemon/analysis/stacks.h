@@ -41,8 +41,8 @@ struct stack_frame {
 	const char *file;     /* of a native frame: the library, "" unknown */
 	int line;             /* 0: not known */
 	bool native;
-	uint64_t offset;      /* native: from the start of the function */
-	bool entry;           /* called from C */
+	uint64_t offset; /* native: from the start of the function */
+	bool entry;      /* called from C */
 	struct stack_variable *variables;
 	size_t n_variables;
 };
@@ -51,41 +51,41 @@ enum wait_kind {
 	WAIT_NONE,
 	WAIT_CALL, /* a system call, nothing more is known */
 	WAIT_GIL,
-	WAIT_LOCK, /* exclusive: threading.Lock, RLock, an import lock, the lock of a file object */
-	WAIT_EVENT, /* until somebody says so: Condition, Event, Semaphore, Barrier, Queue */
+	WAIT_LOCK,   /* exclusive: threading.Lock, RLock, an import lock, the lock of a file object */
+	WAIT_EVENT,  /* until somebody says so: Condition, Event, Semaphore, Barrier, Queue */
 	WAIT_THREAD, /* the end of another thread */
 };
 
 struct stack_wait {
 	enum wait_kind kind;
-	const char *call;        /* "futex", "read(3)", "call 437"; "" in none */
-	const char *detail;      /* what the descriptor is; "" nothing known */
-	bool timed;              /* it doesn't wait for ever */
-	int64_t timeout_us;      /* -1: none, or not known how much */
+	const char *call;   /* "futex", "read(3)", "call 437"; "" in none */
+	const char *detail; /* what the descriptor is; "" nothing known */
+	bool timed;         /* it doesn't wait for ever */
+	int64_t timeout_us; /* -1: none, or not known how much */
 	bool timeout_left;
 	uint64_t object;         /* 0: none known */
 	const char *object_type; /* "threading.Lock", "queue.Queue" */
-	const char *holder;      /* the variable or attribute it is in: "self.lock", "global lock_a of app"; "" not found */
-	const char *state;       /* "full, 2 of 2 items"; "" */
-	int owner;               /* index of the thread that holds it, -1: none known */
+	const char *holder; /* the variable or attribute it is in: "self.lock", "global lock_a of app"; "" not found */
+	const char *state;  /* "full, 2 of 2 items"; "" */
+	int owner;          /* index of the thread that holds it, -1: none known */
 	const char *owner_place; /* "app.py:20 in second": the `with` it is inside of; "" */
 	bool orphan;             /* no thread could ever release it */
 };
 
 struct stack_thread {
-	int64_t tid;     /* 0: not known */
-	uint64_t ident;  /* 0: a thread without Python state */
+	int64_t tid;         /* 0: not known */
+	uint64_t ident;      /* 0: a thread without Python state */
 	int64_t interpreter; /* -1: none */
-	const char *name; /* of threading, else of the kernel */
+	const char *name;    /* of threading, else of the kernel */
 	const char *comm;
 	char state;
 	enum answer daemon, holds_gil;
 	struct stack_wait wait;
 	struct stack_frame *frames; /* innermost first */
 	size_t n_frames;
-	bool truncated;        /* there were more */
-	const char *broken;    /* why the native stack ends early; "" */
-	uint64_t address;      /* of the PyThreadState */
+	bool truncated;     /* there were more */
+	const char *broken; /* why the native stack ends early; "" */
+	uint64_t address;   /* of the PyThreadState */
 	bool in_deadlock;
 };
 
@@ -93,17 +93,17 @@ struct stack_thread {
 struct stack_task {
 	uint64_t address;
 	const char *name;
-	const char *state;   /* "running", "pending", "done" */
-	const char *waits;   /* "task Task-2", "<Future pending>", "sleep"; "" */
-	int awaits;          /* index of the task it awaits, -1 */
-	int64_t loop;        /* thread index whose loop it is, -1 */
+	const char *state;          /* "running", "pending", "done" */
+	const char *waits;          /* "task Task-2", "<Future pending>", "sleep"; "" */
+	int awaits;                 /* index of the task it awaits, -1 */
+	int64_t loop;               /* thread index whose loop it is, -1 */
 	struct stack_frame *frames; /* await chain, innermost first */
 	size_t n_frames;
 	bool in_deadlock;
 };
 
 typedef struct stacks {
-	sample_t *origin; /* of which process and snapshot; no types */
+	sample_t *origin;       /* of which process and snapshot; no types */
 	const char **deadlocks; /* sentences */
 	size_t n_deadlocks;
 	struct stack_thread *threads;
@@ -120,7 +120,8 @@ struct stacks_options {
 	size_t max_frames; /* a thread; 0: all */
 };
 
-stacks_t *stacks_take(heap_t *heap, const struct stacks_fact *facts, size_t n_facts, const struct stacks_options *options);
+stacks_t *stacks_take(heap_t *heap, const struct stacks_fact *facts, size_t n_facts,
+		      const struct stacks_options *options);
 void stacks_free(stacks_t *stacks);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(stacks_t, stacks_free)
 

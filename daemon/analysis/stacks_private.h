@@ -11,10 +11,10 @@ struct taking {
 	references_t *references; /* for values; made when first needed */
 	const struct stacks_options *options;
 	stacks_t *stacks;
-	GArray *threads; /* of struct thread, as in stacks->threads */
-	GPtrArray *frames; /* one GArray of struct frame a thread, innermost first */
+	GArray *threads;                  /* of struct thread, as in stacks->threads */
+	GPtrArray *frames;                /* one GArray of struct frame a thread, innermost first */
 	const struct stacks_fact **facts; /* one a thread of stacks; NULL: none */
-	GArray *held; /* of struct held */
+	GArray *held;                     /* of struct held */
 };
 
 /* a lock that a frame is inside `with` of */
@@ -24,7 +24,7 @@ struct held {
 	int line; /* of the `with`; LINE_NONE */
 };
 
-const char *take_text(struct taking *taking, char *text); /* frees text */
+const char *take_text(struct taking *taking, char *text);            /* frees text */
 char *frame_place(struct taking *taking, const struct frame *frame); /* "app.py:20 in second"; free with g_free() */
 struct frame *thread_frame(struct taking *taking, guint thread, guint frame); /* NULL: there is none */
 void fill_frame(struct taking *taking, const struct frame *frame, struct stack_frame *out);

@@ -34,7 +34,8 @@ static bool is_c_task(heap_t *heap, uint64_t object)
 
 static void add_task(struct taking *taking, GArray *tasks, uint64_t object)
 {
-	if (tasks->len >= MAX_TASKS || !(is_c_task(taking->heap, object) || object_is_a(taking->heap, object, "asyncio.tasks", "Task")))
+	if (tasks->len >= MAX_TASKS ||
+	    !(is_c_task(taking->heap, object) || object_is_a(taking->heap, object, "asyncio.tasks", "Task")))
 		return;
 	for (guint i = 0; i < tasks->len; i++) {
 		if (g_array_index(tasks, struct found_task, i).address == object)
@@ -90,8 +91,10 @@ static void collect(struct taking *taking, GArray *tasks)
 {
 	heap_t *heap = taking->heap;
 	const struct py_layout *layout = heap->layout;
-	for (guint i = 0; i < taking->threads->len && heap_has(layout->tstate_asyncio_tasks) && heap_has(layout->task_node); i++)
-		add_list(taking, tasks, g_array_index(taking->threads, struct thread, i).address + layout->tstate_asyncio_tasks);
+	for (guint i = 0;
+	     i < taking->threads->len && heap_has(layout->tstate_asyncio_tasks) && heap_has(layout->task_node); i++)
+		add_list(taking, tasks,
+			 g_array_index(taking->threads, struct thread, i).address + layout->tstate_asyncio_tasks);
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		uint64_t globals = module_globals(heap, heap->interpreters[i].address, "asyncio.tasks");
 		if (heap_has(layout->interp_asyncio_tasks) && heap_has(layout->task_node))
@@ -117,7 +120,8 @@ static bool is_done(struct taking *taking, uint64_t task)
 {
 	uint32_t state = 0;
 	if (is_c_task(taking->heap, task))
-		return memory_u32(taking->heap->memory, task + taking->heap->layout->task_state, &state) && state >= STATE_DONE;
+		return memory_u32(taking->heap->memory, task + taking->heap->layout->task_state, &state) &&
+		       state >= STATE_DONE;
 	g_autofree char *text = str_text(taking->heap, attribute_get(taking->heap, task, "_state"), TASK_NAME);
 	return text && strcmp(text, "PENDING") != 0;
 }
@@ -267,5 +271,6 @@ void tasks_find(struct taking *taking)
 	for (guint i = 0; i < tasks->len; i++)
 		fill_task(taking, &g_array_index(tasks, struct found_task, i), &stacks->tasks[i]);
 	for (guint i = 0; i < tasks->len; i++)
-		stacks->tasks[i].awaits = awaited_task(taking, tasks, g_array_index(tasks, struct found_task, i).waiter);
+		stacks->tasks[i].awaits =
+			awaited_task(taking, tasks, g_array_index(tasks, struct found_task, i).waiter);
 }

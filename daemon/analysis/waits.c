@@ -58,9 +58,11 @@ static bool is_the_lock(const struct sleeper *sleeper, uint64_t object)
 		return false;
 	if (!strcmp(type->module, "_thread")) {
 		if (!strcmp(type->qualname, "lock"))
-			return contains(sleeper, object, layout->lock_mutex) || points_to(sleeper, object, layout->lock_semaphore);
+			return contains(sleeper, object, layout->lock_mutex) ||
+			       points_to(sleeper, object, layout->lock_semaphore);
 		if (!strcmp(type->qualname, "RLock"))
-			return contains(sleeper, object, layout->rlock_mutex) || points_to(sleeper, object, layout->rlock_semaphore);
+			return contains(sleeper, object, layout->rlock_mutex) ||
+			       points_to(sleeper, object, layout->rlock_semaphore);
 	}
 	return !strcmp(type->module, "_io") && g_str_has_prefix(type->qualname, "Buffered") &&
 	       points_to(sleeper, object, layout->buffered_lock);
@@ -116,15 +118,17 @@ static uint64_t find_lock(struct sleeper *sleeper)
 	if (sleeper->parked && heap_has(layout->rlock_mutex))
 		try_object(sleeper, sleeper->parked - layout->rlock_mutex);
 	/* everything a slot may hold, also above what is known to be in use: a stale word can't match the futex */
-	for (guint k = 0; k < LOOK_FRAMES && !sleeper->found && (frame = thread_frame(taking, sleeper->thread, k)); k++) {
+	for (guint k = 0; k < LOOK_FRAMES && !sleeper->found && (frame = thread_frame(taking, sleeper->thread, k));
+	     k++) {
 		uint64_t n = frame->code->n_slots + frame->code->stack_size;
 		for (uint64_t i = 0; i < n && !sleeper->found; i++)
-			try_object(sleeper, i < frame->code->n_slots ? frame_local(taking->codes, frame, i) :
-									 frame_slot(taking->codes, frame, i));
+			try_object(sleeper, i < frame->code->n_slots ? frame_local(taking->codes, frame, i)
+								     : frame_slot(taking->codes, frame, i));
 	}
 	for (guint i = 0; i < taking->held->len && !sleeper->found; i++)
 		try_object(sleeper, g_array_index(taking->held, struct held, i).lock);
-	for (guint k = 0; k < LOOK_FRAMES && !sleeper->found && (frame = thread_frame(taking, sleeper->thread, k)); k++) {
+	for (guint k = 0; k < LOOK_FRAMES && !sleeper->found && (frame = thread_frame(taking, sleeper->thread, k));
+	     k++) {
 		for (uint64_t i = 0; i < frame->code->n_slots && !sleeper->found; i++)
 			attributes_walk(taking->heap, frame_local(taking->codes, frame, i), visit_attribute, sleeper);
 		if (!sleeper->found)
@@ -166,7 +170,8 @@ static const struct waiting_class *waiting_class(struct taking *taking, const st
 }
 
 /* The outermost of the standard library's waiting methods that the thread is in; *frame: the first of the program's own. */
-static const struct waiting_class *waiting_method(struct taking *taking, guint thread, uint64_t lock, uint64_t *object, guint *frame)
+static const struct waiting_class *waiting_method(struct taking *taking, guint thread, uint64_t lock, uint64_t *object,
+						  guint *frame)
 {
 	const struct waiting_class *found = NULL, *class;
 	const struct frame *at;
@@ -205,8 +210,8 @@ static bool search_attribute(void *context, uint64_t name, uint64_t value)
 	if (value == search->object) {
 		g_autofree char *text = name_text(search->taking, name);
 		g_autofree char *outer = search->outer ? name_text(search->taking, search->outer) : NULL;
-		search->label = outer ? g_strdup_printf("%s.%s.%s", search->variable, outer, text) :
-					g_strdup_printf("%s.%s", search->variable, text);
+		search->label = outer ? g_strdup_printf("%s.%s.%s", search->variable, outer, text)
+				      : g_strdup_printf("%s.%s", search->variable, text);
 		return false;
 	}
 	return true;
@@ -244,7 +249,8 @@ static char *search_frame(struct taking *taking, const struct frame *frame, uint
 	for (int deep = 0; deep < 2 && !label; deep++) {
 		for (uint64_t i = 0; i < frame->code->n_slots && !label; i++) {
 			uint64_t local = frame_local(taking->codes, frame, i);
-			g_autofree char *name = local ? name_text(taking, frame_slot_name(taking->codes, frame, i)) : NULL;
+			g_autofree char *name =
+				local ? name_text(taking, frame_slot_name(taking->codes, frame, i)) : NULL;
 			search.variable = name;
 			search.outer = 0;
 			if (local)
@@ -357,15 +363,18 @@ static const char *object_state(struct taking *taking, uint64_t object)
 	if (object_is_a(heap, object, "queue", "Queue"))
 		return queue_state(taking, object);
 	if (object_is_a(heap, object, "threading", "Semaphore"))
-		return take_text(taking, g_strdup_printf("value %" PRId64, attribute_number(heap, object, "_value", -1)));
+		return take_text(taking,
+				 g_strdup_printf("value %" PRId64, attribute_number(heap, object, "_value", -1)));
 	if (object_is_a(heap, object, "threading", "Event"))
 		return attribute_number(heap, object, "_flag", 0) ? "set" : "not set";
 	if (object_is(heap, object, NULL, "_ModuleLock"))
-		return take_text(taking, g_strconcat("import of ", name_text(taking, attribute_get(heap, object, "name")), NULL));
+		return take_text(taking, g_strconcat("import of ",
+						     name_text(taking, attribute_get(heap, object, "name")), NULL));
 	return "";
 }
 
-static void fill_object(struct taking *taking, struct stack_wait *wait, enum wait_kind kind, guint thread, guint frame, uint64_t object)
+static void fill_object(struct taking *taking, struct stack_wait *wait, enum wait_kind kind, guint thread, guint frame,
+			uint64_t object)
 {
 	const struct type *type = type_of(taking->heap, object);
 	wait->kind = kind;

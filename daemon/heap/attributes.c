@@ -3,11 +3,12 @@
 #include "daemon/heap/dict.h"
 #include "daemon/heap/str.h"
 
-#define MANAGED_VALUES_BELOW 8 /* 3.11: the values pointer stands right below the dict's (pycore_object.h, managed_dict_t) */
-#define MAX_BASES            64
-#define MAX_ITEMS            (1ull << 32)
-#define DIGIT_BITS           30 /* CPython Include/cpython/longintrepr.h */
-#define SIGN_BITS            3  /* of lv_tag, 3.12+: sign and two flags below the number of digits */
+#define MANAGED_VALUES_BELOW                                                                                           \
+	8 /* 3.11: the values pointer stands right below the dict's (pycore_object.h, managed_dict_t) */
+#define MAX_BASES  64
+#define MAX_ITEMS  (1ull << 32)
+#define DIGIT_BITS 30 /* CPython Include/cpython/longintrepr.h */
+#define SIGN_BITS  3  /* of lv_tag, 3.12+: sign and two flags below the number of digits */
 
 struct type *type_of(heap_t *heap, uint64_t address)
 {

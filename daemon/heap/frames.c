@@ -75,7 +75,8 @@ static uint64_t tuple_item(const heap_t *heap, uint64_t tuple, uint64_t i)
 static void read_lines(const heap_t *heap, const uint8_t *bytes, struct code *code)
 {
 	const struct py_layout *layout = heap->layout;
-	uint64_t table = load_u64(bytes, heap_has(layout->co_linetable) ? layout->co_linetable : layout->co_lnotab), size;
+	uint64_t table = load_u64(bytes, heap_has(layout->co_linetable) ? layout->co_linetable : layout->co_lnotab),
+		 size;
 	if (!memory_u64(heap->memory, table + layout->ob_size, &size) || !size || size > MAX_TABLE)
 		return;
 	code->lines = g_try_malloc(size);
@@ -139,7 +140,8 @@ static uint64_t block_level(const heap_t *heap, uint64_t frame)
 {
 	const struct py_layout *layout = heap->layout;
 	uint32_t n = 0, level = 0;
-	if (!heap_has(layout->f_iblock) || !memory_u32(heap->memory, frame + layout->f_iblock, &n) || !n || n > MAX_BLOCKS)
+	if (!heap_has(layout->f_iblock) || !memory_u32(heap->memory, frame + layout->f_iblock, &n) || !n ||
+	    n > MAX_BLOCKS)
 		return 0;
 	memory_u32(heap->memory,
 		   frame + layout->f_blockstack + (n - 1) * layout->try_block_size + layout->try_block_level, &level);
@@ -209,7 +211,7 @@ static uint64_t frame_instructions(const heap_t *heap, uint64_t frame, const str
 
 /* an entry of the exception table */
 struct handler {
-	int64_t start, end; /* bytes of code it protects */
+	int64_t start, end;     /* bytes of code it protects */
 	uint64_t target, depth; /* where it is; words of the value stack that it leaves alone */
 };
 
@@ -230,7 +232,8 @@ static bool handlers_begin(const heap_t *heap, const struct code *code, struct h
 	    handlers->size > MAX_TABLE)
 		return false;
 	handlers->bytes = g_try_malloc(handlers->size);
-	if (handlers->bytes && memory_read(heap->memory, table + layout->bytes_ob_sval, handlers->bytes, handlers->size))
+	if (handlers->bytes &&
+	    memory_read(heap->memory, table + layout->bytes_ob_sval, handlers->bytes, handlers->size))
 		return true;
 	g_clear_pointer(&handlers->bytes, g_free);
 	return false;
@@ -333,7 +336,8 @@ static bool interpreter_frame_from(codes_t *codes, uint64_t address, struct fram
 			return false;
 		if (interpreter_frame(codes, address, frame)) {
 			/* 3.12+: a shim stands where C called the interpreter */
-			if (previous && memory_u8(memory, previous + layout->iframe_owner, &owner) && owner >= OWNED_BY_C)
+			if (previous && memory_u8(memory, previous + layout->iframe_owner, &owner) &&
+			    owner >= OWNED_BY_C)
 				frame->entry = true;
 			frame->entry |= !previous;
 			return true;
@@ -377,7 +381,8 @@ bool frame_of_generator(codes_t *codes, uint64_t generator, struct frame *frame)
 	uint64_t address = 0;
 	uint8_t state = 0;
 	if (heap_has(layout->gi_frame))
-		return memory_u64(heap->memory, generator + layout->gi_frame, &address) && object_frame(codes, address, frame);
+		return memory_u64(heap->memory, generator + layout->gi_frame, &address) &&
+		       object_frame(codes, address, frame);
 	return memory_u8(heap->memory, generator + layout->gi_frame_state, &state) &&
 	       (int8_t)state < (int8_t)layout->shape.generator_cleared &&
 	       interpreter_frame(codes, generator + layout->gi_iframe, frame);
@@ -394,8 +399,8 @@ int frame_line(const codes_t *codes, const struct frame *frame)
 uint64_t frame_protected(const codes_t *codes, const struct frame *frame)
 {
 	const heap_t *heap = codes->heap;
-	uint64_t n = heap_has(heap->layout->co_exceptiontable) ? handler_depth(heap, frame->code, frame->at) :
-								    block_level(heap, frame->address);
+	uint64_t n = heap_has(heap->layout->co_exceptiontable) ? handler_depth(heap, frame->code, frame->at)
+							       : block_level(heap, frame->address);
 	return MIN(n, frame->code->stack_size);
 }
 
@@ -464,10 +469,11 @@ static int64_t with_of_code(const heap_t *heap, const struct frame *frame, unsig
 int frame_with_line(const codes_t *codes, const struct frame *frame, uint64_t depth, unsigned nth)
 {
 	const heap_t *heap = codes->heap;
-	int64_t at = heap_has(heap->layout->co_exceptiontable) ? with_of_table(heap, frame, depth) :
-								     with_of_code(heap, frame, nth);
+	int64_t at = heap_has(heap->layout->co_exceptiontable) ? with_of_table(heap, frame, depth)
+							       : with_of_code(heap, frame, nth);
 	const struct code *code = frame->code;
-	return at < 0 ? LINE_NONE : line_of(heap->layout->shape.lines, code->lines, code->lines_size, code->first_line, at);
+	return at < 0 ? LINE_NONE
+		      : line_of(heap->layout->shape.lines, code->lines, code->lines_size, code->first_line, at);
 }
 
 uint64_t frame_slot(const codes_t *codes, const struct frame *frame, uint64_t i)

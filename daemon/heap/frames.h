@@ -27,10 +27,10 @@ struct code {
 	int first_line;
 	uint64_t n_locals, n_slots; /* fast locals; with cells and free variables */
 	uint64_t stack_size;
-	uint32_t flags;             /* co_flags */
-	uint64_t instructions;      /* address of the first; 0: a version that knows only offsets */
-	uint64_t traceable;         /* bytes of code that prepare the call */
-	uint8_t *lines;             /* the line table */
+	uint32_t flags;        /* co_flags */
+	uint64_t instructions; /* address of the first; 0: a version that knows only offsets */
+	uint64_t traceable;    /* bytes of code that prepare the call */
+	uint8_t *lines;        /* the line table */
 	size_t lines_size;
 };
 
@@ -49,14 +49,14 @@ const struct code *code_get(codes_t *codes, uint64_t address);
 struct frame {
 	uint64_t address; /* of the PyFrameObject or the _PyInterpreterFrame */
 	const struct code *code;
-	int64_t at;       /* byte of the instruction; negative: before the first */
-	uint64_t slots;   /* address of the first: locals, cells, free variables, value stack */
-	uint64_t stack;   /* how many words of the value stack are known to be in use (there may be more) */
-	bool stack_exact; /* there are no more */
-	uint64_t globals; /* a dict */
+	int64_t at;        /* byte of the instruction; negative: before the first */
+	uint64_t slots;    /* address of the first: locals, cells, free variables, value stack */
+	uint64_t stack;    /* how many words of the value stack are known to be in use (there may be more) */
+	bool stack_exact;  /* there are no more */
+	uint64_t globals;  /* a dict */
 	uint64_t function; /* 3.11+; 0 */
-	bool entry;       /* the interpreter was called from C for this one */
-	uint64_t raw;     /* private: of the walk */
+	bool entry;        /* the interpreter was called from C for this one */
+	uint64_t raw;      /* private: of the walk */
 };
 
 /*

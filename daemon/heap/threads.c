@@ -41,7 +41,8 @@ static enum answer holds_gil(const heap_t *heap, const struct thread *thread)
 	struct gil gil = thread_gil(heap, thread);
 	if (!gil.start || !heap_has(layout->gil_locked) || !heap_has(layout->gil_last_holder))
 		return ANSWER_UNKNOWN;
-	if (heap_has(layout->gil_enabled) && (!memory_u32(heap->memory, gil.start + layout->gil_enabled, &enabled) || !enabled))
+	if (heap_has(layout->gil_enabled) &&
+	    (!memory_u32(heap->memory, gil.start + layout->gil_enabled, &enabled) || !enabled))
 		return ANSWER_UNKNOWN;
 	if (!memory_u32(heap->memory, gil.start + layout->gil_locked, &locked) ||
 	    !memory_u64(heap->memory, gil.start + layout->gil_last_holder, &holder))
@@ -93,7 +94,8 @@ static void read_names(heap_t *heap, GArray *threads, uint64_t interpreter)
 static void reverse(GArray *threads, guint from)
 {
 	for (guint i = from, k = threads->len; i + 1 < k; i++) {
-		struct thread *a = &g_array_index(threads, struct thread, i), *b = &g_array_index(threads, struct thread, --k);
+		struct thread *a = &g_array_index(threads, struct thread, i),
+			      *b = &g_array_index(threads, struct thread, --k);
 		struct thread kept = *a;
 		*a = *b;
 		*b = kept;

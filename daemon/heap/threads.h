@@ -15,12 +15,12 @@ struct thread {
 	uint64_t address;     /* of the PyThreadState */
 	uint64_t interpreter; /* address of the PyInterpreterState */
 	int64_t interpreter_id;
-	uint64_t ident;       /* threading.get_ident(): pthread_self() */
-	int64_t native;       /* threading.get_native_id(), the kernel's number; 0: not known */
-	char *name;           /* escaped; NULL: threading doesn't know the thread */
+	uint64_t ident; /* threading.get_ident(): pthread_self() */
+	int64_t native; /* threading.get_native_id(), the kernel's number; 0: not known */
+	char *name;     /* escaped; NULL: threading doesn't know the thread */
 	enum answer daemon;
 	enum answer holds_gil; /* UNKNOWN also where there is no lock: free-threaded builds */
-	uint64_t object;      /* the threading.Thread, 0: none */
+	uint64_t object;       /* the threading.Thread, 0: none */
 };
 
 /* where an interpreter's lock lies: [start, start + size); size 0: not known */

@@ -52,9 +52,11 @@ static void fact_call(const snapshot_t *snapshot, struct snapshot_call *call, st
 		fact->futex = argument;
 		break;
 	}
-	fact->timed = call_timeout(kind, call, &snapshot->memory, snapshot->time_us, &fact->timeout_us, &fact->timeout_left);
+	fact->timed =
+		call_timeout(kind, call, &snapshot->memory, snapshot->time_us, &fact->timeout_us, &fact->timeout_left);
 	/* the clock of the machine that a file comes from isn't ours */
-	if (!fact->timed || (fact->timeout_left && (snapshot->mode == SNAPSHOT_CORE || snapshot->mode == SNAPSHOT_IMAGE)))
+	if (!fact->timed ||
+	    (fact->timeout_left && (snapshot->mode == SNAPSHOT_CORE || snapshot->mode == SNAPSHOT_IMAGE)))
 		fact->timeout_us = -1;
 }
 
@@ -63,7 +65,11 @@ static void gather_facts(snapshot_t *snapshot, GArray *facts)
 	g_array_set_size(facts, 0);
 	for (size_t i = 0; i < snapshot->n_threads; i++) {
 		struct snapshot_thread *thread = &snapshot->threads[i];
-		struct stacks_fact fact = {.tid = thread->tid, .state = thread->state, .call_number = -1, .fd = -1, .pid = -1,
+		struct stacks_fact fact = {.tid = thread->tid,
+					   .state = thread->state,
+					   .call_number = -1,
+					   .fd = -1,
+					   .pid = -1,
 					   .timeout_us = -1};
 		memcpy(fact.comm, thread->name, sizeof(fact.comm));
 		fact_call(snapshot, &thread->call, &fact);
@@ -81,7 +87,8 @@ static bool visit(void *context, snapshot_t *snapshot, GError **error)
 	if (look->options->native)
 		unwind_prepare(snapshot);
 	gather_facts(snapshot, look->facts);
-	look->stacks = stacks_take(heap, (const struct stacks_fact *)(const void *)look->facts->data, look->facts->len, look->options);
+	look->stacks = stacks_take(heap, (const struct stacks_fact *)(const void *)look->facts->data, look->facts->len,
+				   look->options);
 	return true;
 }
 
@@ -127,7 +134,8 @@ static bool add_natives(const struct live *live, const snapshot_t *snapshot, sta
 	return true;
 }
 
-static snapshot_t *look_patiently(const struct live *live, const struct look_options *options, struct stacks_look *look, GError **error)
+static snapshot_t *look_patiently(const struct live *live, const struct look_options *options, struct stacks_look *look,
+				  GError **error)
 {
 	gint64 until = g_get_monotonic_time() + LIVE_TRACER_WAIT_US;
 	for (gboolean gone = FALSE;;) {
@@ -135,7 +143,8 @@ static snapshot_t *look_patiently(const struct live *live, const struct look_opt
 		snapshot_t *snapshot = target_look(live->target, options, visit, look, &problem);
 		if (snapshot)
 			return snapshot;
-		if (problem->code != REFTOP_ERROR_DENIED || !live_tracer_may_go(target_pid(live->target), until, &gone)) {
+		if (problem->code != REFTOP_ERROR_DENIED ||
+		    !live_tracer_may_go(target_pid(live->target), until, &gone)) {
 			g_propagate_error(error, g_steal_pointer(&problem));
 			return NULL;
 		}

@@ -43,7 +43,8 @@ static void add_frame(JsonBuilder *builder, const struct stack_frame *frame, con
 	json_builder_end_object(builder);
 }
 
-static void put_frames(JsonBuilder *builder, const struct stack_frame *frames, size_t n, const struct stacks_options *options)
+static void put_frames(JsonBuilder *builder, const struct stack_frame *frames, size_t n,
+		       const struct stacks_options *options)
 {
 	begin_array(builder, "frames");
 	for (size_t i = 0; i < n; i++)
@@ -59,8 +60,8 @@ static void put_object(JsonBuilder *builder, const stacks_t *stacks, const struc
 		json_builder_add_null_value(builder);
 		return;
 	}
-	static const char *const kinds[] = {
-		[WAIT_NONE] = "", [WAIT_CALL] = "", [WAIT_GIL] = "gil", [WAIT_LOCK] = "lock", [WAIT_EVENT] = "event", [WAIT_THREAD] = "thread"};
+	static const char *const kinds[] = {[WAIT_NONE] = "",     [WAIT_CALL] = "",       [WAIT_GIL] = "gil",
+					    [WAIT_LOCK] = "lock", [WAIT_EVENT] = "event", [WAIT_THREAD] = "thread"};
 	json_builder_begin_object(builder);
 	json_put_text(builder, "kind", kinds[wait->kind]);
 	if (wait->object)
@@ -101,7 +102,8 @@ static void add_thread(JsonBuilder *builder, const stacks_t *stacks, const struc
 	json_builder_end_object(builder);
 }
 
-static void add_task(JsonBuilder *builder, const stacks_t *stacks, const struct stack_task *task, const struct stacks_options *options)
+static void add_task(JsonBuilder *builder, const stacks_t *stacks, const struct stack_task *task,
+		     const struct stacks_options *options)
 {
 	json_builder_begin_object(builder);
 	json_put_address(builder, "address", task->address);

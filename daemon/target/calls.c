@@ -104,9 +104,10 @@ bool call_parse(const char *text, struct snapshot_call *call)
 	uint64_t *a = call->arguments;
 	*call = (struct snapshot_call){0};
 	int n = sscanf(text,
-		       "%" SCNi64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64
-		       " 0x%" SCNx64,
-		       &call->number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &call->stack_pointer, &call->instruction);
+		       "%" SCNi64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64
+		       " 0x%" SCNx64 " 0x%" SCNx64,
+		       &call->number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &call->stack_pointer,
+		       &call->instruction);
 	if (n == 9 && call->number >= 0) {
 		call->in_call = true;
 		return true;
@@ -160,8 +161,8 @@ static int64_t clock_us(clockid_t clock)
 	return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
 }
 
-bool call_timeout(const struct call_kind *kind, const struct snapshot_call *call, const struct memory *memory, int64_t now_us,
-		  int64_t *timeout_us, bool *left)
+bool call_timeout(const struct call_kind *kind, const struct snapshot_call *call, const struct memory *memory,
+		  int64_t now_us, int64_t *timeout_us, bool *left)
 {
 	*left = false;
 	if (!call->in_call || kind->timeout < 0)
@@ -201,8 +202,8 @@ static bool append_address(GString *text, const char *field)
 	uint32_t words[4];
 	unsigned port;
 	char buffer[INET6_ADDRSTRLEN];
-	if (sscanf(field, "%8" SCNx32 "%8" SCNx32 "%8" SCNx32 "%8" SCNx32 ":%X", &words[0], &words[1], &words[2], &words[3],
-		   &port) == 5)
+	if (sscanf(field, "%8" SCNx32 "%8" SCNx32 "%8" SCNx32 "%8" SCNx32 ":%X", &words[0], &words[1], &words[2],
+		   &words[3], &port) == 5)
 		g_string_append_printf(text, "[%s]:%u", inet_ntop(AF_INET6, words, buffer, sizeof(buffer)), port);
 	else if (sscanf(field, "%8" SCNx32 ":%X", &words[0], &port) == 2)
 		g_string_append_printf(text, "%s:%u", inet_ntop(AF_INET, words, buffer, sizeof(buffer)), port);
@@ -238,7 +239,8 @@ static char *find_unix(const char *table, const char *inode)
 	g_auto(GStrv) lines = g_strsplit(table, "\n", -1);
 	for (char **line = lines; *line; line++) {
 		char found[32], name[256] = "";
-		if (sscanf(*line, "%*s %*s %*s %*s %*s %*s %31s %255[^\n]", found, name) < 1 || strcmp(found, inode) != 0)
+		if (sscanf(*line, "%*s %*s %*s %*s %*s %*s %31s %255[^\n]", found, name) < 1 ||
+		    strcmp(found, inode) != 0)
 			continue;
 		return *name ? g_strdup_printf("unix socket %s", name) : g_strdup("unix socket");
 	}
@@ -256,7 +258,8 @@ static char *socket_text(pid_t pid, const char *inode)
 		snprintf(path, sizeof(path), "/proc/%d/net/%s", pid, tables[i].file);
 		g_autofree char *table = process_file(path, MAX_SOCKETS, NULL);
 		if (table)
-			text = tables[i].protocol ? find_inet(table, tables[i].protocol, inode) : find_unix(table, inode);
+			text = tables[i].protocol ? find_inet(table, tables[i].protocol, inode)
+						  : find_unix(table, inode);
 	}
 	return text ? text : g_strdup("socket");
 }

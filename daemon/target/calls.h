@@ -37,14 +37,14 @@ struct call_kind {
 	int64_t number;
 	const char *name;
 	enum call_argument argument;
-	int8_t position;   /* of that argument */
-	int8_t timeout;    /* position of a time-out, -1: none */
+	int8_t position; /* of that argument */
+	int8_t timeout;  /* position of a time-out, -1: none */
 	enum call_clock {
 		CALL_RELATIVE_TIMESPEC,
 		CALL_RELATIVE_TIMEVAL,
-		CALL_RELATIVE_MS,  /* a number, negative: none */
-		CALL_FUTEX_CLOCK,  /* as the futex operation says */
-		CALL_NANOSLEEP,    /* as the flags say */
+		CALL_RELATIVE_MS, /* a number, negative: none */
+		CALL_FUTEX_CLOCK, /* as the futex operation says */
+		CALL_NANOSLEEP,   /* as the flags say */
 	} clock;
 };
 
@@ -55,8 +55,8 @@ const struct call_kind *call_kind(int64_t number);
  * How long the call waits at most. `left`: what is left of it is known (an absolute time); otherwise it is the time it was called with.
  * False: no time-out, or it can't be read. `now`: wall clock at the snapshot, µs; monotonic time is taken now.
  */
-bool call_timeout(const struct call_kind *kind, const struct snapshot_call *call, const struct memory *memory, int64_t now_us,
-		  int64_t *timeout_us, bool *left);
+bool call_timeout(const struct call_kind *kind, const struct snapshot_call *call, const struct memory *memory,
+		  int64_t now_us, int64_t *timeout_us, bool *left);
 
 /* What a descriptor of a process is: "/var/log/x", "socket 127.0.0.1:5000 -> 127.0.0.1:80", "pipe", escaped; NULL: not known. */
 char *descriptor_text(pid_t pid, int fd);

@@ -25,9 +25,9 @@ struct core {
 	int fd;
 	uint64_t size; /* of the core file */
 	Elf *elf;
-	GArray *segments;  /* of GElf_Phdr: the PT_LOADs */
-	GArray *threads;   /* of struct snapshot_thread */
-	GPtrArray *paths;  /* of struct core_file */
+	GArray *segments; /* of GElf_Phdr: the PT_LOADs */
+	GArray *threads;  /* of struct snapshot_thread */
+	GPtrArray *paths; /* of struct core_file */
 	pid_t pid;
 	char comm[17];
 	char arguments[81];
@@ -118,7 +118,8 @@ static void note_files(struct core *core, const uint8_t *bytes, size_t size)
 	memcpy(head, bytes, sizeof(head));
 	if (head[0] > MAX_FILES || head[0] > (size - sizeof(head)) / sizeof(entry) || head[1] > 1 << 30)
 		return;
-	const char *path = (const char *)bytes + sizeof(head) + head[0] * sizeof(entry), *end = (const char *)bytes + size;
+	const char *path = (const char *)bytes + sizeof(head) + head[0] * sizeof(entry),
+		   *end = (const char *)bytes + size;
 	for (uint64_t i = 0; i < head[0]; i++) {
 		size_t length = strnlen(path, (size_t)(end - path));
 		if (path + length >= end)
@@ -133,7 +134,8 @@ static void note_files(struct core *core, const uint8_t *bytes, size_t size)
 
 static void read_notes(struct core *core, const GElf_Phdr *segment)
 {
-	if (segment->p_offset > core->size || segment->p_filesz > core->size - segment->p_offset || segment->p_filesz > MAX_NOTE) {
+	if (segment->p_offset > core->size || segment->p_filesz > core->size - segment->p_offset ||
+	    segment->p_filesz > MAX_NOTE) {
 		core->truncated = true;
 		return;
 	}
@@ -168,11 +170,14 @@ static bool read_headers(struct core *core, GError **error)
 	GElf_Ehdr head;
 	core->elf = elf_begin(core->fd, ELF_C_READ, NULL);
 	if (!core->elf || elf_kind(core->elf) != ELF_K_ELF || !gelf_getehdr(core->elf, &head))
-		return fail(core, REFTOP_ERROR_FAILED, "it is neither a core file nor an image that `reftop save` wrote", NULL, error);
+		return fail(core, REFTOP_ERROR_FAILED,
+			    "it is neither a core file nor an image that `reftop save` wrote", NULL, error);
 	if (head.e_type != ET_CORE)
-		return fail(core, REFTOP_ERROR_FAILED, "it is an ELF file, but a program or library and no core", NULL, error);
+		return fail(core, REFTOP_ERROR_FAILED, "it is an ELF file, but a program or library and no core", NULL,
+			    error);
 	if (gelf_getclass(core->elf) != ELFCLASS64 || head.e_machine != EM_X86_64)
-		return fail(core, REFTOP_ERROR_UNKNOWN, "it comes from a machine of another architecture than x86-64", NULL, error);
+		return fail(core, REFTOP_ERROR_UNKNOWN, "it comes from a machine of another architecture than x86-64",
+			    NULL, error);
 	if (elf_getphdrnum(core->elf, &n) < 0 || !n)
 		return fail(core, REFTOP_ERROR_FAILED, "it has no program headers", NULL, error);
 	for (size_t i = 0; i < n; i++) {
@@ -181,12 +186,13 @@ static bool read_headers(struct core *core, GError **error)
 			return fail(core, REFTOP_ERROR_FAILED, "it ends within its program headers", NULL, error);
 		if (segment.p_type == PT_NOTE)
 			read_notes(core, &segment);
-		else if (segment.p_type == PT_LOAD && segment.p_memsz && segment.p_vaddr <= UINT64_MAX - segment.p_memsz)
+		else if (segment.p_type == PT_LOAD && segment.p_memsz &&
+			 segment.p_vaddr <= UINT64_MAX - segment.p_memsz)
 			g_array_append_val(core->segments, segment);
 	}
 	if (!core->threads->len || !core->segments->len)
-		return fail(core, REFTOP_ERROR_FAILED, core->truncated ? "it ends within its notes" : "it has no notes of a process", NULL,
-			    error);
+		return fail(core, REFTOP_ERROR_FAILED,
+			    core->truncated ? "it ends within its notes" : "it has no notes of a process", NULL, error);
 	if (!core->pid)
 		core->pid = g_array_index(core->threads, struct snapshot_thread, 0).tid;
 	return true;
@@ -247,13 +253,17 @@ static bool make_maps(struct core *core, GError **error)
 	for (guint i = 0; i < core->segments->len; i++) {
 		const GElf_Phdr *segment = &g_array_index(core->segments, GElf_Phdr, i);
 		const struct core_file *file = file_at(core, segment->p_vaddr);
-		uint64_t start = segment->p_vaddr & ~(PAGE - 1), stop = (segment->p_vaddr + segment->p_memsz + PAGE - 1) & ~(PAGE - 1);
+		uint64_t start = segment->p_vaddr & ~(PAGE - 1),
+			 stop = (segment->p_vaddr + segment->p_memsz + PAGE - 1) & ~(PAGE - 1);
 		if (start < end || stop <= start)
 			return fail(core, REFTOP_ERROR_FAILED, "its segments overlap", NULL, error);
 		end = stop;
-		g_string_append_printf(text, "%" G_GINT64_MODIFIER "x-%" G_GINT64_MODIFIER "x %c%c%cp %" G_GINT64_MODIFIER "x 00:01 %" G_GINT64_MODIFIER "u",
-				       start, stop, segment->p_flags & PF_R ? 'r' : '-', segment->p_flags & PF_W ? 'w' : '-',
-				       segment->p_flags & PF_X ? 'x' : '-', file ? file->offset + (start - file->start) : 0,
+		g_string_append_printf(text,
+				       "%" G_GINT64_MODIFIER "x-%" G_GINT64_MODIFIER "x %c%c%cp %" G_GINT64_MODIFIER
+				       "x 00:01 %" G_GINT64_MODIFIER "u",
+				       start, stop, segment->p_flags & PF_R ? 'r' : '-',
+				       segment->p_flags & PF_W ? 'w' : '-', segment->p_flags & PF_X ? 'x' : '-',
+				       file ? file->offset + (start - file->start) : 0,
 				       file ? inode_of(core, file->path) : 0);
 		if (file && !strchr(file->path, '\n'))
 			g_string_append_printf(text, " %s", file->path);
@@ -267,7 +277,8 @@ static bool make_maps(struct core *core, GError **error)
 
 static int open_path(const struct core *core, const char *path)
 {
-	g_autofree char *below = core->options.sysroot ? g_build_filename(core->options.sysroot, path, NULL) : g_strdup(path);
+	g_autofree char *below =
+		core->options.sysroot ? g_build_filename(core->options.sysroot, path, NULL) : g_strdup(path);
 	const char *name = core->options.exe && core->exe && !strcmp(path, core->exe) ? core->options.exe : below;
 	struct stat status;
 	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -305,7 +316,8 @@ static bool is_the_file(const struct core *core, int fd, const char *path)
 		const GElf_Phdr *segment = &g_array_index(core->segments, GElf_Phdr, i);
 		const struct core_file *file = file_at(core, segment->p_vaddr);
 		uint8_t ours[PAGE], theirs[PAGE];
-		if (!file || strcmp(file->path, path) != 0 || file->offset + (segment->p_vaddr - file->start) || segment->p_filesz < PAGE)
+		if (!file || strcmp(file->path, path) != 0 || file->offset + (segment->p_vaddr - file->start) ||
+		    segment->p_filesz < PAGE)
 			continue;
 		if (!read_at(core->fd, theirs, PAGE, segment->p_offset) || !read_at(fd, ours, PAGE, 0))
 			return true; /* nothing to compare */
@@ -364,7 +376,8 @@ static void add_segment(struct core *core, uint32_t index)
 	core->file.bytes += there;
 	add_part(core, index, mapping->start, mapping->start + there, core->fd, segment->p_offset);
 	/* of a truncated one the rest is lost; of a file mapping it is the file's */
-	if (there < (segment->p_filesz & ~(PAGE - 1)) || mapping->path[0] != '/' || g_str_has_prefix(mapping->path, "/dev/"))
+	if (there < (segment->p_filesz & ~(PAGE - 1)) || mapping->path[0] != '/' ||
+	    g_str_has_prefix(mapping->path, "/dev/"))
 		return;
 	const struct lazy_file *file = mapped_file(core, mapping);
 	if (file->fd >= 0)
@@ -427,7 +440,9 @@ static void explain_failure(const struct core *core, GError **error)
 		return;
 	g_clear_error(error);
 	fail(core, REFTOP_ERROR_FAILED, cause,
-	     core->truncated ? "raise `ulimit -c`, or write it with gcore" : "name the executable behind the core, or give --sysroot DIR", error);
+	     core->truncated ? "raise `ulimit -c`, or write it with gcore"
+			     : "name the executable behind the core, or give --sysroot DIR",
+	     error);
 }
 
 static target_t *open_interpreter(struct core *core, GError **error)
@@ -486,8 +501,8 @@ target_t *target_open_file(const struct core_options *options, GError **error)
 	struct stat status;
 	int fd = open(options->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode)) {
-		error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED, fd < 0 ? g_strerror(errno) : "it is no regular file", NULL,
-			  "cannot read core file %s", name);
+		error_set(error, TARGET_ERROR, REFTOP_ERROR_FAILED,
+			  fd < 0 ? g_strerror(errno) : "it is no regular file", NULL, "cannot read core file %s", name);
 		if (fd >= 0)
 			close(fd);
 		return NULL;
@@ -521,7 +536,8 @@ int target_open_mapping(const target_t *target, const struct memory *memory, con
 	if (!target->file)
 		return maps_open(target->pid, mapping);
 	struct file_target *file = target->file;
-	int fd = file->open ? file->open(file, mapping->path) : open(mapping->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = file->open ? file->open(file, mapping->path)
+			    : open(mapping->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd >= 0 && !same_first_page(fd, memory, mapping)) {
 		close(fd);
 		return -1;

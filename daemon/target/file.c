@@ -35,7 +35,8 @@ void file_clear(struct file_target *file)
 
 uint8_t *file_window(struct file_target *file, uint64_t start, uint64_t end)
 {
-	void *bytes = mmap(NULL, end - start, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *bytes =
+		mmap(NULL, end - start, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (bytes == MAP_FAILED)
 		return NULL;
 	struct file_window *window = g_new(struct file_window, 1);
@@ -44,10 +45,12 @@ uint8_t *file_window(struct file_target *file, uint64_t start, uint64_t end)
 	return bytes;
 }
 
-void file_region(struct file_target *file, uint64_t start, uint64_t end, uint8_t *bytes, uint32_t mapping, struct lazy *lazy)
+void file_region(struct file_target *file, uint64_t start, uint64_t end, uint8_t *bytes, uint32_t mapping,
+		 struct lazy *lazy)
 {
 	struct file_region region = {
-		.region = {.start = start, .size = end - start, .bytes = bytes, .mapping = mapping, .lazy = true}, .lazy = lazy};
+		.region = {.start = start, .size = end - start, .bytes = bytes, .mapping = mapping, .lazy = true},
+		.lazy = lazy};
 	g_array_append_val(file->regions, region);
 }
 
@@ -76,7 +79,8 @@ void file_seal(struct file_target *file)
 static bool load_lazy(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size)
 {
 	const struct file_target *file = memory->context;
-	const struct file_region *from = &g_array_index(file->regions, struct file_region, (guint)(region - memory->regions));
+	const struct file_region *from =
+		&g_array_index(file->regions, struct file_region, (guint)(region - memory->regions));
 	return from->lazy && lazy_load(from->lazy, region->start + offset, size);
 }
 

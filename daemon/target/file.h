@@ -13,21 +13,21 @@ struct file_region {
 };
 
 struct file_target {
-	const char *path;           /* escaped */
+	const char *path; /* escaped */
 	enum snapshot_mode mode;
 	struct maps *maps;
-	GArray *regions;            /* of struct memory_region, sorted */
-	struct lazy **lazies;       /* one a region */
-	GPtrArray *windows;         /* of struct file_window */
+	GArray *regions;      /* of struct memory_region, sorted */
+	struct lazy **lazies; /* one a region */
+	GPtrArray *windows;   /* of struct file_window */
 	struct lazy_files files;
 	struct snapshot_thread *threads;
 	size_t n_threads;
 	int64_t time_us;
-	uint64_t bytes, missing;    /* in the file; that should be but aren't */
+	uint64_t bytes, missing; /* in the file; that should be but aren't */
 	bool incomplete;
 	bool (*load)(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size);
 	int (*open)(struct file_target *file, const char *path); /* of a file by its path there; NULL: as it is here */
-	void (*free)(struct file_target *file); /* what the kind of file adds */
+	void (*free)(struct file_target *file);                  /* what the kind of file adds */
 };
 
 /* room for bytes that are read when somebody looks */
@@ -41,7 +41,8 @@ void file_clear(struct file_target *file);
 /* Memory for [start, end), nothing behind it yet; NULL: no room. */
 uint8_t *file_window(struct file_target *file, uint64_t start, uint64_t end);
 /* A region of the memory; `lazy` (taken over) may be NULL. */
-void file_region(struct file_target *file, uint64_t start, uint64_t end, uint8_t *bytes, uint32_t mapping, struct lazy *lazy);
+void file_region(struct file_target *file, uint64_t start, uint64_t end, uint8_t *bytes, uint32_t mapping,
+		 struct lazy *lazy);
 /* The regions are all there: sort them. */
 void file_seal(struct file_target *file);
 

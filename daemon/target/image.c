@@ -14,7 +14,7 @@
 #include "daemon/target/image_private.h"
 
 #define MAX_STRUCTURE (64u << 20)
-#define MAX_TEXT (64u << 20) /* of the sections that aren't pages */
+#define MAX_TEXT      (64u << 20) /* of the sections that aren't pages */
 
 /* a PAGES section */
 struct piece {
@@ -78,7 +78,8 @@ static bool unpack(const struct image *image, uint64_t offset, uint64_t stored, 
 	if (stored == size)
 		return read_at(image->fd, out, size, offset);
 	g_autofree void *packed = g_try_malloc(stored);
-	return packed && read_at(image->fd, packed, stored, offset) && ZSTD_decompress(out, size, packed, stored) == size;
+	return packed && read_at(image->fd, packed, stored, offset) &&
+	       ZSTD_decompress(out, size, packed, stored) == size;
 }
 
 static char *unpack_text(const struct image *image, const struct image_section *section, uint64_t offset)
@@ -96,7 +97,8 @@ static bool add_regions(struct image *image, const struct image_section *section
 {
 	g_autofree char *bytes = unpack_text(image, section, offset);
 	uint64_t end = 0;
-	for (uint64_t at = 0; bytes && section->size - at >= sizeof(struct image_region); at += sizeof(struct image_region)) {
+	for (uint64_t at = 0; bytes && section->size - at >= sizeof(struct image_region);
+	     at += sizeof(struct image_region)) {
 		struct image_region region;
 		memcpy(&region, bytes + at, sizeof(region));
 		if (!region.size || region.start < end || region.size > UINT64_MAX / 2 || region.start > UINT64_MAX / 2)
@@ -115,7 +117,8 @@ static bool add_section(struct image *image, const struct image_section *section
 {
 	g_autofree char *maps = NULL;
 	struct piece piece = {section->address, section->size, offset, section->stored, false, false};
-	const struct piece *last = image->pieces->len ? &g_array_index(image->pieces, struct piece, image->pieces->len - 1) : NULL;
+	const struct piece *last =
+		image->pieces->len ? &g_array_index(image->pieces, struct piece, image->pieces->len - 1) : NULL;
 	switch (section->kind) {
 	case IMAGE_META:
 		image->meta = image->meta ? image->meta : unpack_text(image, section, offset);
@@ -149,7 +152,8 @@ static bool read_sections(struct image *image, GError **error)
 {
 	uint64_t at = sizeof(IMAGE_MAGIC);
 	struct image_section section;
-	while (!image->complete && image->size - at >= sizeof(section) && read_at(image->fd, &section, sizeof(section), at)) {
+	while (!image->complete && image->size - at >= sizeof(section) &&
+	       read_at(image->fd, &section, sizeof(section), at)) {
 		at += sizeof(section);
 		if (section.stored > image->size - at)
 			break;
@@ -204,7 +208,8 @@ static void piece_load(const struct image *image, struct piece *piece, const str
 {
 	piece->loaded = true;
 	piece->bad = piece->address < region->start || piece->size > region->size - (piece->address - region->start) ||
-		     !unpack(image, piece->offset, piece->stored, (uint8_t *)region->bytes + (piece->address - region->start), piece->size);
+		     !unpack(image, piece->offset, piece->stored,
+			     (uint8_t *)region->bytes + (piece->address - region->start), piece->size);
 }
 
 static bool load(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size)
@@ -341,7 +346,8 @@ static bool layout_sane(const struct py_layout *layout)
 		if (value != PY_ABSENT && value > MAX_STRUCTURE)
 			return false;
 		for (size_t k = 0; value != PY_ABSENT && !py_layout_fields[i].is_size && k < py_layout_n_fields; k++) {
-			if (py_layout_fields[k].is_size && same_structure(py_layout_fields[k].path, py_layout_fields[i].path) &&
+			if (py_layout_fields[k].is_size &&
+			    same_structure(py_layout_fields[k].path, py_layout_fields[i].path) &&
 			    (member(layout, k) == PY_ABSENT || value > member(layout, k)))
 				return false;
 		}
@@ -359,7 +365,8 @@ static target_t *make_target(struct image *image, GError **error)
 	g_ptr_array_add(meta.arguments, NULL);
 	bool known = py_shape_find(interpreter->version, interpreter->free_threaded, &interpreter->layout.shape);
 	if (!known || !layout_sane(&interpreter->layout)) {
-		fail(image, known ? "its layout makes no sense" : "it is of a CPython this version doesn't know", error);
+		fail(image, known ? "its layout makes no sense" : "it is of a CPython this version doesn't know",
+		     error);
 		g_ptr_array_unref(meta.arguments);
 		g_free(meta.exe);
 		interpreter_free(interpreter);

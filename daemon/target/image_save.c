@@ -11,11 +11,15 @@
 
 #define LEVEL 1 /* of zstd: heaps shrink to a quarter at some 500 MB a second; higher levels gain little */
 
-#define NUMBER(member) {#member, offsetof(interpreter_t, member), sizeof(((interpreter_t *)0)->member)}
+#define NUMBER(member)                                                                                                 \
+	{                                                                                                              \
+#member, offsetof(interpreter_t, member), sizeof(((interpreter_t *)0)->member)                         \
+	}
 const struct image_number image_numbers[] = {
-	NUMBER(version),        NUMBER(debug),       NUMBER(free_threaded), NUMBER(trace_refs),   NUMBER(symbols_found), NUMBER(origin),
-	NUMBER(bias),           NUMBER(image_start), NUMBER(image_end),     NUMBER(runtime),      NUMBER(gc_generation0), NUMBER(interp_head),
-	NUMBER(all_blocks),     NUMBER(raw_blocks),  NUMBER(arenas),        NUMBER(maxarenas),    NUMBER(method_cache),  NUMBER(type_type),
+	NUMBER(version),        NUMBER(debug),        NUMBER(free_threaded), NUMBER(trace_refs), NUMBER(symbols_found),
+	NUMBER(origin),         NUMBER(bias),         NUMBER(image_start),   NUMBER(image_end),  NUMBER(runtime),
+	NUMBER(gc_generation0), NUMBER(interp_head),  NUMBER(all_blocks),    NUMBER(raw_blocks), NUMBER(arenas),
+	NUMBER(maxarenas),      NUMBER(method_cache), NUMBER(type_type),
 };
 const size_t image_n_numbers = G_N_ELEMENTS(image_numbers);
 
@@ -51,7 +55,8 @@ static bool write_all(struct writer *writer, const void *bytes, size_t size)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			error_set(writer->error, TARGET_ERROR, REFTOP_ERROR_FAILED, g_strerror(errno), NULL, "cannot write the image");
+			error_set(writer->error, TARGET_ERROR, REFTOP_ERROR_FAILED, g_strerror(errno), NULL,
+				  "cannot write the image");
 			return false;
 		}
 		have += (size_t)n;
@@ -73,7 +78,8 @@ static bool write_section(struct writer *writer, enum image_kind kind, uint64_t 
 	bool smaller = size && !ZSTD_isError(packed) && packed < size;
 	if (smaller)
 		section.stored = packed;
-	return write_all(writer, &section, sizeof(section)) && write_all(writer, smaller ? writer->packed : bytes, section.stored);
+	return write_all(writer, &section, sizeof(section)) &&
+	       write_all(writer, smaller ? writer->packed : bytes, section.stored);
 }
 
 /* ---- what isn't memory ---- */
@@ -122,12 +128,15 @@ static bool write_maps(struct writer *writer)
 	g_autoptr(GString) text = g_string_new(NULL);
 	for (size_t i = 0; i < maps->n; i++) {
 		const struct mapping *at = &maps->mappings[i];
-		g_string_append_printf(text, "%" G_GINT64_MODIFIER "x-%" G_GINT64_MODIFIER "x %c%c%c%c %" G_GINT64_MODIFIER "x %x:%x %" G_GINT64_MODIFIER "u",
+		g_string_append_printf(text,
+				       "%" G_GINT64_MODIFIER "x-%" G_GINT64_MODIFIER "x %c%c%c%c %" G_GINT64_MODIFIER
+				       "x %x:%x %" G_GINT64_MODIFIER "u",
 				       at->start, at->end, at->readable ? 'r' : '-', at->writable ? 'w' : '-',
 				       at->executable ? 'x' : '-', at->shared ? 's' : 'p', at->offset, at->device_major,
 				       at->device_minor, at->inode);
 		/* a newline in a path would be another mapping */
-		g_string_append_printf(text, " %s%s\n", strchr(at->path, '\n') ? "" : at->path, at->deleted ? " (deleted)" : "");
+		g_string_append_printf(text, " %s%s\n", strchr(at->path, '\n') ? "" : at->path,
+				       at->deleted ? " (deleted)" : "");
 	}
 	return write_section(writer, IMAGE_MAPS, 0, text->str, text->len);
 }
@@ -139,7 +148,8 @@ static bool write_threads(struct writer *writer)
 		const struct snapshot_thread *thread = &writer->snapshot->threads[i];
 		g_autofree char *name = g_strndup(thread->name, sizeof(thread->name));
 		g_autofree char *escaped = g_strescape(name, NULL);
-		g_string_append_printf(text, "%d %c %d", thread->tid, thread->state ? thread->state : '?', thread->has_registers);
+		g_string_append_printf(text, "%d %c %d", thread->tid, thread->state ? thread->state : '?',
+				       thread->has_registers);
 		for (size_t k = 0; k < G_N_ELEMENTS(thread->registers); k++)
 			g_string_append_printf(text, " %" G_GINT64_MODIFIER "x", thread->registers[k]);
 		g_string_append_printf(text, " %s\n", escaped);
@@ -230,8 +240,9 @@ static bool write_memory(struct writer *writer)
 bool image_save(int fd, const target_t *target, const snapshot_t *snapshot, uint64_t *bytes, GError **error)
 {
 	struct writer writer = {.fd = fd, .target = target, .snapshot = snapshot, .error = error};
-	bool good = write_all(&writer, IMAGE_MAGIC, sizeof(IMAGE_MAGIC)) && write_meta(&writer) && write_maps(&writer) &&
-		    write_threads(&writer) && write_memory(&writer) && write_section(&writer, IMAGE_END, 0, NULL, 0);
+	bool good = write_all(&writer, IMAGE_MAGIC, sizeof(IMAGE_MAGIC)) && write_meta(&writer) &&
+		    write_maps(&writer) && write_threads(&writer) && write_memory(&writer) &&
+		    write_section(&writer, IMAGE_END, 0, NULL, 0);
 	g_free(writer.packed);
 	*bytes = writer.bytes;
 	return good;

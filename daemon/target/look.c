@@ -139,7 +139,8 @@ static bool visit(struct looking *looking, GError **error)
 static void calls_fill(struct looking *looking)
 {
 	for (size_t i = 0; i < looking->snapshot->n_threads; i++)
-		call_of_thread(looking->target->pid, looking->snapshot->threads[i].tid, &looking->snapshot->threads[i].call);
+		call_of_thread(looking->target->pid, looking->snapshot->threads[i].tid,
+			       &looking->snapshot->threads[i].call);
 }
 
 static bool look_running(struct looking *looking, GError **error)
@@ -276,7 +277,8 @@ static bool look(struct looking *looking, GError **error)
 	return valid || look_stopped(looking, error);
 }
 
-snapshot_t *target_look(target_t *target, const struct look_options *options, look_visit *visit_function, void *context, GError **error)
+snapshot_t *target_look(target_t *target, const struct look_options *options, look_visit *visit_function, void *context,
+			GError **error)
 {
 	int64_t begun = now_us(CLOCK_MONOTONIC);
 	struct looking looking = {.target = target, .options = options, .visit = visit_function, .context = context};

@@ -26,4 +26,5 @@ typedef bool look_visit(void *context, snapshot_t *snapshot, GError **error);
  * Hold the process still, visit, let it go. Returns the snapshot (its extent is what was looked at), free with snapshot_free() before the
  * target. Errors: as target_snapshot(), and those of the visit.
  */
-snapshot_t *target_look(target_t *target, const struct look_options *options, look_visit *visit, void *context, GError **error);
+snapshot_t *target_look(target_t *target, const struct look_options *options, look_visit *visit, void *context,
+			GError **error);

@@ -21,7 +21,7 @@ struct area {
 	struct lazy_file *file;
 	uint8_t *bytes;   /* NULL: nothing was read yet */
 	uint64_t *loaded; /* a bit a cluster */
-	GArray *lost;     /* addresses of pages that can't be read, as guard pages in the middle of a mapping; NULL: none */
+	GArray *lost; /* addresses of pages that can't be read, as guard pages in the middle of a mapping; NULL: none */
 };
 
 struct pages {
@@ -185,7 +185,8 @@ static bool pages_load(const struct memory *memory, const struct memory_region *
 		uint64_t k = i;
 		while (k <= last && !(area->loaded[k / 64] >> k % 64 & 1))
 			k++;
-		if (!read_range(pages, area, mapping->start + i * CLUSTER, MIN(mapping->start + k * CLUSTER, mapping->end)))
+		if (!read_range(pages, area, mapping->start + i * CLUSTER,
+				MIN(mapping->start + k * CLUSTER, mapping->end)))
 			return false;
 		for (; i < k; i++)
 			area->loaded[i / 64] |= 1ull << i % 64;

@@ -18,7 +18,7 @@
 #define MAX_STACKS (64ull << 20) /* of all of them */
 #define RED_ZONE   128           /* below the stack pointer, that functions may use (System V ABI, x86-64) */
 #define MAX_VDSO   (64u << 10)
-#define REGISTERS  17            /* DWARF numbers of x86-64: rax … r15, return address */
+#define REGISTERS  17 /* DWARF numbers of x86-64: rax … r15, return address */
 
 struct unwinder {
 	target_t *target;
@@ -73,7 +73,8 @@ static void report(unwinder_t *unwinder, const struct mapping *mapping)
 {
 	const struct maps *maps = unwinder->snapshot->maps;
 	bool vdso = !strcmp(mapping->path, "[vdso]");
-	int fd = vdso ? vdso_open(unwinder, mapping) : target_open_mapping(unwinder->target, &unwinder->snapshot->memory, mapping);
+	int fd = vdso ? vdso_open(unwinder, mapping)
+		      : target_open_mapping(unwinder->target, &unwinder->snapshot->memory, mapping);
 	if (fd < 0)
 		return;
 	uint64_t bias = mapping->start, start, end;

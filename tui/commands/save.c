@@ -67,13 +67,14 @@ const struct command command_save = {
 	.name = "save",
 	.synopsis = "-p PID -o FILE",
 	.summary = "write an image of a process that every reading command takes with -c",
-	.details = "The image has the memory, the registers, the maps and the layout of the interpreter: `reftop histo -c FILE`, and leaks, objects, "
-		   "explain and stacks, say of it what they would have said of the process, on any machine. It is written after the "
-		   "process goes on: the pause is that of a snapshot. It is compressed, and readable by its owner only: all that "
-		   "the process knew stands in it, passwords too.\n\n"
-		   "With -c a core file becomes an image.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_NONBLOCKING, OPTION_QUIET,
-					    OPTION_END},
+	.details =
+		"The image has the memory, the registers, the maps and the layout of the interpreter: `reftop histo -c FILE`, and leaks, objects, "
+		"explain and stacks, say of it what they would have said of the process, on any machine. It is written after the "
+		"process goes on: the pause is that of a snapshot. It is compressed, and readable by its owner only: all that "
+		"the process knew stands in it, passwords too.\n\n"
+		"With -c a core file becomes an image.",
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_NONBLOCKING,
+					    OPTION_QUIET, OPTION_END},
 	.max_arguments = 1,
 	.run = save_run,
 };

@@ -12,7 +12,10 @@
 static int stacks_run(const struct options *options, GError **error)
 {
 	struct live_options live = {.nonblocking = options->nonblocking};
-	struct stacks_options how = {.locals = options->locals, .native = options->native, .tasks = true, .max_frames = (size_t)options->limit};
+	struct stacks_options how = {.locals = options->locals,
+				     .native = options->native,
+				     .tasks = true,
+				     .max_frames = (size_t)options->limit};
 	g_autoptr(source_t) source = open_source(&command_stacks, options, 0, &live, error);
 	g_autoptr(stacks_t) stacks = source ? source->ops->stacks(source, &how, error) : NULL;
 	if (!stacks)
@@ -37,8 +40,8 @@ const struct command command_stacks = {
 		"and line. They need the registers, for which the process is always stopped. A native stack that can't be followed ends with a "
 		"word of why.\n\n"
 		"The process is stopped only for as long as its frames are read; not at all when no thread of it runs.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_LOCALS, OPTION_NATIVE, OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING,
-					    OPTION_END},
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_LOCALS, OPTION_NATIVE,
+					    OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_END},
 	.max_arguments = 1,
 	.run = stacks_run,
 };
