@@ -55,7 +55,7 @@ G_GNUC_UNUSED static sample_t *script_head(int i)
 	for (int g = 0; g < 3; g++)
 		sample->gc[0].generations[g] = (struct sample_generation){412 >> (g * 3), g ? 10 : 700, 1000, i};
 	sample->totals.has_memory = i % 2; /* both kinds of sample, in every golden of an odd number */
-	sample->totals.memory = (struct sample_memory){.objects = (310 + i) << 20,
+	sample->totals.memory = (struct sample_memory){.objects = (int64_t)(310 + i) << 20,
 						       .blocks = 41 << 20,
 						       .free_blocks = 9 << 20,
 						       .free_pools = 1 << 20,
