@@ -35,7 +35,7 @@ G_GNUC_UNUSED static sample_t *script_head(int i)
 {
 	static const char *const cmdline[] = {"python3", "-u", "worker.py", "--queue", "orders", NULL};
 	sample_t *sample = sample_new();
-	sample->time_us = START + i * G_USEC_PER_SEC;
+	sample->time_us = START + (gint64)i * G_USEC_PER_SEC;
 	sample->target.pid = 4711;
 	sample->target.start_time_us = START - 275000 * (gint64)G_USEC_PER_SEC;
 	sample->target.exe = sample_text(sample, "/usr/bin/python3.12");
