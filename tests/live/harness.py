@@ -247,11 +247,11 @@ def histo(pid, *args, **kwargs):
     return sample
 
 
-def check_sums(sample):
-    """What holds for every consistent sample, whatever the target did."""
+def check_sums(sample, half_made=0):
+    """What holds for every consistent sample, whatever the target did; `half_made`: objects that may be caught on their way in or out."""
     types, totals = sample["types"], sample["totals"]
     assert sample["snapshot"]["consistent"] is True, sample["snapshot"]
-    assert totals["unreadable"] == 0, totals
+    assert totals["unreadable"] <= half_made, totals
     for total, key in (("objects", "count"), ("gc_objects", "gc_count"), ("bytes", "bytes"), ("refs", "refs"),
                        ("immortal", "immortal")):
         assert totals[total] == sum(t[key] for t in types), (total, totals)
@@ -262,10 +262,11 @@ def check_sums(sample):
         mortal = t["count"] - t["immortal"]
         assert mortal <= t["refs"] < 10 ** 12 and (t["refs_max"] > 0) == (mortal > 0), t
         assert t["refs_max"] <= t["refs"] <= mortal * t["refs_max"], t
-        assert t["module"] and t["qualname"], t
+        assert t["qualname"] and (t["module"] or half_made), t
     if totals.get("memory"):
         rss, parts = sample["target"]["rss"], totals["memory"]
-        assert sum(parts.values()) == rss and min(parts.values()) > -rss / 100, (rss, parts)
+        # the kernel counts RSS by CPU and tells it to within 64 pages a CPU
+        assert sum(parts.values()) == rss and min(parts.values()) > -rss / 100 - 262144 * os.cpu_count(), (rss, parts)
         assert all(v >= 0 for k, v in parts.items() if k != "other"), parts
     addresses = [t["address"] for t in types]
     assert len(set(addresses)) == len(addresses)
