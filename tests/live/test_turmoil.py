@@ -1,5 +1,5 @@
 """Random snapshots of targets that allocate at full speed in several threads: no crash, no negative and no absurd number, and parts that add
-up to wholes. REFTOP_TEST_SNAPSHOTS says how many over all interpreters (300; 10,000 have been run)."""
+up to wholes. REFTOP_TEST_SNAPSHOTS says how many over all interpreters (300 unless told otherwise)."""
 import os
 import random
 
