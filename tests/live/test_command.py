@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -86,6 +87,17 @@ def test_not_permitted(target, open_copy):
     listed = subprocess.run([open_copy, "ps", "--json"], stdout=subprocess.PIPE, preexec_fn=as_nobody, cwd="/", check=True)
     mine = [p for p in json.loads(listed.stdout)["processes"] if p["pid"] == target.pid]
     assert len(mine) == 1 and mine[0]["readable"] is False and "CAP_SYS_PTRACE" in mine[0]["why"]["cause"], mine
+
+
+def test_root_without_the_capability(target):
+    """Root's own process has capabilities that a reader without CAP_SYS_PTRACE lacks: the kernel then refuses root, too."""
+    if os.geteuid() or not shutil.which("setpriv"):
+        pytest.skip("dropping a capability needs root and setpriv")
+    done = subprocess.run(["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", harness.REFTOP, "histo", "-p", str(target.pid)],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said = done.stderr.decode()
+    assert done.returncode == 4 and not done.stdout, done
+    assert "cause: " in said and "fix: " in said and len(said.splitlines()) == 3, said
 
 
 def test_usage():
