@@ -129,7 +129,9 @@ static void residence_fill(snapshot_t *snapshot)
 		presence_scan(plan->presence, mapping->start, mapping->end, PRESENCE_RESIDENT, NULL, &sum);
 		snapshot->residence[i].resident = sum.resident;
 	}
-	snapshot->rss = target_rss(snapshot->private->target);
+	/* the same pages in sum; statm's figure is off by up to some dozen pages a CPU (kernel, mm/memory: per-CPU counters) */
+	for (size_t i = 0; i < plan->maps->n; i++)
+		snapshot->rss += snapshot->residence[i].resident;
 }
 
 void picture_make(snapshot_t *snapshot, const struct copy_result results[2])
