@@ -70,6 +70,8 @@ def saw_nothing(python, start, helper, kind):
     before = target.ready()["measure"]
     target.wait_blocked()
     kernel, picture = accounts(target.pid), memory_picture(target.pid)
+    with open("/proc/%d/maps" % target.pid) as maps:
+        mapped = maps.read()
     for _ in range(SNAPSHOTS):
         sample = harness.histo(target.pid)
         assert sample["snapshot"]["mode"] == kind
@@ -77,6 +79,9 @@ def saw_nothing(python, start, helper, kind):
     assert accounts(target.pid) == kernel
     after = memory_picture(target.pid)
     assert {m for m in picture if picture[m] != after.get(m)} == set()
+    # seen from outside, before the target measures again: no second chance for what a snapshot did
+    with open("/proc/%d/maps" % target.pid) as maps:
+        assert maps.read() == mapped
     now = target.ask("measure")["measure"]
     if now != before:
         print({key: (before.get(key), now.get(key)) for key in set(before) | set(now) if before.get(key) != now.get(key)})
