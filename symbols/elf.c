@@ -190,7 +190,8 @@ char *elf_symbol_at(const struct elf_file *elf, uint64_t address)
 				continue;
 			g_autofree char *name = text_escape(raw, strlen(raw));
 			uint64_t offset = address - symbol.st_value;
-			return offset ? g_strdup_printf("%s+0x%" G_GINT64_MODIFIER "x", name, offset) : g_steal_pointer(&name);
+			return offset ? g_strdup_printf("%s+0x%" G_GINT64_MODIFIER "x", name, offset)
+				      : g_steal_pointer(&name);
 		}
 	}
 	return NULL;

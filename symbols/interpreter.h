@@ -33,15 +33,15 @@ typedef struct interpreter {
 	uint64_t bias;                   /* run-time address - link-time address of the file */
 	uint64_t image_start, image_end; /* where the file (its bss included) lies in memory */
 	/* run-time addresses of the roots; 0: this version or build has none */
-	uint64_t runtime;           /* _PyRuntime */
-	uint64_t gc_generation0;    /* 3.6: the pointer _PyGC_generation0 */
+	uint64_t runtime;                   /* _PyRuntime */
+	uint64_t gc_generation0;            /* 3.6: the pointer _PyGC_generation0 */
 	uint64_t gc_enabled, gc_collecting; /* 3.6: statics of gcmodule.c; 0 where stripped */
-	uint64_t interp_head;       /* 3.6: the pointer interp_head */
-	uint64_t all_blocks;        /* up to 3.8: _Py_AllocatedBlocks, which counts every block handed out */
-	uint64_t raw_blocks;        /* 3.9 to 3.11: raw_allocated_blocks, which counts those not from pools */
-	uint64_t arenas, maxarenas; /* <= 3.11: the statics of obmalloc.c; found by scan where stripped */
-	uint64_t method_cache;      /* <= 3.9: the static of typeobject.c; 0 also where stripped */
-	uint64_t type_type;         /* PyType_Type */
+	uint64_t interp_head;               /* 3.6: the pointer interp_head */
+	uint64_t all_blocks;                /* up to 3.8: _Py_AllocatedBlocks, which counts every block handed out */
+	uint64_t raw_blocks;                /* 3.9 to 3.11: raw_allocated_blocks, which counts those not from pools */
+	uint64_t arenas, maxarenas;         /* <= 3.11: the statics of obmalloc.c; found by scan where stripped */
+	uint64_t method_cache;              /* <= 3.9: the static of typeobject.c; 0 also where stripped */
+	uint64_t type_type;                 /* PyType_Type */
 	struct py_layout layout;
 } interpreter_t;
 

@@ -12,7 +12,8 @@
 
 const struct option_entry option_entries[OPTION_COUNT] = {
 	[OPTION_PID] = {"pid", 'p', OPTION_PROCESS, "PID", AT(pid), "the process to look at"},
-	[OPTION_CORE] = {"core", 'c', OPTION_FILE, "FILE", AT(core), "read a core file, or an image that `reftop save` wrote"},
+	[OPTION_CORE] = {"core", 'c', OPTION_FILE, "FILE", AT(core),
+			 "read a core file, or an image that `reftop save` wrote"},
 	[OPTION_SYSROOT] = {"sysroot", 0, OPTION_FILE, "DIR", AT(sysroot),
 			    "where the root of the machine is that the core file comes from"},
 	[OPTION_OUTPUT] = {"output", 'o', OPTION_FILE, "FILE", AT(output), "write to FILE; `-` is standard output"},
@@ -109,8 +110,8 @@ static gboolean append_address(const struct command *command, const struct optio
 	guint64 address;
 	gboolean prefixed = g_str_has_prefix(text, "0x") || g_str_has_prefix(text, "0X");
 	if (!g_ascii_string_to_unsigned(text + (prefixed ? 2 : 0), prefixed ? 16 : 10, 1, G_MAXINT64, &address, NULL)) {
-		usage_error(error, command, "an address is needed, as 0x7f3a1c0d4e80 or what id() says", "bad value of --%s: '%s'",
-			    entry->name, text);
+		usage_error(error, command, "an address is needed, as 0x7f3a1c0d4e80 or what id() says",
+			    "bad value of --%s: '%s'", entry->name, text);
 		return FALSE;
 	}
 	if (addresses->n == OPTION_ADDRESSES) {

@@ -57,7 +57,8 @@ struct options {
 	const char *format;
 	const char *suppress; /* NULL: none given */
 	struct option_addresses watch;
-	gboolean nonblocking, locals, native, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose, no_color, help;
+	gboolean nonblocking, locals, native, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose,
+		no_color, help;
 	char **arguments; /* that are no options, before "--"; n_arguments of them */
 	int n_arguments;
 	char **program; /* what follows "--", NULL-terminated; NULL: there was no "--" */

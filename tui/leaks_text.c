@@ -33,11 +33,12 @@ static void append_header(GString *text, const leaks_t *leaks)
 	else if (snapshot->pause_us > 0)
 		g_string_append_printf(text, "; stopped for %.1f ms", (double)snapshot->pause_us / 1e3);
 	/* never rounded up to a whole that it isn't */
-	double explained = totals->refs ? 100.0 * (double)(totals->refs - totals->unexplained) / (double)totals->refs : 100.0;
+	double explained =
+		totals->refs ? 100.0 * (double)(totals->refs - totals->unexplained) / (double)totals->refs : 100.0;
 	if (totals->unexplained)
 		explained = MIN(explained, 99.9999);
-	g_string_append_printf(text, "; %.*f %% of %s references explained%s\n\n", totals->unexplained ? 4 : 0, explained,
-			       text_count(refs, totals->refs), snapshot->consistent ? "" : "; INCONSISTENT");
+	g_string_append_printf(text, "; %.*f %% of %s references explained%s\n\n", totals->unexplained ? 4 : 0,
+			       explained, text_count(refs, totals->refs), snapshot->consistent ? "" : "; INCONSISTENT");
 }
 
 /* ---- the verdict ---- */
@@ -81,13 +82,14 @@ static void append_accusation(GString *text, const leaks_t *leaks, const struct 
 	g_autofree char *name = type_name(type->module, type->qualname);
 	char lost[32], objects[32], growth[32];
 	if (type->unexplained)
-		g_string_append_printf(text, "LOST: %s reference%s to %s object%s of type %s", text_count(lost, type->unexplained),
-				       plural(type->unexplained), text_count(objects, type->unexplained_objects),
+		g_string_append_printf(text, "LOST: %s reference%s to %s object%s of type %s",
+				       text_count(lost, type->unexplained), plural(type->unexplained),
+				       text_count(objects, type->unexplained_objects),
 				       plural(type->unexplained_objects), name);
 	else
 		g_string_append_printf(text, "DEFICIT: %s reference%s too few counted on %s object%s of type %s",
-				       text_count(lost, type->deficit), plural(type->deficit), text_count(objects, type->deficit_objects),
-				       plural(type->deficit_objects), name);
+				       text_count(lost, type->deficit), plural(type->deficit),
+				       text_count(objects, type->deficit_objects), plural(type->deficit_objects), name);
 	if (type->growth > 0)
 		g_string_append_printf(text, ", and it goes on: %s more in %.1f s.\n", text_count(growth, type->growth),
 				       (double)leaks->interval_us / 1e6);
@@ -113,12 +115,16 @@ static void append_verdict(GString *text, const leaks_t *leaks)
 	else if (accused > 5)
 		g_string_append_printf(text, "And %zu more types.\n", accused - 5);
 	if (accused && leaks->looks > 1)
-		g_string_append(text, "How sure: both looks found it, and nothing in the process's memory holds these references.\n");
+		g_string_append(
+			text,
+			"How sure: both looks found it, and nothing in the process's memory holds these references.\n");
 	else if (accused)
 		g_string_append(text, "How sure: one look only; what was on its way just then may be among it.\n");
 	if (one_offs)
-		g_string_append_printf(text, "%zu type%s with a constant reference or two: kept once, probably when a module was loaded.\n",
-				       one_offs, plural((int64_t)one_offs));
+		g_string_append_printf(
+			text,
+			"%zu type%s with a constant reference or two: kept once, probably when a module was loaded.\n",
+			one_offs, plural((int64_t)one_offs));
 	if (suppressed)
 		g_string_append_printf(text, "%zu type%s suppressed.\n", suppressed, plural((int64_t)suppressed));
 }
@@ -163,10 +169,12 @@ static void append_objects(GString *text, const leaks_t *leaks, size_t rows)
 		append_count(text, object->exact, 11);
 		append_count(text, object->probable, 11);
 		append_count(text, object->unexplained - object->deficit, 11);
-		g_string_append_printf(text, "  0x%" G_GINT64_MODIFIER "x %s %s\n", object->address, name, object->value);
+		g_string_append_printf(text, "  0x%" G_GINT64_MODIFIER "x %s %s\n", object->address, name,
+				       object->value);
 	}
 	if (leaks->all_objects > MIN(rows, leaks->n_objects))
-		g_string_append_printf(text, "and %zu more objects\n", leaks->all_objects - MIN(rows, leaks->n_objects));
+		g_string_append_printf(text, "and %zu more objects\n",
+				       leaks->all_objects - MIN(rows, leaks->n_objects));
 }
 
 GString *leaks_text(const leaks_t *leaks, size_t rows, gboolean verbose)
@@ -178,10 +186,11 @@ GString *leaks_text(const leaks_t *leaks, size_t rows, gboolean verbose)
 	append_objects(text, leaks, rows);
 	if (verbose) {
 		const struct audit_totals *totals = &leaks->totals;
-		g_string_append_printf(text,
-				       "\n%" G_GINT64_FORMAT " objects; %" G_GINT64_FORMAT " references exact, %" G_GINT64_FORMAT
-				       " probable; %" G_GINT64_FORMAT " words searched, %" G_GINT64_FORMAT " of them left over\n",
-				       totals->objects, totals->exact, totals->probable, totals->words, totals->spare_words);
+		g_string_append_printf(
+			text,
+			"\n%" G_GINT64_FORMAT " objects; %" G_GINT64_FORMAT " references exact, %" G_GINT64_FORMAT
+			" probable; %" G_GINT64_FORMAT " words searched, %" G_GINT64_FORMAT " of them left over\n",
+			totals->objects, totals->exact, totals->probable, totals->words, totals->spare_words);
 	}
 	return text;
 }

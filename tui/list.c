@@ -186,7 +186,8 @@ void list_draw(struct list *list, struct frame *frame, int y, int x, int height,
 	if (n || !list->page)
 		return;
 	if (list->filter)
-		frame_printf(frame, y + 1, x + 1, width - 2, ROLE_DIM, "nothing contains \"%s\": Esc shows all", list->filter);
+		frame_printf(frame, y + 1, x + 1, width - 2, ROLE_DIM, "nothing contains \"%s\": Esc shows all",
+			     list->filter);
 	else
 		frame_text(frame, y + 1, x + 1, width - 2, ROLE_DIM, list->ops->none);
 }

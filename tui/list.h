@@ -16,9 +16,9 @@ struct list_ops {
 
 struct list {
 	const struct list_ops *ops;
-	const void *context; /* of the cells */
-	GPtrArray *all;      /* as sorted */
-	GPtrArray *rows;     /* those that pass the filter */
+	const void *context;             /* of the cells */
+	GPtrArray *all;                  /* as sorted */
+	GPtrArray *rows;                 /* those that pass the filter */
 	const struct table_column *sort; /* NULL: as they came */
 	gboolean descending;
 	gboolean chosen; /* somebody moved: the selection follows its row */

@@ -5,9 +5,9 @@
 #pragma once
 #include <glib.h>
 
-#define PACE_SHARE    20                       /* a run may come when it took less than a 20th of the time since */
-#define PACE_PAUSE    200                      /* the same for how long the process was stopped */
-#define PACE_LEAST_US (2 * G_USEC_PER_SEC)     /* and no sooner than that */
+#define PACE_SHARE    20                   /* a run may come when it took less than a 20th of the time since */
+#define PACE_PAUSE    200                  /* the same for how long the process was stopped */
+#define PACE_LEAST_US (2 * G_USEC_PER_SEC) /* and no sooner than that */
 
 struct pace {
 	gint64 due_us; /* 0: at once */

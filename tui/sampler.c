@@ -58,7 +58,8 @@ static void answer_questions(struct sampler *sampler)
 /* The source ended: nobody will answer any more. Under the lock. */
 static void refuse_question(struct sampler *sampler, struct request *request)
 {
-	error_set(&request->error, SOURCE_ERROR, REFTOP_ERROR_GONE, NULL, NULL, "there is nothing to ask any more: it has ended");
+	error_set(&request->error, SOURCE_ERROR, REFTOP_ERROR_GONE, NULL, NULL,
+		  "there is nothing to ask any more: it has ended");
 	g_queue_push_tail(&sampler->answers, request);
 	wake_reader(sampler);
 }

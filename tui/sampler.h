@@ -19,8 +19,9 @@ typedef struct sampler sampler_t;
 struct sampler_news {
 	sample_t *sample; /* NULL: none */
 	GError *error;    /* why there is none; NULL */
-	leaks_t *leaks;   /* what the references of this or an earlier sample not yet told were found to be; NULL: not looked at */
-	gboolean ended;   /* there will be no more: the target ended, or the recording is at its end */
+	leaks_t *
+		leaks; /* what the references of this or an earlier sample not yet told were found to be; NULL: not looked at */
+	gboolean ended; /* there will be no more: the target ended, or the recording is at its end */
 };
 
 /* Take over the source and begin. With `lossless`, the thread waits until a sample was taken before it takes the next. */

@@ -19,19 +19,19 @@
 #include "daemon/heap/table.h"
 
 struct audit_totals {
-	int64_t objects;     /* that are not immortal */
-	int64_t refs;        /* the sum of their counts */
+	int64_t objects; /* that are not immortal */
+	int64_t refs;    /* the sum of their counts */
 	int64_t exact, probable, unexplained, deficit;
-	int64_t orphans;     /* objects with a count and no holder at all */
+	int64_t orphans; /* objects with a count and no holder at all */
 	int64_t unexplained_objects, deficit_objects;
 	int64_t by_class[OWNERS_CLASSES]; /* words found by searching, before any capping; for `-v` */
-	int64_t words;       /* searched */
-	int64_t spare_words; /* words found for objects that needed none */
+	int64_t words;                    /* searched */
+	int64_t spare_words;              /* words found for objects that needed none */
 };
 
 typedef struct audit {
 	heap_t *heap;
-	struct table table;   /* exact and probable are filled in */
+	struct table table; /* exact and probable are filled in */
 	references_t *references;
 	struct owners owners;
 	struct audit_totals totals;

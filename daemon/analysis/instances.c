@@ -46,18 +46,27 @@ static void add(audit_t *audit, const struct table_object *entry, const struct t
 	struct object object;
 	bool immortal = entry->refcount == TABLE_IMMORTAL;
 	struct instance instance = {
-		.object = {.address = entry->address, .type = type->address, .module = type->module, .qualname = type->qualname,
-			   .refcount = immortal ? SAMPLE_UNKNOWN : (int64_t)entry->refcount, .exact = entry->exact,
-			   .probable = entry->probable, .unexplained = immortal ? SAMPLE_UNKNOWN : audit_unexplained(entry),
-			   .deficit = immortal ? SAMPLE_UNKNOWN : audit_deficit(entry), .growth = SAMPLE_UNKNOWN, .value = ""},
+		.object = {.address = entry->address,
+			   .type = type->address,
+			   .module = type->module,
+			   .qualname = type->qualname,
+			   .refcount = immortal ? SAMPLE_UNKNOWN : (int64_t)entry->refcount,
+			   .exact = entry->exact,
+			   .probable = entry->probable,
+			   .unexplained = immortal ? SAMPLE_UNKNOWN : audit_unexplained(entry),
+			   .deficit = immortal ? SAMPLE_UNKNOWN : audit_deficit(entry),
+			   .growth = SAMPLE_UNKNOWN,
+			   .value = ""},
 		.bytes = SAMPLE_UNKNOWN,
 	};
-	if (!object_at(audit->heap, entry->address, &object) || !object_getsizeof(audit->heap, &object, &instance.bytes))
+	if (!object_at(audit->heap, entry->address, &object) ||
+	    !object_getsizeof(audit->heap, &object, &instance.bytes))
 		instance.bytes = SAMPLE_UNKNOWN;
 	g_array_append_val(found, instance);
 }
 
-instances_t *instances_find(audit_t *audit, const char *type, const char *sort, size_t limit, sample_t *origin, GError **error)
+instances_t *instances_find(audit_t *audit, const char *type, const char *sort, size_t limit, sample_t *origin,
+			    GError **error)
 {
 	size_t n_types = type_count(audit->heap);
 	g_autofree bool *wanted = g_new0(bool, n_types + 1);

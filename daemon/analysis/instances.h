@@ -22,6 +22,7 @@ extern const char *const instances_sort_keys[];
  * The objects of the types called `type` ("dict", "collections.deque", "0x…": the one at that address). `origin` is taken over, also
  * on failure. NULL with *error (HEAP_ERROR USAGE): there is no such type.
  */
-instances_t *instances_find(audit_t *audit, const char *type, const char *sort, size_t limit, sample_t *origin, GError **error);
+instances_t *instances_find(audit_t *audit, const char *type, const char *sort, size_t limit, sample_t *origin,
+			    GError **error);
 void instances_free(instances_t *instances);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(instances_t, instances_free)

@@ -17,7 +17,7 @@
 #include "daemon/analysis/sample.h"
 
 /* from this many lost references on one object, or objects with one in a type, on it is no one-off */
-#define LEAKS_MANY_ON_ONE 3
+#define LEAKS_MANY_ON_ONE  3
 #define LEAKS_MANY_OBJECTS 10
 
 enum leak_kind {
@@ -41,7 +41,7 @@ struct leak_type {
 };
 
 struct leak_object {
-	uint64_t address, type; /* of the object and of its type */
+	uint64_t address, type;        /* of the object and of its type */
 	const char *module, *qualname; /* of its type */
 	int64_t refcount, exact, probable, unexplained, deficit, growth;
 	const char *value;
@@ -50,7 +50,7 @@ struct leak_object {
 };
 
 typedef struct leaks {
-	sample_t *origin; /* time, process, snapshot; owns the texts */
+	sample_t *origin;           /* time, process, snapshot; owns the texts */
 	struct audit_totals totals; /* of the second look, what survived both as unexplained and deficit */
 	struct leak_type *types;    /* with something to say: growing, steady, one-off, each largest first */
 	size_t n_types;

@@ -50,7 +50,7 @@ struct owners {
 	struct glibc glibc;
 	struct owners_image *images; /* sorted by start */
 	size_t n_images;
-	struct addresses tables;     /* starts of accounted tables outside the allocator's blocks */
+	struct addresses tables; /* starts of accounted tables outside the allocator's blocks */
 };
 
 /* what a word not covered lies in */

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SAMPLE_UNKNOWN (-1)
+#define SAMPLE_UNKNOWN         (-1)
 #define SAMPLE_MAX_GENERATIONS 3
 
 /* the process a sample is of; the same for all samples of one source unless the process execs */
@@ -25,7 +25,7 @@ struct sample_target {
 };
 
 struct sample_snapshot {
-	const char *mode;     /* "quiet", "stop", "precopy", "nonblocking", "core", "image" */
+	const char *mode; /* "quiet", "stop", "precopy", "nonblocking", "core", "image" */
 	bool consistent;
 	const char *coverage; /* "gc", "all" */
 	int64_t pause_us, elapsed_us, bytes_copied;
@@ -73,10 +73,10 @@ static inline int64_t *sample_memory_at(struct sample_memory *memory, size_t par
 
 struct sample_totals {
 	int64_t objects, gc_objects;
-	int64_t bytes;      /* as sys.getsizeof */
-	int64_t refs;       /* of the objects that are not immortal */
-	int64_t immortal;   /* objects */
-	int64_t unreadable; /* objects seen but not readable */
+	int64_t bytes;            /* as sys.getsizeof */
+	int64_t refs;             /* of the objects that are not immortal */
+	int64_t immortal;         /* objects */
+	int64_t unreadable;       /* objects seen but not readable */
 	int64_t allocated_blocks; /* what sys.getallocatedblocks() says; SAMPLE_UNKNOWN without a known allocator */
 	bool has_memory;
 	struct sample_memory memory; /* when has_memory */
@@ -88,7 +88,8 @@ struct sample_type {
 	const char *module;   /* "builtins" */
 	const char *qualname; /* "dict" */
 	int64_t count, gc_count, bytes;
-	int64_t refs, refs_max; /* sum and maximum of reference counts, immortals apart; refs_max 0 when all are immortal */
+	int64_t refs,
+		refs_max; /* sum and maximum of reference counts, immortals apart; refs_max 0 when all are immortal */
 	int64_t immortal;
 	int64_t owned; /* bytes of the buffers its objects own (daemon/heap/buffer.h); SAMPLE_UNKNOWN: a type without */
 	int64_t born, died; /* since the sample before, at least; when the sample has_turnover */
@@ -113,7 +114,7 @@ struct sample_watched {
 };
 
 typedef struct sample {
-	int references; /* atomic; private to sample_ref and sample_unref */
+	int references;  /* atomic; private to sample_ref and sample_unref */
 	int64_t time_us; /* µs since the epoch */
 	struct sample_target target;
 	struct sample_snapshot snapshot;
@@ -125,7 +126,7 @@ typedef struct sample {
 	bool has_turnover;
 	size_t n_watched;
 	struct sample_watched *watched;
-	GStringChunk *strings;     /* owns all text above; sample_text() puts there */
+	GStringChunk *strings; /* owns all text above; sample_text() puts there */
 } sample_t;
 
 /*

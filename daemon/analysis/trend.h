@@ -30,7 +30,7 @@ struct trend_row {
 	bool builtin;                                /* of module builtins */
 	int64_t last[TREND_METRICS];                 /* of the newest sample */
 	int64_t refs_max, immortal, gc_count, owned; /* of the newest sample */
-	int64_t born, died; /* between the newest sample and the one before, at least */
+	int64_t born, died;                          /* between the newest sample and the one before, at least */
 	int64_t baseline[TREND_METRICS];
 	struct growth growth[TREND_METRICS];
 	/*

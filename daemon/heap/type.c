@@ -346,8 +346,8 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	/* a static type that nobody has made ready works all the same: functools._lru_list_elem of 3.6 */
 	bool ready = flags & PY_FLAG_READY || ((flags & PY_FLAG_VERSION_TAG) && !(flags & PY_FLAG_HEAPTYPE) &&
 					       metatype == heap->python->type_type);
-	if (!ready || basicsize < (int64_t)layout->object_size || basicsize > MAX_TYPE_BYTES ||
-	    itemsize < 0 || itemsize > MAX_TYPE_BYTES)
+	if (!ready || basicsize < (int64_t)layout->object_size || basicsize > MAX_TYPE_BYTES || itemsize < 0 ||
+	    itemsize > MAX_TYPE_BYTES)
 		return NULL;
 	char name[MAX_NAME];
 	if (!memory_string(heap->memory, load_u64(bytes, layout->tp_name), name, sizeof(name)) &&

@@ -7,14 +7,14 @@
 #include "daemon/heap/str.h"
 #include "daemon/heap/type.h"
 
-#define MAX_DEPTH 3
-#define MAX_ITEMS 4
+#define MAX_DEPTH      3
+#define MAX_ITEMS      4
 #define MAX_ATTRIBUTES 4
-#define MAX_DIGITS 64        /* of 30 bits: longer ints are told by their size */
-#define DIGIT_BITS 30
-#define BILLION 1000000000u
-#define MAX_BASES 64
-#define ELLIPSIS "\u2026"
+#define MAX_DIGITS     64 /* of 30 bits: longer ints are told by their size */
+#define DIGIT_BITS     30
+#define BILLION        1000000000u
+#define MAX_BASES      64
+#define ELLIPSIS       "\u2026"
 
 struct printer {
 	references_t *references;
@@ -68,7 +68,8 @@ static void print_bytes(struct printer *printer, const struct object *object)
 {
 	const struct py_layout *layout = printer->heap->layout;
 	uint64_t size = load_u64(object->bytes, layout->ob_size), max = room(printer);
-	const char *bytes = size ? memory_at(printer->heap->memory, object->address + layout->bytes_ob_sval, MIN(size, max)) : "";
+	const char *bytes =
+		size ? memory_at(printer->heap->memory, object->address + layout->bytes_ob_sval, MIN(size, max)) : "";
 	g_autoptr(GString) shown = g_string_new(NULL);
 	for (uint64_t i = 0; bytes && i < MIN(size, max); i++) {
 		if (bytes[i] >= ' ' && bytes[i] < 127 && bytes[i] != '\\')
@@ -122,7 +123,8 @@ static void print_int(struct printer *printer, const struct object *object)
 	uint32_t digits[MAX_DIGITS] = {0};
 	if (n > MAX_DIGITS)
 		g_string_append_printf(printer->text, "<int of about %" G_GUINT64_FORMAT " bits>", n * DIGIT_BITS);
-	else if (n && !memory_read(printer->heap->memory, object->address + layout->long_digit, digits, n * sizeof(digits[0])))
+	else if (n && !memory_read(printer->heap->memory, object->address + layout->long_digit, digits,
+				   n * sizeof(digits[0])))
 		g_string_append(printer->text, "<int>");
 	else
 		print_digits(printer, digits, n, negative && n);
@@ -148,7 +150,8 @@ static void print_float(struct printer *printer, const struct object *object)
 
 /* ---- containers ---- */
 
-static void print_items(struct printer *printer, uint64_t items, uint64_t n, const char *open, const char *close, int depth)
+static void print_items(struct printer *printer, uint64_t items, uint64_t n, const char *open, const char *close,
+			int depth)
 {
 	g_string_append(printer->text, open);
 	for (uint64_t i = 0; i < n; i++) {
@@ -258,7 +261,8 @@ static void print_instance(struct printer *printer, const struct object *object,
 	find_attributes(printer, object, &attributes);
 	if (is_enum(printer, type)) {
 		for (size_t i = 0; i < attributes.n; i++) {
-			g_autofree char *name = attributes.items[i].slot ? NULL : str_text(printer->heap, attributes.items[i].name, 16);
+			g_autofree char *name =
+				attributes.items[i].slot ? NULL : str_text(printer->heap, attributes.items[i].name, 16);
 			g_autofree char *member = name && strcmp(name, "_name_") == 0
 							  ? str_text(printer->heap, attributes.items[i].value, 64)
 							  : NULL;
@@ -296,7 +300,8 @@ static void print_type(struct printer *printer, uint64_t address)
 	const struct type *type = type_get(printer->heap, address);
 	bool plain = !type || !*type->module || strcmp(type->module, "builtins") == 0;
 	if (type)
-		g_string_append_printf(printer->text, "<class %s%s%s>", plain ? "" : type->module, plain ? "" : ".", type->qualname);
+		g_string_append_printf(printer->text, "<class %s%s%s>", plain ? "" : type->module, plain ? "" : ".",
+				       type->qualname);
 	else
 		g_string_append(printer->text, "<class>");
 }
@@ -331,7 +336,8 @@ static bool print_by_name(struct printer *printer, const struct object *object, 
 	else if (strcmp(name, "module") == 0)
 		print_named(printer, object, "module", layout->md_name);
 	else if (strcmp(name, "code") == 0)
-		print_named(printer, object, "code", heap_has(layout->co_qualname) ? layout->co_qualname : layout->co_name);
+		print_named(printer, object, "code",
+			    heap_has(layout->co_qualname) ? layout->co_qualname : layout->co_name);
 	else
 		return false;
 	return true;
@@ -377,7 +383,8 @@ static void print_object(struct printer *printer, uint64_t address, int depth)
 	} else if (type->kind == TYPE_DICT && !deep) {
 		print_dict(printer, address, depth);
 	} else if (type->kind == TYPE_LIST && !deep) {
-		print_items(printer, load_u64(object.bytes, layout->list_ob_item), load_u64(object.bytes, layout->ob_size), "[", "]", depth);
+		print_items(printer, load_u64(object.bytes, layout->list_ob_item),
+			    load_u64(object.bytes, layout->ob_size), "[", "]", depth);
 	} else if (type->kind == TYPE_TUPLE && !deep) {
 		uint64_t n = load_u64(object.bytes, layout->ob_size);
 		print_items(printer, address + layout->tuple_ob_item, n, "(", n == 1 ? ",)" : ")", depth);
@@ -388,7 +395,8 @@ static void print_object(struct printer *printer, uint64_t address, int depth)
 
 char *value_text(references_t *references, uint64_t address, size_t width)
 {
-	struct printer printer = {.references = references, .heap = references->heap, .text = g_string_new(NULL), .width = width};
+	struct printer printer = {
+		.references = references, .heap = references->heap, .text = g_string_new(NULL), .width = width};
 	print_object(&printer, address, 0);
 	/* a single item may still be wider than all was to be: cut between characters */
 	if (g_utf8_strlen(printer.text->str, -1) > (glong)width + 16) {

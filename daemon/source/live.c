@@ -97,7 +97,8 @@ static snapshot_t *snapshot_patiently(struct live *live, const struct snapshot_o
 		snapshot_t *snapshot = target_snapshot(live->target, options, &problem);
 		if (snapshot)
 			return snapshot;
-		if (problem->code != REFTOP_ERROR_DENIED || !live_tracer_may_go(target_pid(live->target), until, &gone)) {
+		if (problem->code != REFTOP_ERROR_DENIED ||
+		    !live_tracer_may_go(target_pid(live->target), until, &gone)) {
 			g_propagate_error(error, g_steal_pointer(&problem));
 			return NULL;
 		}
@@ -188,8 +189,11 @@ sample_t *live_make_sample(struct live *live, const snapshot_t *snapshot, heap_t
 	g_autoptr(sample_t) sample = sample_new();
 	uint64_t sought[SOURCE_WATCHES];
 	bool found[SOURCE_WATCHES] = {false};
-	struct histogram_also also = {.locate = live->options.turnover, .most_objects = LIVE_MOST_LOCATED, .sought = sought,
-				      .found = found, .n_sought = live_watch_sought(live, sought)};
+	struct histogram_also also = {.locate = live->options.turnover,
+				      .most_objects = LIVE_MOST_LOCATED,
+				      .sought = sought,
+				      .found = found,
+				      .n_sought = live_watch_sought(live, sought)};
 	enum census_coverage coverage = live->options.gc_only ? CENSUS_GC : CENSUS_ALL;
 	struct histogram_memory memory;
 	if (!histogram_take(heap, coverage, sample, &memory, &also, error))

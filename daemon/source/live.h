@@ -11,7 +11,7 @@ struct live_options {
 	 * that what explain() says agrees with it and costs the process no more stops. forget() lets it go.
 	 */
 	gboolean turnover, keep;
-	gboolean gc_only;     /* only what the collector tracks: less to read, and what gc.get_objects() returns */
+	gboolean gc_only; /* only what the collector tracks: less to read, and what gc.get_objects() returns */
 };
 
 /* a core file or a saved image, see daemon/target/core.h */

@@ -116,7 +116,8 @@ static void look(struct live_watched *watched, heap_t *heap, const struct object
 	if (!watched->value)
 		begin(watched, type, value);
 	if (!is_same(watched, type, value)) {
-		g_autofree char *now = g_strdup_printf("%s%s%s %s", type->module, *type->module ? "." : "", type->qualname, value);
+		g_autofree char *now =
+			g_strdup_printf("%s%s%s %s", type->module, *type->module ? "." : "", type->qualname, value);
 		row->state = WATCHED_REUSED;
 		row->now = sample_text(sample, now);
 		return;
@@ -130,7 +131,8 @@ static void look(struct live_watched *watched, heap_t *heap, const struct object
 
 static void explain_count(audit_t *audit, struct sample_watched *row)
 {
-	uint32_t index = audit && row->refcount != SAMPLE_UNKNOWN ? table_find(&audit->table, row->address) : TABLE_NONE;
+	uint32_t index =
+		audit && row->refcount != SAMPLE_UNKNOWN ? table_find(&audit->table, row->address) : TABLE_NONE;
 	if (index == TABLE_NONE)
 		return;
 	row->exact = audit->table.objects[index].exact;
@@ -147,8 +149,12 @@ void live_watch_fill(struct live *live, heap_t *heap, const struct census *censu
 	for (guint i = 0; i < live->watched->len; i++) {
 		struct live_watched *watched = &g_array_index(live->watched, struct live_watched, i);
 		struct object object;
-		struct sample_watched row = {.address = watched->address, .state = WATCHED_DEAD, .now = "",
-					     .refcount = SAMPLE_UNKNOWN, .exact = SAMPLE_UNKNOWN, .probable = SAMPLE_UNKNOWN};
+		struct sample_watched row = {.address = watched->address,
+					     .state = WATCHED_DEAD,
+					     .now = "",
+					     .refcount = SAMPLE_UNKNOWN,
+					     .exact = SAMPLE_UNKNOWN,
+					     .probable = SAMPLE_UNKNOWN};
 		if (watched->ended)
 			continue;
 		if (object_there(heap, census, !live->options.gc_only, found[i], watched->address, &object))

@@ -30,7 +30,8 @@ struct source_ops {
 	 */
 	struct leaks *(*leaks)(source_t *source, size_t max_objects, GError **error);
 	struct explanation *(*explain)(source_t *source, uint64_t address, GError **error);
-	struct instances *(*instances)(source_t *source, const char *type, const char *sort, size_t limit, GError **error);
+	struct instances *(*instances)(source_t *source, const char *type, const char *sort, size_t limit,
+				       GError **error);
 	/*
 	 * The next sample, and in *leaks what leaks() says, of one and the same picture; the watched objects' counts are explained in it.
 	 * NULL with *error like next(), *leaks is NULL then.

@@ -234,7 +234,9 @@ static void read_watched(struct reader *reader, JsonObject *root)
 		watched->refcount = get_number(reader, object, "refcount");
 		watched->exact = get_number(reader, object, "exact");
 		watched->probable = get_number(reader, object, "probable");
-		watched->state = !strcmp(state, "dead") ? WATCHED_DEAD : !strcmp(state, "reused") ? WATCHED_REUSED : WATCHED_ALIVE;
+		watched->state = !strcmp(state, "dead")     ? WATCHED_DEAD
+				 : !strcmp(state, "reused") ? WATCHED_REUSED
+							    : WATCHED_ALIVE;
 	}
 }
 

@@ -25,8 +25,9 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 	[GC] = "SELECT interpreter, enabled, collecting, permanent FROM gc WHERE sample = ? ORDER BY interpreter",
 	[GENERATIONS] = "SELECT interpreter, generation, count, threshold, objects, collections FROM gc_generation "
 			"WHERE sample = ?",
-	[WATCHED] = "SELECT watched.address, type.address, module, qualname, refcount, exact, probable, state, value, now "
-		    "FROM watched LEFT JOIN type ON type.id = watched.type WHERE sample = ? ORDER BY watched.address",
+	[WATCHED] =
+		"SELECT watched.address, type.address, module, qualname, refcount, exact, probable, state, value, now "
+		"FROM watched LEFT JOIN type ON type.id = watched.type WHERE sample = ? ORDER BY watched.address",
 };
 
 gboolean recording_prepare_reader(recording_t *recording)

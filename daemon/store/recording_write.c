@@ -265,7 +265,8 @@ static gboolean add_watched(recording_t *recording, const sample_t *sample, int6
 	sqlite3_stmt *statement = recording->statements[ADD_WATCHED];
 	for (size_t i = 0; i < sample->n_watched; i++) {
 		const struct sample_watched *watched = &sample->watched[i];
-		struct sample_type type = {.address = watched->type, .module = watched->module, .qualname = watched->qualname};
+		struct sample_type type = {
+			.address = watched->type, .module = watched->module, .qualname = watched->qualname};
 		int64_t type_id = SAMPLE_UNKNOWN;
 		if (watched->type && !find_type(recording, &type, &type_id))
 			return FALSE;
@@ -287,7 +288,8 @@ gboolean recording_append(recording_t *recording, const sample_t *sample, int64_
 	int64_t own;
 	if (recording_execute(recording, "BEGIN IMMEDIATE") && use_target(recording, &sample->target) &&
 	    add_sample(recording, sample, &own) && add_types(recording, sample, own) &&
-	    add_gc(recording, sample, own) && add_watched(recording, sample, own) && recording_execute(recording, "COMMIT")) {
+	    add_gc(recording, sample, own) && add_watched(recording, sample, own) &&
+	    recording_execute(recording, "COMMIT")) {
 		if (id)
 			*id = own;
 		return TRUE;

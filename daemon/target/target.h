@@ -21,10 +21,10 @@ struct target {
 	char **cmdline;
 	interpreter_t *interpreter; /* NULL: none was looked for */
 	GMutex lock;
-	struct pool *idle;     /* of a freed snapshot, for the next; guarded by the lock */
-	unsigned quiet_skip;   /* snapshots to take without trying it quietly first */
+	struct pool *idle;        /* of a freed snapshot, for the next; guarded by the lock */
+	unsigned quiet_skip;      /* snapshots to take without trying it quietly first */
 	struct file_target *file; /* a core file or an image: there is no process; NULL: there is one */
-	unsigned quiet_misses; /* tries in a row that didn't work */
+	unsigned quiet_misses;    /* tries in a row that didn't work */
 };
 
 /* storage of a snapshot */

@@ -43,7 +43,7 @@ static struct timespec span(int milliseconds)
 	return (struct timespec){milliseconds / 1000, milliseconds % 1000 * 1000000L};
 }
 
-static int pipe_of[2] = {-1, -1};  /* nothing in it before release() */
+static int pipe_of[2] = {-1, -1};   /* nothing in it before release() */
 static int idle_pipe[2] = {-1, -1}; /* nothing in it ever */
 static int futex_word;
 static int semaphore_id = -1, queue_id = -1;
@@ -73,7 +73,10 @@ void release(void)
 {
 	char bytes[64] = {0};
 	struct sembuf up = {0, 1, 0};
-	struct { long type; char text[1]; } message = {1, {0}};
+	struct {
+		long type;
+		char text[1];
+	} message = {1, {0}};
 	if (write(pipe_of[1], bytes, sizeof(bytes)) != sizeof(bytes))
 		perror("release");
 	semop(semaphore_id, &up, 1);
@@ -146,7 +149,10 @@ int wait_semaphore(int milliseconds)
 
 int wait_message(int milliseconds)
 {
-	struct { long type; char text[1]; } message;
+	struct {
+		long type;
+		char text[1];
+	} message;
 	if (milliseconds)
 		return wait_nanosleep(milliseconds);
 	return ended(msgrcv(queue_id, &message, 1, 0, 0), 1, 0);
@@ -234,8 +240,8 @@ int wait_uring(int milliseconds)
 		return errno;
 	size_t ring_size = params.sq_off.array + params.sq_entries * sizeof(unsigned);
 	char *ring = mmap(NULL, ring_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
-	struct io_uring_sqe *entries = mmap(NULL, params.sq_entries * sizeof(*entries), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-					    IORING_OFF_SQES);
+	struct io_uring_sqe *entries = mmap(NULL, params.sq_entries * sizeof(*entries), PROT_READ | PROT_WRITE,
+					    MAP_SHARED, fd, IORING_OFF_SQES);
 	if (ring == MAP_FAILED || entries == MAP_FAILED)
 		return errno;
 	struct __kernel_timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000LL};

@@ -16,11 +16,11 @@
 struct fake {
 	source_t source;
 	struct view *view;
-	gboolean slow;             /* answers wait for fake_answer() */
-	GQueue waiting;            /* struct request * */
+	gboolean slow;  /* answers wait for fake_answer() */
+	GQueue waiting; /* struct request * */
 	int looks, forgotten;
-	GArray *watched;           /* guint64 */
-	char *sort;                /* asked for last */
+	GArray *watched; /* guint64 */
+	char *sort;      /* asked for last */
 };
 
 static sample_t *origin_new(void)
@@ -45,12 +45,17 @@ static instances_t *fake_instances(source_t *source, const char *type, const cha
 	instances->all_objects = 59120;
 	instances->objects = g_new0(struct instance, instances->n);
 	for (size_t i = 0; i < instances->n; i++) {
-		g_autofree char *value = g_strdup_printf("<Leaky sku='A-%04zu' qty=%zu cart=<Cart owner='ann' items=[…]>>",
-							 1009 + 7 * i, i % 4);
+		g_autofree char *value = g_strdup_printf(
+			"<Leaky sku='A-%04zu' qty=%zu cart=<Cart owner='ann' items=[…]>>", 1009 + 7 * i, i % 4);
 		int64_t refs = (int64_t)(2 + (41 - i) % 5 + (i == 3 ? 1200 : 0));
 		instances->objects[i] = (struct instance){
-			.object = {.address = OBJECT + 0xc0 * i, .type = LEAKY, .module = "app", .qualname = "Leaky",
-				   .refcount = i == 9 ? SAMPLE_UNKNOWN : refs, .exact = MIN(refs - 1, 3), .probable = i % 2,
+			.object = {.address = OBJECT + 0xc0 * i,
+				   .type = LEAKY,
+				   .module = "app",
+				   .qualname = "Leaky",
+				   .refcount = i == 9 ? SAMPLE_UNKNOWN : refs,
+				   .exact = MIN(refs - 1, 3),
+				   .probable = i % 2,
 				   .unexplained = i == 9 ? SAMPLE_UNKNOWN : refs - MIN(refs - 1, 3) - (int64_t)(i % 2),
 				   .value = sample_text(instances->origin, value)},
 			.bytes = 48 + 8 * (int64_t)(i % 3)};
@@ -67,9 +72,16 @@ static explanation_t *fake_explain(source_t *source, uint64_t address, GError **
 	}
 	explanation_t *explanation = g_new0(explanation_t, 1);
 	explanation->origin = origin_new();
-	explanation->object = (struct leak_object){
-		.address = address, .type = LEAKY, .module = "app", .qualname = "Leaky", .refcount = 6, .exact = 4, .probable = 1,
-		.unexplained = 1, .value = "<Leaky sku='A-1009' qty=1 cart=<Cart owner='ann' items=[…]>>"};
+	explanation->object =
+		(struct leak_object){.address = address,
+				     .type = LEAKY,
+				     .module = "app",
+				     .qualname = "Leaky",
+				     .refcount = 6,
+				     .exact = 4,
+				     .probable = 1,
+				     .unexplained = 1,
+				     .value = "<Leaky sku='A-1009' qty=1 cart=<Cart owner='ann' items=[…]>>"};
 	static const struct holder holders[] = {
 		{REFERENCE_LIST_ITEM, FALSE, 1, 0x7f3a1bfe2a40, "builtins", "list", "[1042]"},
 		{REFERENCE_DICT_VALUE, FALSE, 2, 0x7f3a10c41b00, "builtins", "dict", "['pending']"},
@@ -82,7 +94,8 @@ static explanation_t *fake_explain(source_t *source, uint64_t address, GError **
 		{REFERENCE_TYPE, FALSE, LEAKY, "builtins", "type", "<class app.Leaky>", "", 59160},
 		{REFERENCE_ATTRIBUTE, FALSE, 0x7f3a1c0d7000, "builtins", "str", "'A-1009'", ".sku", 1},
 		{REFERENCE_ATTRIBUTE, FALSE, 0x955f80, "builtins", "int", "1", ".qty", SAMPLE_UNKNOWN},
-		{REFERENCE_ATTRIBUTE, FALSE, 0x7f39e0aa1000, "app", "Cart", "<Cart owner='ann' items=[…]>", ".cart", 12},
+		{REFERENCE_ATTRIBUTE, FALSE, 0x7f39e0aa1000, "app", "Cart", "<Cart owner='ann' items=[…]>", ".cart",
+		 12},
 	};
 	explanation->n_referents = explanation->all_referents = G_N_ELEMENTS(referents);
 	explanation->referents = g_memdup2(referents, sizeof(referents));
@@ -132,8 +145,11 @@ static void fake_ask(void *context, struct request *request)
 
 static void fake_init(struct fake *fake, int samples)
 {
-	static const struct source_ops ops = {.name = "live", .instances = fake_instances, .explain = fake_explain,
-					      .watch = fake_watch, .forget = fake_forget};
+	static const struct source_ops ops = {.name = "live",
+					      .instances = fake_instances,
+					      .explain = fake_explain,
+					      .watch = fake_watch,
+					      .forget = fake_forget};
 	memset(fake, 0, sizeof(*fake));
 	fake->source.ops = &ops;
 	fake->watched = g_array_new(FALSE, FALSE, sizeof(guint64));
@@ -188,7 +204,8 @@ static void test_sort(void)
 	view_key(fake.view, KEY_OF_F1 + 5);
 	g_assert_true(shows(fake.view, "Sort by"));
 	struct list *list = screen_top(fake.view)->ops->list(screen_top(fake.view));
-	while (!menu_column(fake.view, fake.view->menu) || strcmp(menu_column(fake.view, fake.view->menu)->id, "unexplained"))
+	while (!menu_column(fake.view, fake.view->menu) ||
+	       strcmp(menu_column(fake.view, fake.view->menu)->id, "unexplained"))
 		view_key(fake.view, KEY_OF_DOWN);
 	view_key(fake.view, KEY_OF_ENTER);
 	g_assert_cmpint(fake.looks, ==, 2);
@@ -395,19 +412,27 @@ static void watch_samples(struct view *view, int from, int to)
 {
 	for (int i = from; i < to; i++) {
 		g_autoptr(sample_t) sample = script_sample(i, TRUE);
-		put_watched(sample, (struct sample_watched){.address = OBJECT, .type = LEAKY, .refcount = 5 + 2 * i,
-							    .exact = i % 10 ? SAMPLE_UNKNOWN : 4, .probable = i % 10 ? SAMPLE_UNKNOWN : 1});
+		put_watched(sample, (struct sample_watched){.address = OBJECT,
+							    .type = LEAKY,
+							    .refcount = 5 + 2 * i,
+							    .exact = i % 10 ? SAMPLE_UNKNOWN : 4,
+							    .probable = i % 10 ? SAMPLE_UNKNOWN : 1});
 		if (i <= 40)
-			put_watched(sample, (struct sample_watched){.address = OBJECT + 0xc0, .type = LEAKY,
-								    .refcount = i == 40 ? SAMPLE_UNKNOWN : 2, .exact = SAMPLE_UNKNOWN,
+			put_watched(sample, (struct sample_watched){.address = OBJECT + 0xc0,
+								    .type = LEAKY,
+								    .refcount = i == 40 ? SAMPLE_UNKNOWN : 2,
+								    .exact = SAMPLE_UNKNOWN,
 								    .probable = SAMPLE_UNKNOWN,
 								    .state = i == 40 ? WATCHED_DEAD : WATCHED_ALIVE});
 		if (i <= 50)
-			put_watched(sample, (struct sample_watched){.address = OBJECT + 0x180, .type = LEAKY,
-								    .refcount = i == 50 ? SAMPLE_UNKNOWN : 3 + i % 2,
-								    .exact = SAMPLE_UNKNOWN, .probable = SAMPLE_UNKNOWN,
-								    .state = i == 50 ? WATCHED_REUSED : WATCHED_ALIVE,
-								    .now = i == 50 ? "app.Cart <Cart owner='bob'>" : ""});
+			put_watched(sample,
+				    (struct sample_watched){.address = OBJECT + 0x180,
+							    .type = LEAKY,
+							    .refcount = i == 50 ? SAMPLE_UNKNOWN : 3 + i % 2,
+							    .exact = SAMPLE_UNKNOWN,
+							    .probable = SAMPLE_UNKNOWN,
+							    .state = i == 50 ? WATCHED_REUSED : WATCHED_ALIVE,
+							    .now = i == 50 ? "app.Cart <Cart owner='bob'>" : ""});
 		view_add(view, sample);
 		fixed_now = sample->time_us;
 	}
@@ -473,7 +498,10 @@ static void test_watch_bounded(void)
 	struct view *view = view_after(0, TRUE);
 	for (int i = 0; i < 5 * WATCH_POINTS; i++) {
 		g_autoptr(sample_t) sample = script_head(i);
-		put_watched(sample, (struct sample_watched){.address = OBJECT, .type = LEAKY, .refcount = i, .exact = SAMPLE_UNKNOWN,
+		put_watched(sample, (struct sample_watched){.address = OBJECT,
+							    .type = LEAKY,
+							    .refcount = i,
+							    .exact = SAMPLE_UNKNOWN,
 							    .probable = SAMPLE_UNKNOWN});
 		view_add(view, sample);
 	}
@@ -496,10 +524,18 @@ static leaks_t *leaks_of(enum leak_kind kind, int64_t unexplained, int64_t growt
 	leaks->totals.unexplained = unexplained + 1;
 	leaks->n_types = 2;
 	leaks->types = g_new0(struct leak_type, 2);
-	leaks->types[0] = (struct leak_type){.address = 0x55d0c0a05000, .module = "sqlalchemy.orm.state", .qualname = "InstanceState",
-					     .unexplained = unexplained, .growth = growth, .kind = kind};
-	leaks->types[1] = (struct leak_type){.address = 0x955aa0, .module = "builtins", .qualname = "dict", .unexplained = 1,
-					     .growth = 0, .kind = LEAK_ONE_OFF};
+	leaks->types[0] = (struct leak_type){.address = 0x55d0c0a05000,
+					     .module = "sqlalchemy.orm.state",
+					     .qualname = "InstanceState",
+					     .unexplained = unexplained,
+					     .growth = growth,
+					     .kind = kind};
+	leaks->types[1] = (struct leak_type){.address = 0x955aa0,
+					     .module = "builtins",
+					     .qualname = "dict",
+					     .unexplained = 1,
+					     .growth = 0,
+					     .kind = LEAK_ONE_OFF};
 	return leaks;
 }
 
@@ -542,10 +578,11 @@ static void test_unexplained_words(void)
 			g_autofree char *words = lost_words(fake.view, 190, &role);
 			g_assert_cmpint(strstr(words, "InstanceState: 38,402 references unexplained") != NULL, ==,
 					kinds[k] != LEAK_ONE_OFF);
-			g_assert_cmpint(strstr(words, "(+120 since the look before)") != NULL, ==, kinds[k] == LEAK_GROWING);
+			g_assert_cmpint(strstr(words, "(+120 since the look before)") != NULL, ==,
+					kinds[k] == LEAK_GROWING);
 			g_assert_cmpint(role, ==,
 					leaking || kinds[k] == LEAK_GROWING ? ROLE_ALARM
-					: kinds[k] == LEAK_STEADY	    ? ROLE_WARNING
+					: kinds[k] == LEAK_STEADY           ? ROLE_WARNING
 									    : ROLE_CALM);
 		}
 	}
@@ -593,7 +630,8 @@ static void test_random_keys(void)
 			fake.slow = g_rand_boolean(rand);
 			view_key(fake.view, g_rand_int_range(rand, 0, 3) ? entry->codes[0] : KEY_OF_ENTER);
 			if (g_rand_int_range(rand, 0, 3) == 0)
-				view_click(fake.view, g_rand_int_range(rand, -2, 60), g_rand_int_range(rand, -2, 220), i % 3 == 0);
+				view_click(fake.view, g_rand_int_range(rand, -2, 60), g_rand_int_range(rand, -2, 220),
+					   i % 3 == 0);
 			if (fake.waiting.length && g_rand_boolean(rand))
 				fake_answer(&fake);
 			if (i % 50 == 49)

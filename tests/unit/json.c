@@ -107,7 +107,8 @@ static void put_watched(sample_t *sample)
 {
 	const struct sample_watched rows[] = {
 		{0x7f0000001000, 0x1000, "app", "Class0", "<Class0>", 5, 3, 1, WATCHED_ALIVE, ""},
-		{0x7f0000004000, 0x1010, "app", "Gone", "'x'", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_REUSED, "str 'y'"},
+		{0x7f0000004000, 0x1010, "app", "Gone", "'x'", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN,
+		 WATCHED_REUSED, "str 'y'"},
 		{0x7f0000005000, 0, "", "", "", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_DEAD, ""},
 	};
 	sample->n_watched = G_N_ELEMENTS(rows);
@@ -122,9 +123,10 @@ static void test_watched(void)
 	g_assert_null(strstr(without->str, "watched"));
 	put_watched(sample);
 	g_autoptr(GString) line = json_sample(sample, NULL, 0);
-	g_assert_nonnull(strstr(line->str, "\"watched\":[{\"address\":\"0x7f0000001000\",\"state\":\"alive\",\"module\":\"app\","
-					   "\"qualname\":\"Class0\",\"type\":\"0x1000\",\"refcount\":5,\"exact\":3,"
-					   "\"probable\":1,\"value\":\"<Class0>\",\"now\":null},"));
+	g_assert_nonnull(strstr(line->str,
+				"\"watched\":[{\"address\":\"0x7f0000001000\",\"state\":\"alive\",\"module\":\"app\","
+				"\"qualname\":\"Class0\",\"type\":\"0x1000\",\"refcount\":5,\"exact\":3,"
+				"\"probable\":1,\"value\":\"<Class0>\",\"now\":null},"));
 	g_autoptr(sample_t) back = json_sample_parse(line->str, line->len, &error);
 	g_assert_no_error(error);
 	g_autoptr(GString) again = json_sample(back, NULL, 0);

@@ -166,9 +166,12 @@ static void put_watched(sample_t *sample)
 {
 	const struct sample_watched rows[] = {
 		{0x7f0000001000, 0x1000, "app", "Still0", "<Still0>", 5, 3, 1, WATCHED_ALIVE, ""},
-		{0x7f0000002000, 0x1000, "app", "Still0", "<Still0>", 7, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_ALIVE, ""},
-		{0x7f0000003000, 0x1000, "app", "Still0", "<Still0>", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_DEAD, ""},
-		{0x7f0000004000, 0x1010, "app", "Gone", "'x'", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_REUSED, "str 'y'"},
+		{0x7f0000002000, 0x1000, "app", "Still0", "<Still0>", 7, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_ALIVE,
+		 ""},
+		{0x7f0000003000, 0x1000, "app", "Still0", "<Still0>", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN,
+		 WATCHED_DEAD, ""},
+		{0x7f0000004000, 0x1010, "app", "Gone", "'x'", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN,
+		 WATCHED_REUSED, "str 'y'"},
 		{0x7f0000005000, 0, "", "", "", SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, SAMPLE_UNKNOWN, WATCHED_DEAD, ""},
 	};
 	sample->n_watched = G_N_ELEMENTS(rows);
@@ -194,8 +197,10 @@ static void test_watched(struct fixture *fixture, gconstpointer unused)
 	g_autoptr(sample_t) none = recording_load(recording, 2, &error);
 	g_assert_cmpuint(none->n_watched, ==, 0);
 	recording_free(recording);
-	check_query(fixture->path, "SELECT group_concat(refcount, ' ') FROM watched JOIN type ON type.id = watched.type "
-				   "WHERE qualname = 'Still0' AND refcount IS NOT NULL", "5 7");
+	check_query(fixture->path,
+		    "SELECT group_concat(refcount, ' ') FROM watched JOIN type ON type.id = watched.type "
+		    "WHERE qualname = 'Still0' AND refcount IS NOT NULL",
+		    "5 7");
 	check_query(fixture->path, "SELECT count(*) FROM watched WHERE exact IS NULL AND refcount IS NULL", "3");
 }
 

@@ -13,8 +13,8 @@ struct gate {
 	GCond changed;
 	int allowed; /* samples that may be finished */
 	int begun, finished;
-	int fail_at; /* this one fails, but the target lives; 0: none */
-	int end;     /* after so many the target is gone */
+	int fail_at;  /* this one fails, but the target lives; 0: none */
+	int end;      /* after so many the target is gone */
 	int assessed; /* samples with a look at references */
 	gboolean *freed;
 };

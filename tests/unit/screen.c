@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "tui/screens/verdict.h"
 #include "tests/unit/script.h"
+#include "tui/screens/verdict.h"
 
 /* ---- the screens ---- */
 

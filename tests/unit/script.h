@@ -13,8 +13,8 @@
 
 /* ---- the scripted process ---- */
 
-G_GNUC_UNUSED static void add_type(sample_t *sample, uint64_t address, const char *module, const char *name, int64_t count,
-		     int64_t size, int64_t refs_each, int64_t refs_max)
+G_GNUC_UNUSED static void add_type(sample_t *sample, uint64_t address, const char *module, const char *name,
+				   int64_t count, int64_t size, int64_t refs_each, int64_t refs_max)
 {
 	struct sample_type *type = &sample->types[sample->n_types++];
 	type->address = address;

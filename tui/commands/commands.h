@@ -2,5 +2,5 @@
 #pragma once
 #include "tui/command.h"
 
-extern const struct command command_diff, command_explain, command_help, command_histo, command_leaks, command_objects, command_ps, command_record, command_save, command_stacks, command_top, command_version,
-	command_why;
+extern const struct command command_diff, command_explain, command_help, command_histo, command_leaks, command_objects,
+	command_ps, command_record, command_save, command_stacks, command_top, command_version, command_why;

@@ -19,7 +19,8 @@ static gboolean parse_address(const char *text, uint64_t *address, GError **erro
 	*address = g_ascii_strtoull(text, &end, g_str_has_prefix(text, "0x") || g_str_has_prefix(text, "0X") ? 16 : 10);
 	if (*text >= '0' && *text <= '9' && !*end && !errno && *address)
 		return TRUE;
-	usage_error(error, &command_explain, "an address is 0x7f12ab34cd50, or what id() returns", "no such address: '%s'", text);
+	usage_error(error, &command_explain, "an address is 0x7f12ab34cd50, or what id() returns",
+		    "no such address: '%s'", text);
 	return FALSE;
 }
 
@@ -71,8 +72,8 @@ static void append_holders(GString *text, const explanation_t *explanation, size
 		struct sample_type type = {.module = holder->module, .qualname = holder->qualname};
 		g_autofree char *name = *holder->qualname ? sample_type_name(&type) : g_strdup("");
 		char count[32];
-		g_string_append_printf(text, "%8s  %-17s%s ", text_count(count, holder->count), reference_kind_names[holder->kind],
-				       holder->probable ? "?" : " ");
+		g_string_append_printf(text, "%8s  %-17s%s ", text_count(count, holder->count),
+				       reference_kind_names[holder->kind], holder->probable ? "?" : " ");
 		if (*name)
 			g_string_append_printf(text, "%s 0x%" G_GINT64_MODIFIER "x ", name, holder->address);
 		g_string_append_printf(text, "%s\n", holder->label);
@@ -80,8 +81,9 @@ static void append_holders(GString *text, const explanation_t *explanation, size
 	if (explanation->n_holders > rows)
 		g_string_append_printf(text, "and %zu more holders\n", explanation->n_holders - rows);
 	if (explanation->spare)
-		g_string_append_printf(text, "and %" G_GINT64_FORMAT " word%s that its count doesn't ask for: left over\n", explanation->spare,
-				       explanation->spare == 1 ? "" : "s");
+		g_string_append_printf(text,
+				       "and %" G_GINT64_FORMAT " word%s that its count doesn't ask for: left over\n",
+				       explanation->spare, explanation->spare == 1 ? "" : "s");
 }
 
 static void append_path(GString *text, const explanation_t *explanation)
@@ -94,7 +96,8 @@ static void append_path(GString *text, const explanation_t *explanation)
 	for (size_t i = 0; i < explanation->n_path; i++) {
 		const struct explain_step *step = &explanation->path[i];
 		g_string_append_printf(text, "  %s", i ? "-> " : "   ");
-		g_string_append_printf(text, "0x%" G_GINT64_MODIFIER "x %s %s  %s\n", step->address, step->qualname, step->value, step->label);
+		g_string_append_printf(text, "0x%" G_GINT64_MODIFIER "x %s %s  %s\n", step->address, step->qualname,
+				       step->value, step->label);
 	}
 }
 
@@ -124,10 +127,12 @@ const struct command command_explain = {
 	.name = "explain",
 	.synopsis = "-p PID | -c FILE ADDRESS [EXE]",
 	.summary = "one object: its refcount, and every holder of a reference to it",
-	.details = "ADDRESS is 0x... or what id() returns in the process. Holders with a question mark are probable: a word that "
-		   "holds the object's address where the layout isn't known. Below them stands the shortest way to the object from a module, a "
-		   "frame, or C code.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_END},
+	.details =
+		"ADDRESS is 0x... or what id() returns in the process. Holders with a question mark are probable: a word that "
+		"holds the object's address where the layout isn't known. Below them stands the shortest way to the object from a module, a "
+		"frame, or C code.",
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
+					    OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_END},
 	.min_arguments = 1,
 	.max_arguments = 2,
 	.run = explain_run,

@@ -178,9 +178,9 @@ const struct command command_histo = {
 		   "the sum and the maximum of their reference counts, immortal objects apart. Sort keys: bytes (the "
 		   "default), count, "
 		   "gc_count, refs, refs_max, immortal, owned, name.",
-	.options =
-		(const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON, OPTION_CSV, OPTION_SORT, OPTION_LIMIT,
-					 OPTION_STRICT, OPTION_NONBLOCKING, OPTION_GC, OPTION_VERBOSE, OPTION_END},
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
+					    OPTION_CSV, OPTION_SORT, OPTION_LIMIT, OPTION_STRICT, OPTION_NONBLOCKING,
+					    OPTION_GC, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = histo_run,
 };

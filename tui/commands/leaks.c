@@ -15,10 +15,10 @@
 
 #define DEFAULT_INTERVAL_US (1 * G_USEC_PER_SEC)
 #define PROGRAM_INTERVAL_US (250 * 1000) /* between looks at a program that may end at any moment */
-#define PROGRAM_SHARE 8                  /* but no more than an eighth of the time is spent looking */
-#define WAIT_US (50 * 1000)              /* how often a wait looks whether the program still runs */
-#define JSON_OBJECTS 10000
-#define TEXT_ROWS 20
+#define PROGRAM_SHARE       8            /* but no more than an eighth of the time is spent looking */
+#define WAIT_US             (50 * 1000)  /* how often a wait looks whether the program still runs */
+#define JSON_OBJECTS        10000
+#define TEXT_ROWS           20
 
 static size_t max_objects(const struct options *options)
 {
@@ -32,7 +32,8 @@ static char **read_patterns(const char *path, GError **error)
 	g_autoptr(GError) problem = NULL;
 	if (!g_file_get_contents(path, &text, NULL, &problem)) {
 		g_autofree char *name = text_escape(path, strlen(path));
-		error_set(error, FACE_ERROR, REFTOP_ERROR_USAGE, problem->message, NULL, "cannot read the patterns in %s", name);
+		error_set(error, FACE_ERROR, REFTOP_ERROR_USAGE, problem->message, NULL,
+			  "cannot read the patterns in %s", name);
 		return NULL;
 	}
 	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
@@ -135,8 +136,8 @@ static leaks_t *look_until_end(program_t *program, const struct options *options
 		kill(program_pid(program), number);
 	sigprocmask(SIG_UNBLOCK, &signals, NULL);
 	if (!last)
-		error_set(error, FACE_ERROR, REFTOP_ERROR_GONE, "it ran too short a time", NULL, "%s ended before a look was possible",
-			  program_name(program));
+		error_set(error, FACE_ERROR, REFTOP_ERROR_GONE, "it ran too short a time", NULL,
+			  "%s ended before a look was possible", program_name(program));
 	return last;
 }
 
@@ -178,8 +179,8 @@ static int run_program(const struct options *options, GError **error)
 		return REFTOP_ERROR_FAILED;
 	g_autofree char *ended = program_ended(program);
 	if (!options->quiet)
-		g_printerr("reftop: %s: %s; the last look was %.1f s before\n", program_name(program), ended ? ended : "still running",
-			   (double)(g_get_monotonic_time() - looked_us) / 1e6);
+		g_printerr("reftop: %s: %s; the last look was %.1f s before\n", program_name(program),
+			   ended ? ended : "still running", (double)(g_get_monotonic_time() - looked_us) / 1e6);
 	return gate(leaks, options, error);
 }
 
@@ -203,18 +204,20 @@ const struct command command_leaks = {
 	.name = "leaks",
 	.synopsis = "[-p PID | -c FILE [EXE] | -- PROGRAM ...]",
 	.summary = "the references that nothing in the process explains, by type, and the worst objects",
-	.details = "Every reference to every object is looked for, in all of the process's memory, and compared with the reference "
-		   "counts. What a count has and nobody holds was lost: a missing Py_DECREF. What is held beyond the count is a "
-		   "deficit: one Py_DECREF too many, or a missing Py_INCREF. It looks twice, --interval apart (one second), and only what "
-		   "both looks found counts; what grew between them comes first. A reference or two that never grow are told apart as "
-		   "one-offs: C code keeps such when it is loaded.\n"
-		   "With --fail the exit status is 7 when something is lost that is no one-off. --suppress names a file with what is "
-		   "known, a pattern a line: module.qualname of a type, or that, a blank, and the value of an object; * and ? stand for "
-		   "anything.\n"
-		   "`reftop leaks -- pytest ...` runs a program and looks again and again until it ends or Ctrl-C; the last verdict "
-		   "counts. The program's output goes to standard error.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_JSON, OPTION_LIMIT, OPTION_FAIL,
-					    OPTION_SUPPRESS, OPTION_NONBLOCKING, OPTION_QUIET, OPTION_VERBOSE, OPTION_END},
+	.details =
+		"Every reference to every object is looked for, in all of the process's memory, and compared with the reference "
+		"counts. What a count has and nobody holds was lost: a missing Py_DECREF. What is held beyond the count is a "
+		"deficit: one Py_DECREF too many, or a missing Py_INCREF. It looks twice, --interval apart (one second), and only what "
+		"both looks found counts; what grew between them comes first. A reference or two that never grow are told apart as "
+		"one-offs: C code keeps such when it is loaded.\n"
+		"With --fail the exit status is 7 when something is lost that is no one-off. --suppress names a file with what is "
+		"known, a pattern a line: module.qualname of a type, or that, a blank, and the value of an object; * and ? stand for "
+		"anything.\n"
+		"`reftop leaks -- pytest ...` runs a program and looks again and again until it ends or Ctrl-C; the last verdict "
+		"counts. The program's output goes to standard error.",
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_INTERVAL,
+					    OPTION_JSON, OPTION_LIMIT, OPTION_FAIL, OPTION_SUPPRESS, OPTION_NONBLOCKING,
+					    OPTION_QUIET, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = leaks_run,
 };

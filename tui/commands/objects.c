@@ -37,13 +37,18 @@ static GString *format_table(const instances_t *instances)
 		const struct leak_object *object = &instance->object;
 		char bytes[16];
 		append_count(text, object->refcount, 13);
-		g_string_append_printf(text, "%9s", instance->bytes == SAMPLE_UNKNOWN ? "-" : text_bytes(bytes, instance->bytes));
-		append_count(text, object->refcount == SAMPLE_UNKNOWN ? SAMPLE_UNKNOWN : object->unexplained - object->deficit, 11);
+		g_string_append_printf(text, "%9s",
+				       instance->bytes == SAMPLE_UNKNOWN ? "-" : text_bytes(bytes, instance->bytes));
+		append_count(text,
+			     object->refcount == SAMPLE_UNKNOWN ? SAMPLE_UNKNOWN
+								: object->unexplained - object->deficit,
+			     11);
 		g_string_append_printf(text, "  0x%" G_GINT64_MODIFIER "x %s\n", object->address, object->value);
 	}
 	char count[32];
 	if ((int64_t)instances->n < instances->all_objects)
-		g_string_append_printf(text, "and %s more objects\n", text_count(count, instances->all_objects - (int64_t)instances->n));
+		g_string_append_printf(text, "and %s more objects\n",
+				       text_count(count, instances->all_objects - (int64_t)instances->n));
 	return text;
 }
 
@@ -66,11 +71,12 @@ const struct command command_objects = {
 	.name = "objects",
 	.synopsis = "-p PID | -c FILE TYPE [EXE]",
 	.summary = "the instances of a type, sorted by refcount or size",
-	.details = "TYPE is module.qualname or qualname alone (`dict`, `collections.deque`, `Cart`), or the address of a type. LOST is "
-		   "what `reftop leaks` would say: references that nothing explains; below 0: more are held than were counted. Sort "
-		   "keys: refs (the default), bytes, unexplained, deficit.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON, OPTION_SORT, OPTION_LIMIT, OPTION_NONBLOCKING,
-					    OPTION_END},
+	.details =
+		"TYPE is module.qualname or qualname alone (`dict`, `collections.deque`, `Cart`), or the address of a type. LOST is "
+		"what `reftop leaks` would say: references that nothing explains; below 0: more are held than were counted. Sort "
+		"keys: refs (the default), bytes, unexplained, deficit.",
+	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
+					    OPTION_SORT, OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_END},
 	.min_arguments = 1,
 	.max_arguments = 2,
 	.run = objects_run,

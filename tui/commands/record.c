@@ -97,7 +97,8 @@ static gboolean check_watched(const struct recorder *recorder, const sample_t *s
 		if (watched->state == WATCHED_ALIVE)
 			continue;
 		if (!recorder->samples) {
-			error_set(error, FACE_ERROR, REFTOP_ERROR_USAGE, "no object of the process is at this address now",
+			error_set(error, FACE_ERROR, REFTOP_ERROR_USAGE,
+				  "no object of the process is at this address now",
 				  "take one from `reftop objects` or `reftop leaks`, or id() in the process",
 				  "there is no object at 0x%" G_GINT64_MODIFIER "x", watched->address);
 			return FALSE;
@@ -246,17 +247,18 @@ const struct command command_record = {
 	.name = "record",
 	.synopsis = "-p PID [-o FILE]",
 	.summary = "a sample every interval into a SQLite file",
-	.details = "It ends with Ctrl-C (SIGINT, SIGTERM or SIGHUP), after --duration, or with the process. Without -o "
-		   "the file is "
-		   "reftop-PID.db; a recording of the same process is continued, one of another process is refused, "
-		   "and a file that is no "
-		   "recording is never touched. With --json each sample is one line of JSON, to standard output unless "
-		   "there is -o. The "
-		   "default interval is one second. With --watch the reference count of an object is in every sample, and as "
-		   "often as that takes less than a twentieth of the time what explains it; when the object dies or its address "
-		   "is used again, that is told and its rows end.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_DURATION, OPTION_WATCH, OPTION_JSON,
-					    OPTION_NONBLOCKING, OPTION_QUIET, OPTION_END},
+	.details =
+		"It ends with Ctrl-C (SIGINT, SIGTERM or SIGHUP), after --duration, or with the process. Without -o "
+		"the file is "
+		"reftop-PID.db; a recording of the same process is continued, one of another process is refused, "
+		"and a file that is no "
+		"recording is never touched. With --json each sample is one line of JSON, to standard output unless "
+		"there is -o. The "
+		"default interval is one second. With --watch the reference count of an object is in every sample, and as "
+		"often as that takes less than a twentieth of the time what explains it; when the object dies or its address "
+		"is used again, that is told and its rows end.",
+	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_DURATION, OPTION_WATCH,
+					    OPTION_JSON, OPTION_NONBLOCKING, OPTION_QUIET, OPTION_END},
 	.max_arguments = 1,
 	.run = record_run,
 };

@@ -66,7 +66,11 @@ char *lost_words(const struct view *view, int width, enum role *role)
 	*role = grows || alarm ? ROLE_ALARM : ROLE_WARNING;
 	for (int detail = 0; detail < 3; detail++) {
 		enum role same;
-		g_autofree char *lost = clause(type, g_str_has_prefix(words, named) ? "" : detail > 1 ? brief : name, detail);
+		g_autofree char *lost = clause(type,
+					       g_str_has_prefix(words, named) ? ""
+					       : detail > 1                   ? brief
+									      : name,
+					       detail);
 		int room = width - text_columns(lost) - 2;
 		if (room < 24)
 			continue;

@@ -187,7 +187,8 @@ static void draw_lost(const struct view *view, struct line *line, const sample_t
 	gboolean found = leaks_found(view->leaks);
 	table_count(text, 15, view->leaks->totals.unexplained);
 	g_autofree char *age = words_duration(MAX(sample->time_us - view->leaks->origin->time_us, 0), TRUE);
-	line_format(line, "Unexpl", found ? ROLE_WARNING : ROLE_TEXT, "%s, %s ago%s", text, age, view->assess ? "" : ", off");
+	line_format(line, "Unexpl", found ? ROLE_WARNING : ROLE_TEXT, "%s, %s ago%s", text, age,
+		    view->assess ? "" : ", off");
 }
 
 static void draw_scope(const struct view *view, struct frame *frame, int y, const sample_t *sample)

@@ -141,7 +141,8 @@ static gpointer ask(source_t *source, const struct request *request, GError **er
 {
 	if (source->ops->instances)
 		return source->ops->instances(source, request->text, request->sort, request->limit, error);
-	error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, NULL, NULL, "objects can be looked at in a living process only");
+	error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, NULL, NULL,
+		  "objects can be looked at in a living process only");
 	return NULL;
 }
 
@@ -238,9 +239,10 @@ static char *summary(const struct instances_screen *self)
 	text_count(all, instances->all_objects);
 	gint64 age = MAX(view_now(self->screen.view) - instances->origin->time_us, 0);
 	g_autofree char *ago = words_duration(age, TRUE);
-	g_autofree char *part = instances->all_objects > (gint64)instances->n
-					? g_strdup_printf(", the first %s by %s", text_count(listed, (gint64)instances->n), self->sort)
-					: g_strdup("");
+	g_autofree char *part =
+		instances->all_objects > (gint64)instances->n
+			? g_strdup_printf(", the first %s by %s", text_count(listed, (gint64)instances->n), self->sort)
+			: g_strdup("");
 	return g_strdup_printf("%s object%s%s · %s ago", all, instances->all_objects == 1 ? "" : "s", part, ago);
 }
 
@@ -258,7 +260,8 @@ static void instances_draw(struct screen *screen, struct frame *frame)
 		frame_text(frame, frame->height - 2, 1, frame->width - 2, ROLE_WARNING, fitting);
 	}
 	if (self->instances)
-		list_draw(&self->list, frame, y, 0, frame->height - y - 1 - (self->trouble != NULL), frame->width, TRUE);
+		list_draw(&self->list, frame, y, 0, frame->height - y - 1 - (self->trouble != NULL), frame->width,
+			  TRUE);
 }
 
 static gboolean instances_act(struct screen *screen, enum action action)
@@ -272,7 +275,8 @@ static gboolean instances_act(struct screen *screen, enum action action)
 		return TRUE;
 	case ACTION_WATCH:
 		if (row)
-			view_watch(screen->view, row->object.address, self->name, !watch_find(screen->view, row->object.address));
+			view_watch(screen->view, row->object.address, self->name,
+				   !watch_find(screen->view, row->object.address));
 		return TRUE;
 	case ACTION_GRAPHS:
 		screen_push(screen->view, &screen_detail, NULL);

@@ -46,7 +46,8 @@ static enum role how_many_role(const void *row, const void *context)
 static void put_way(enum reference_kind kind, const char *label, int width, char out[TABLE_CELL])
 {
 	/* a key's label says no more than its kind */
-	g_autofree char *way = g_strdup_printf("%s %s", reference_kind_names[kind], kind == REFERENCE_DICT_KEY ? "" : label);
+	g_autofree char *way =
+		g_strdup_printf("%s %s", reference_kind_names[kind], kind == REFERENCE_DICT_KEY ? "" : label);
 	g_autofree char *fitting = text_elide(way, width);
 	g_strlcpy(out, fitting, TABLE_CELL);
 }
@@ -152,21 +153,22 @@ static guint64 referent_identity(const void *row)
 static char *holder_words(const void *row)
 {
 	const struct holder *holder = row;
-	return g_strdup_printf("%s %s %s.%s 0x%" G_GINT64_MODIFIER "x", reference_kind_names[holder->kind], holder->label,
-			       holder->module, holder->qualname, holder->address);
+	return g_strdup_printf("%s %s %s.%s 0x%" G_GINT64_MODIFIER "x", reference_kind_names[holder->kind],
+			       holder->label, holder->module, holder->qualname, holder->address);
 }
 
 static char *referent_words(const void *row)
 {
 	const struct referent *referent = row;
 	return g_strdup_printf("%s %s %s.%s %s 0x%" G_GINT64_MODIFIER "x", reference_kind_names[referent->kind],
-			       referent->label, referent->module, referent->qualname, referent->value, referent->address);
+			       referent->label, referent->module, referent->qualname, referent->value,
+			       referent->address);
 }
 
 static const struct list_ops holder_ops = {holder_columns, &holder_columns_size, holder_identity, holder_words,
 					   "nobody: no reference to it was found"};
-static const struct list_ops referent_ops = {referent_columns, &referent_columns_size, referent_identity, referent_words,
-					     "nothing"};
+static const struct list_ops referent_ops = {referent_columns, &referent_columns_size, referent_identity,
+					     referent_words, "nothing"};
 
 /* ---- asking ---- */
 
@@ -232,7 +234,8 @@ static void draw_count(const struct object_screen *self, struct frame *frame, in
 	text_count(exact, object->exact);
 	text_count(probable, object->probable);
 	if (object->refcount == SAMPLE_UNKNOWN) {
-		frame_printf(frame, y, 1, width - 2, ROLE_TEXT, "immortal: its count says nothing; %s references found", exact);
+		frame_printf(frame, y, 1, width - 2, ROLE_TEXT, "immortal: its count says nothing; %s references found",
+			     exact);
 		return;
 	}
 	text_count(all, object->refcount);
@@ -245,7 +248,8 @@ static void draw_count(const struct object_screen *self, struct frame *frame, in
 		x += frame_printf(frame, y, x, width - x - 1, object->unexplained > 0 ? ROLE_GROWS : ROLE_TEXT,
 				  " + %s unexplained", text_count(rest, object->unexplained));
 	if (self->explanation->spare > 0 && width - x > 40)
-		frame_printf(frame, y, x, width - x - 1, ROLE_DIM, "   (%s left-over words)", text_count(rest, self->explanation->spare));
+		frame_printf(frame, y, x, width - x - 1, ROLE_DIM, "   (%s left-over words)",
+			     text_count(rest, self->explanation->spare));
 }
 
 static char *step_words(const struct explain_step *step)
@@ -275,7 +279,8 @@ static void draw_path_line(const explanation_t *found, struct frame *frame, int 
 static void draw_path(const explanation_t *found, struct frame *frame, int y, int lines)
 {
 	if (!found->n_path) {
-		frame_text(frame, y, 1, frame->width - 2, ROLE_DIM, "Path: none found from a module, a frame or C code");
+		frame_text(frame, y, 1, frame->width - 2, ROLE_DIM,
+			   "Path: none found from a module, a frame or C code");
 		return;
 	}
 	if (lines < (int)found->n_path + 1) {
@@ -438,8 +443,8 @@ static struct list *object_list(struct screen *screen)
 
 static gboolean object_offers(const struct screen *screen, enum action action)
 {
-	return action != ACTION_BASELINE && action != ACTION_PAUSE && action != ACTION_SAVE && action != ACTION_ASSESS &&
-	       action != ACTION_GRAPHS;
+	return action != ACTION_BASELINE && action != ACTION_PAUSE && action != ACTION_SAVE &&
+	       action != ACTION_ASSESS && action != ACTION_GRAPHS;
 }
 
 const struct screen_ops screen_object = {

@@ -47,7 +47,8 @@ struct screen_ops {
 
 /* in the order of Tab; ends with NULL */
 extern const struct screen_ops *const screen_tabs[];
-extern const struct screen_ops screen_types, screen_detail, screen_help, screen_instances, screen_object, screen_watched;
+extern const struct screen_ops screen_types, screen_detail, screen_help, screen_instances, screen_object,
+	screen_watched;
 
 /* The one that is shown. */
 struct screen *screen_top(const struct view *view);

@@ -31,18 +31,18 @@ struct view {
 	int skip;           /* columns scrolled away */
 	GHashTable *tagged; /* identities */
 	char *search, *filter;
-	GString *prompt;     /* being typed */
-	char *before_prompt; /* selected before the search began */
+	GString *prompt;      /* being typed */
+	char *before_prompt;  /* selected before the search began */
 	int selection_before; /* of a list */
-	char *filter_before; /* filter before its prompt began */
-	GPtrArray *stack; /* struct screen *, the last one is shown */
+	char *filter_before;  /* filter before its prompt began */
+	GPtrArray *stack;     /* struct screen *, the last one is shown */
 	enum view_mode mode;
-	guint serial;     /* of the last question */
-	leaks_t *leaks;   /* what the last look at references found; NULL: there was none */
-	gboolean assess;  /* look at references now and then */
-	GHashTable *lost; /* struct leak_type * of leaks by address */
+	guint serial;       /* of the last question */
+	leaks_t *leaks;     /* what the last look at references found; NULL: there was none */
+	gboolean assess;    /* look at references now and then */
+	GHashTable *lost;   /* struct leak_type * of leaks by address */
 	GPtrArray *watches; /* struct watch *, in the order they began */
-	int menu; /* selected entry of the sort menu */
+	int menu;           /* selected entry of the sort menu */
 	int help_line;
 	struct table_layout layout; /* as drawn last, for clicks */
 	int title_y, table_y;

@@ -92,7 +92,8 @@ static enum role unexplained_role(const void *row, const void *context)
 static struct series series_of(const struct watch *watch, const struct view *view)
 {
 	gint64 last = trend_last(view->trend) ? trend_last(view->trend)->time_us : watch->last_us;
-	return (struct series){watch->times_us, watch->values, watch->n, watch->began_us, watch->ended ? watch->ended_us : last};
+	return (struct series){watch->times_us, watch->values, watch->n, watch->began_us,
+			       watch->ended ? watch->ended_us : last};
 }
 
 static void graph_draw(struct frame *frame, int y, int x, int width, const void *row, const void *context)
@@ -185,8 +186,8 @@ static void draw_graph(struct watched_screen *self, struct frame *frame, int y, 
 	g_autofree char *fitting = text_cut(what, frame->width - 2);
 	frame_text(frame, y, 1, frame->width - 2, watch->ended ? ROLE_WARNING : ROLE_VALUE, fitting);
 	struct series series = series_of(watch, self->screen.view);
-	graph_box(frame, y + 1, margin + 1, height - 1, frame->width - margin - 2, change(watch) > 0 ? ROLE_GROWS : ROLE_GRAPH,
-		  &series, &low, &high);
+	graph_box(frame, y + 1, margin + 1, height - 1, frame->width - margin - 2,
+		  change(watch) > 0 ? ROLE_GROWS : ROLE_GRAPH, &series, &low, &high);
 	table_count(low_text, margin - 1, low);
 	table_count(high_text, margin - 1, high);
 	frame_printf(frame, y + 1, 0, margin, ROLE_DIM, "%*s", margin, high_text);

@@ -75,8 +75,9 @@ static void end(struct view *view, struct watch *watch, const struct sample_watc
 static void add_row(struct view *view, const struct sample_watched *row, gint64 time_us)
 {
 	struct watch *watch = watch_find(view, row->address);
-	g_autofree char *name = g_strconcat(g_strcmp0(row->module, "builtins") && *row->module ? row->module : "",
-					    g_strcmp0(row->module, "builtins") && *row->module ? "." : "", row->qualname, NULL);
+	g_autofree char *name =
+		g_strconcat(g_strcmp0(row->module, "builtins") && *row->module ? row->module : "",
+			    g_strcmp0(row->module, "builtins") && *row->module ? "." : "", row->qualname, NULL);
 	if (!watch)
 		watch = watch_new(view, row->address, name);
 	if (row->state != WATCHED_ALIVE) {
@@ -121,13 +122,14 @@ gint64 watch_unexplained(const struct watch *watch)
 static gpointer ask_watch(source_t *source, const struct request *request, GError **error)
 {
 	if (!source->ops->watch) {
-		error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, NULL, NULL, "objects can be watched in a living process only");
+		error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, NULL, NULL,
+			  "objects can be watched in a living process only");
 		return NULL;
 	}
 	if (source->ops->watch(source, request->address, request->flag))
 		return GINT_TO_POINTER(1);
-	error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, NULL, NULL, "%d objects are watched already: that is the most",
-		  SOURCE_WATCHES);
+	error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, NULL, NULL,
+		  "%d objects are watched already: that is the most", SOURCE_WATCHES);
 	return NULL;
 }
 

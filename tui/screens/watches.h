@@ -11,13 +11,13 @@
 
 struct watch {
 	guint64 address;
-	char *name, *value; /* of its type; what it looks like */
-	gint64 began_us, last_us;     /* 0: in no sample yet */
-	gint64 first, last;           /* reference counts; SAMPLE_UNKNOWN immortal, or not known yet */
-	gint64 exact, probable;       /* at the last look at references; SAMPLE_UNKNOWN: none yet */
+	char *name, *value;                /* of its type; what it looks like */
+	gint64 began_us, last_us;          /* 0: in no sample yet */
+	gint64 first, last;                /* reference counts; SAMPLE_UNKNOWN immortal, or not known yet */
+	gint64 exact, probable;            /* at the last look at references; SAMPLE_UNKNOWN: none yet */
 	gint64 explained_us, explained_of; /* when that was, and what the count was then */
-	char *ended;                  /* how, in words; NULL: it lives */
-	gboolean reused; /* so: another object is at its address */
+	char *ended;                       /* how, in words; NULL: it lives */
+	gboolean reused;                   /* so: another object is at its address */
 	gint64 ended_us;
 	size_t n;
 	int64_t *times_us, *values;
