@@ -34,6 +34,7 @@ struct trend {
 	int64_t first_time, baseline_time;
 	struct sample_totals baseline;
 	int64_t *times, *values; /* scratch, max_ticks each */
+	bool deferred;
 };
 
 static guint row_hash(gconstpointer key)
@@ -261,6 +262,13 @@ static void rows_mark(trend_t *trend)
 	}
 }
 
+static void trend_judge(trend_t *trend)
+{
+	for (guint i = 0; i < trend->rows->len; i++)
+		row_judge(trend, trend->rows->pdata[i]);
+	rows_mark(trend);
+}
+
 static void trend_add_type(trend_t *trend, const struct sample_type *type, bool turnover, uint32_t tick)
 {
 	struct row *row = trend_find(trend, type);
@@ -324,9 +332,15 @@ void trend_add(trend_t *trend, sample_t *sample)
 		trend_set_baseline(trend);
 		return;
 	}
-	for (guint i = 0; i < trend->rows->len; i++)
-		row_judge(trend, trend->rows->pdata[i]);
-	rows_mark(trend);
+	if (!trend->deferred)
+		trend_judge(trend);
+}
+
+void trend_defer(trend_t *trend, bool off)
+{
+	trend->deferred = off;
+	if (!off && trend->last)
+		trend_judge(trend);
 }
 
 void trend_set_baseline(trend_t *trend)
@@ -339,9 +353,9 @@ void trend_set_baseline(trend_t *trend)
 	for (guint i = 0; i < trend->rows->len; i++) {
 		struct row *row = trend->rows->pdata[i];
 		memcpy(row->face.baseline, row->points[row->n_points - 1].values, sizeof(row->face.baseline));
-		row_judge(trend, row);
 	}
-	rows_mark(trend);
+	if (!trend->deferred)
+		trend_judge(trend);
 }
 
 const sample_t *trend_last(const trend_t *trend)

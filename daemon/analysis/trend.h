@@ -56,6 +56,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(trend_t, trend_free)
 /* Take a sample in; the trend keeps a reference to the newest. The first one becomes the baseline. */
 void trend_add(trend_t *trend, sample_t *sample);
 
+/*
+ * Put off judging while many samples are taken in at once; with `off` false, judge. Meanwhile the rows say nothing. Judging is the dear
+ * part: a millisecond where a hundred types move, against some ten microseconds for the sample.
+ */
+void trend_defer(trend_t *trend, bool off);
+
 /* Count changes from the newest sample from here on. */
 void trend_set_baseline(trend_t *trend);
 

@@ -29,6 +29,26 @@ static gboolean recorded_alive(source_t *source)
 	return recording_after(recorded->recording, recorded->last) != 0;
 }
 
+static GArray *recorded_moments(source_t *source, GError **error)
+{
+	struct recorded *recorded = (struct recorded *)source;
+	size_t n = 0;
+	g_autofree int64_t *ids = recording_samples(recorded->recording, &n, error);
+	if (!ids)
+		return NULL;
+	GArray *moments = g_array_sized_new(FALSE, FALSE, sizeof(struct source_moment), (guint)n);
+	for (size_t i = 0; i < n; i++) {
+		struct source_moment moment = {ids[i], recording_time(recorded->recording, ids[i])};
+		g_array_append_val(moments, moment);
+	}
+	return moments;
+}
+
+static sample_t *recorded_load(source_t *source, int64_t id, GError **error)
+{
+	return recording_load(((struct recorded *)source)->recording, id, error);
+}
+
 static void recorded_free(source_t *source)
 {
 	struct recorded *recorded = (struct recorded *)source;
@@ -41,6 +61,8 @@ static const struct source_ops recorded_ops = {
 	.next = recorded_next,
 	.alive = recorded_alive,
 	.free = recorded_free,
+	.moments = recorded_moments,
+	.load = recorded_load,
 };
 
 source_t *source_recorded_new(const char *path, GError **error)

@@ -46,6 +46,16 @@ struct source_ops {
 	void (*forget)(source_t *source);
 	/* The stacks of all threads and what they wait for (daemon/analysis/stacks.h); the pause is that of a look, not of a picture. */
 	struct stacks *(*stacks)(source_t *source, const struct stacks_options *options, GError **error);
+	/*
+	 * What a source remembers (a recording, a daemon): the moments of its samples, ascending, as GArray of struct source_moment, and the
+	 * sample of one of them. NULL with *error. Neither takes anything from what next() gives. NULL where nothing is remembered.
+	 */
+	GArray *(*moments)(source_t *source, GError **error);
+	sample_t *(*load)(source_t *source, int64_t id, GError **error);
+};
+
+struct source_moment {
+	int64_t id, time_us;
 };
 
 #define SOURCE_WATCHES 64

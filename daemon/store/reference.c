@@ -11,6 +11,8 @@
 
 #define MAX_JSON (1024 * 1024 * 1024) /* bytes of a file of samples */
 
+#define NOT_A_SAMPLE "what follows the @ is no number, time (14:05:00), `first` or `last`"
+
 enum which { WHICH_NUMBER, WHICH_LAST, WHICH_TIME };
 
 /* what follows the @ */
@@ -171,21 +173,40 @@ static char *read_file(const char *path, const char *name, gsize *size, GError *
 	return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
+char *reference_split(const char *reference, char **which)
+{
+	char *path = g_strdup(reference), *at = strrchr(path, '@');
+	*which = NULL;
+	/* a file may well have an @ in its name */
+	if (at && !g_file_test(path, G_FILE_TEST_EXISTS)) {
+		*which = g_strdup(at + 1);
+		*at = '\0';
+	}
+	return path;
+}
+
+gssize reference_choose(const char *text, const int64_t *times_us, size_t n, GError **error)
+{
+	struct which_sample which = {.which = WHICH_LAST};
+	if (text && !parse_which(text, &which)) {
+		g_autofree char *name = text_escape(text, strlen(text));
+		error_set(error, STORE_ERROR, REFTOP_ERROR_USAGE, NOT_A_SAMPLE, NULL, "no such sample: %s", name);
+		return -1;
+	}
+	gssize at = choose(&which, times_us, n);
+	if (at < 0)
+		no_such_sample("this sample", error);
+	return at;
+}
+
 sample_t *sample_by_reference(const char *reference, GError **error)
 {
 	g_autofree char *name = text_escape(reference, strlen(reference));
-	g_autofree char *path = g_strdup(reference);
+	g_autofree char *text_which = NULL, *path = reference_split(reference, &text_which);
 	struct which_sample which = {.which = WHICH_LAST};
-	char *at = strrchr(path, '@');
-	/* a file may well have an @ in its name */
-	if (at && !g_file_test(path, G_FILE_TEST_EXISTS)) {
-		*at = '\0';
-		if (!parse_which(at + 1, &which)) {
-			error_set(error, STORE_ERROR, REFTOP_ERROR_USAGE,
-				  "what follows the @ is no number, time (14:05:00), `first` or `last`", NULL,
-				  "no such sample: %s", name);
-			return NULL;
-		}
+	if (text_which && !parse_which(text_which, &which)) {
+		error_set(error, STORE_ERROR, REFTOP_ERROR_USAGE, NOT_A_SAMPLE, NULL, "no such sample: %s", name);
+		return NULL;
 	}
 	if (is_sqlite(path))
 		return from_recording(path, name, &which, error);

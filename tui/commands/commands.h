@@ -3,4 +3,5 @@
 #include "tui/command.h"
 
 extern const struct command command_diff, command_explain, command_help, command_histo, command_leaks, command_objects,
-	command_ps, command_record, command_save, command_stacks, command_top, command_version, command_why;
+	command_ps, command_record, command_save, command_stacks, command_top, command_version, command_view,
+	command_why;

@@ -6,6 +6,8 @@ const struct command *const commands[] = {
 	&command_ps,
 	&command_histo,
 	&command_record,
+	&command_view,
+	&command_view,
 	&command_diff,
 	&command_leaks,
 	&command_explain,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "tui/screens/replay.h"
 #include "tui/screens/verdict.h"
 #include "tui/screens/view.h"
 
@@ -66,6 +67,8 @@ static char *python_words(const struct sample_target *target)
 static char *state_words(const struct view *view, enum role *role)
 {
 	g_autofree char *every = words_interval(view->options.interval_us);
+	if (view->replay && !view->ended_us && !view->trouble)
+		return replay_state(view, role);
 	*role = ROLE_WARNING;
 	if (view->ended_us)
 		return g_strdup(view->recording ? "end of recording" : "ended");
@@ -82,7 +85,8 @@ static void draw_process(const struct view *view, struct frame *frame, int y, co
 {
 	enum role role;
 	g_autofree char *state = state_words(view, &role);
-	g_autofree char *right = g_strdup_printf("%s  #%zu", state, trend_samples(view->trend));
+	g_autofree char *right =
+		view->replay ? g_steal_pointer(&state) : g_strdup_printf("%s  #%zu", state, trend_samples(view->trend));
 	int right_columns = text_columns(right), width = frame->width;
 	frame_text(frame, y, width - 1 - right_columns, right_columns, role, right);
 	if (!sample)
@@ -157,6 +161,8 @@ static void draw_totals(const struct view *view, struct frame *frame, int y, con
 
 static void draw_cost(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
+	if (view->replay && replay_draw(view, frame, y))
+		return;
 	struct line line = {frame, y, 1};
 	const struct sample_snapshot *snapshot = &sample->snapshot;
 	g_autofree char *last = words_pause(view->pause_last_us), *max = words_pause(view->pause_max_us);
@@ -195,7 +201,10 @@ static void draw_scope(const struct view *view, struct frame *frame, int y, cons
 {
 	struct line line = {frame, y, 1};
 	g_autofree char *age = words_duration(sample->time_us - trend_baseline_time(view->trend), TRUE);
-	line_format(&line, "Baseline", ROLE_TEXT, "#%zu %s ago", trend_baseline_number(view->trend), age);
+	if (view->replay)
+		line_format(&line, "Baseline", ROLE_TEXT, "%s before", age);
+	else
+		line_format(&line, "Baseline", ROLE_TEXT, "#%zu %s ago", trend_baseline_number(view->trend), age);
 	if (view->assess || view->leaks)
 		draw_lost(view, &line, sample);
 	if (view->filter)
@@ -280,6 +289,8 @@ int draw_header(struct view *view, struct frame *frame, int lines)
 static gboolean hint_shown(const struct view *view, enum action action)
 {
 	const struct screen *screen = screen_top(view);
+	if (action == ACTION_EARLIER || action == ACTION_LATER)
+		return view->replay != NULL;
 	return !screen->ops->offers || screen->ops->offers(screen, action);
 }
 

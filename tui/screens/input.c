@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "daemon/store/json.h"
+#include "tui/screens/replay.h"
 #include "tui/screens/verdict.h"
 #include "tui/screens/view.h"
 
@@ -235,6 +236,8 @@ static void change_interval(struct view *view, int step)
 		at += step;
 	view->options.interval_us = ms[CLAMP(at, 0, n - 1)] * 1000;
 	g_autofree char *time = words_interval(view->options.interval_us);
+	if (view->replay)
+		replay_pace(view);
 	view_say(view, g_strdup_printf("a sample every %s", time));
 }
 
@@ -298,11 +301,16 @@ static void set_baseline(struct view *view)
 	trend_set_baseline(view->trend);
 	g_ptr_array_set_size(view->order, 0);
 	view_rebuild(view);
-	view_say(view, g_strdup_printf("changes count from sample #%zu", trend_baseline_number(view->trend)));
+	if (view->replay)
+		replay_baseline(view);
+	else
+		view_say(view, g_strdup_printf("changes count from sample #%zu", trend_baseline_number(view->trend)));
 }
 
 static void act_everywhere(struct view *view, enum action action)
 {
+	if (replay_act(view, action))
+		return;
 	switch (action) {
 	case ACTION_BACK:
 		go_back(view);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "tui/screens/replay.h"
 #include "tui/screens/verdict.h"
 #include "tui/screens/view.h"
 
@@ -116,6 +117,8 @@ void view_ask(struct screen *screen, struct request *request)
 
 void view_answer(struct view *view, struct request *request)
 {
+	if (replay_answered(view, request))
+		return;
 	for (guint i = 0; i < view->stack->len; i++) {
 		struct screen *screen = view->stack->pdata[i];
 		if (!request->serial || screen->waiting != request->serial)
@@ -148,8 +151,16 @@ gint64 view_wake(const struct view *view)
 	gint64 now = view_now(view);
 	if (screen->waiting)
 		return now - screen->asked_us < PATIENCE_US ? screen->asked_us + PATIENCE_US : now + G_USEC_PER_SEC;
+	if (view->replay && replay_wake(view))
+		return replay_wake(view);
 	/* the line that tells how long ago the target ended */
 	return view->ended_us && !view->recording ? now + G_USEC_PER_SEC : 0;
+}
+
+void view_tick(struct view *view)
+{
+	if (view->replay)
+		replay_tick(view);
 }
 
 /* ---- drawing ---- */

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "tui/frame.h"
 #include "tui/sampler.h"
+#include "tui/screens/replay.h"
 #include "tui/screens/view.h"
 #include "tui/term.h"
 
@@ -26,6 +27,7 @@ struct top {
 	int status;            /* to return */
 	GError *failure;       /* when there was never a sample */
 	gboolean done;
+	gboolean follow; /* the source is alive: samples come by themselves */
 };
 
 /* Take in what the sampler has; false: nothing new. */
@@ -45,6 +47,13 @@ static gboolean take_news(struct top *top)
 		view_assessed(top->view, news.leaks);
 	for (struct request *answer; (answer = sampler_answer(top->sampler));)
 		view_answer(top->view, answer);
+	GError *hopeless_history = replay_failure(top->view);
+	if (hopeless_history) {
+		top->status = hopeless_history->code;
+		top->failure = hopeless_history;
+		top->done = TRUE;
+		return TRUE;
+	}
 	top->failures += news.error != NULL;
 	gboolean hopeless =
 		news.ended || top->failures >= MAX_FAILURES || (news.error && news.error->code != REFTOP_ERROR_FAILED);
@@ -86,7 +95,8 @@ static void dump(struct top *top)
 /* No terminal: wait for samples, then print the screen. */
 static void run_dump(struct top *top)
 {
-	while (!top->done && !top->view->ended_us) {
+	/* of a history what the cursor is on is all there is to show */
+	while (!top->done && !top->view->ended_us && !replay_settled(top->view)) {
 		struct pollfd fd = {sampler_fd(top->sampler), POLLIN, 0};
 		if (poll(&fd, 1, -1) < 0 && errno != EINTR)
 			break;
@@ -99,7 +109,7 @@ static void run_dump(struct top *top)
 static void follow_settings(struct top *top)
 {
 	sampler_set_interval(top->sampler, top->view->options.interval_us);
-	sampler_hold(top->sampler, top->view->paused, FALSE);
+	sampler_hold(top->sampler, top->view->paused || !top->follow, FALSE);
 	sampler_assess(top->sampler, top->view->assess);
 }
 
@@ -170,6 +180,8 @@ static void run_terminal(struct top *top)
 				       {sampler_fd(top->sampler), POLLIN, 0}};
 		int ready = poll(fds, G_N_ELEMENTS(fds), wait_ms(top));
 		dirty = ready == 0;
+		if (dirty)
+			view_tick(top->view);
 		for (;;) {
 			struct term_event event = term_read();
 			if (event.type == TERM_NOTHING || top->done)
@@ -198,11 +210,17 @@ int top_run(source_t *source, const struct top_options *options, GError **error)
 		return (error && *error) ? (*error)->code : REFTOP_ERROR_FAILED;
 	}
 	gboolean lossless = options->dump_screen || options->iterations || recording;
-	if (source->ops->instances) {
+	top.follow = !recording;
+	if (source->ops->instances || options->replay) {
 		top.view->options.ask = ask;
 		top.view->options.ask_context = &top;
 	}
 	top.sampler = sampler_new(source, top.view->options.interval_us, lossless);
+	if (options->replay) {
+		/* what was recorded is asked for as the cursor needs it, never simply the next */
+		sampler_hold(top.sampler, recording, FALSE);
+		replay_begin(top.view);
+	}
 	if (options->dump_screen)
 		run_dump(&top);
 	else

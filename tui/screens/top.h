@@ -18,6 +18,13 @@ struct top_options {
 	gboolean no_color;    /* --no-color; NO_COLOR is looked at here, too */
 	gboolean ascii;       /* no glyph outside ASCII; else decided by the locale */
 
+	/*
+	 * The source remembers (source.h, moments): its history is shown with a cursor in time. Of a recording that is all; a daemon's
+	 * goes on while it is watched.
+	 */
+	gboolean replay;
+	const char *at; /* where the cursor begins, as after the @ of daemon/store/reference.h; NULL: at the end */
+
 	const char *notice; /* a line for the person, shown until the first key: "output goes to /tmp/…"; NULL none */
 	/*
 	 * How the target ended, in words ("exit status 1", "killed by signal 9"), asked once after the source said GONE; NULL: not

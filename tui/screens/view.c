@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "tui/screens/replay.h"
 #include "tui/screens/watches.h"
 
 gint64 view_now(const struct view *view)
@@ -35,6 +36,7 @@ void view_free(struct view *view)
 	while (view->stack->len)
 		screen_drop(view);
 	g_ptr_array_unref(view->stack);
+	replay_free(view->replay);
 	g_ptr_array_unref(view->watches);
 	g_clear_pointer(&view->lost, g_hash_table_destroy);
 	leaks_free(view->leaks);
@@ -53,6 +55,16 @@ void view_free(struct view *view)
 	g_free(view->ended);
 	g_free(view->ended_cause);
 	g_free(view);
+}
+
+void view_reset(struct view *view)
+{
+	g_ptr_array_set_size(view->order, 0);
+	g_ptr_array_set_size(view->rows, 0);
+	g_ptr_array_set_size(view->watches, 0);
+	trend_free(view->trend);
+	view->trend = trend_new();
+	view->pause_last_us = view->pause_max_us = view->pause_sum_us = SAMPLE_UNKNOWN;
 }
 
 void view_say(struct view *view, char *message)

@@ -18,7 +18,9 @@ enum view_mode { VIEW_NORMAL, VIEW_SORTING, VIEW_SEARCHING, VIEW_FILTERING };
 
 struct view {
 	struct top_options options; /* interval_us changes with + and - */
-	gboolean recording;         /* the source is no living process */
+	struct replay *
+		replay; /* the history and the cursor in it (tui/screens/replay.h); NULL: samples come as they are taken */
+	gboolean recording; /* the source is no living process */
 	trend_t *trend;
 	const struct table_column *sort; /* of view_columns */
 	gboolean descending;
@@ -89,7 +91,13 @@ void view_draw(struct view *view, struct frame *frame);
 
 gint64 view_now(const struct view *view);
 
+/* When view_wake() is due: what moves by itself moves on. */
+void view_tick(struct view *view);
+
 /* private to the view's files */
+
+/* Begin anew with no history: the trend, and what stood on it. */
+void view_reset(struct view *view);
 
 const struct trend_row *view_selected(const struct view *view);
 char *view_identity(const struct trend_row *row);
