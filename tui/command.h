@@ -31,6 +31,7 @@ enum option_id {
 	OPTION_SUPPRESS,
 	OPTION_ITERATIONS,
 	OPTION_DUMP_SCREEN,
+	OPTION_SCREEN,
 	OPTION_QUIET,
 	OPTION_VERBOSE,
 	OPTION_NO_COLOR,
@@ -56,6 +57,7 @@ struct options {
 	const char *sort;                /* NULL: none given */
 	const char *format;
 	const char *suppress; /* NULL: none given */
+	const char *screen;   /* NULL: none given */
 	struct option_addresses watch;
 	gboolean nonblocking, locals, native, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose,
 		no_color, help;

@@ -157,7 +157,8 @@ gboolean list_find(struct list *list, int start, int step)
 static void draw_row(struct list *list, struct frame *frame, int y, int index, gboolean focus)
 {
 	const void *row = list->rows->pdata[index];
-	table_draw_row(frame, y, &list->layout, row, list->context);
+	if (!list->ops->draw || !list->ops->draw(frame, y, list->x + 1, list->width - 1, row, list->context))
+		table_draw_row(frame, y, &list->layout, row, list->context);
 	if (list->search && list_matches(list, row, list->search))
 		frame_paint(frame, y, list->layout.places[0].x, list->layout.places[0].width, ROLE_MATCH);
 	if (index == list->selection && focus)

@@ -12,6 +12,8 @@ struct list_ops {
 	guint64 (*identity)(const void *row);
 	char *(*words)(const void *row); /* what search and filter look in; freed with g_free() */
 	const char *none;                /* said when there are no rows */
+	/* draws a row that has no cells, in its whole width; false: it has. May be NULL. */
+	gboolean (*draw)(struct frame *frame, int y, int x, int width, const void *row, const void *context);
 };
 
 struct list {

@@ -120,7 +120,11 @@ static const char keys[] =
 	"how they ended. An object is the same one as long as its address and type are, and for a str, bytes, int, float or "
 	"complex its value: a new object of the same class at the same address can't be told from the old one. The same "
 	"holds for BORN/DIED: what was born and died at one place between two samples is not seen, so both are at least "
-	"what the process did. Above 3,000,000 objects they are not counted.";
+	"what the process did. Above 3,000,000 objects they are not counted.\n\n"
+	"The third screen, Threads (Tab, or --screen threads), shows with every sample where each thread is, what it waits for and "
+	"who holds that, as `reftop stacks` does; a deadlock stands first. Enter unfolds a thread's stack, or a task's; n adds native "
+	"frames, l the values of local variables, on which Enter goes to the object. A look at the stacks pauses the process by itself, "
+	"which the head counts.";
 
 static char *list_keys(void)
 {

@@ -15,6 +15,7 @@ import uuid
 import pytest
 
 import harness
+import test_stacks as stacks
 
 pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="no tmux")
 DEADLINE = 20
@@ -332,6 +333,55 @@ def test_dump_without_a_terminal(leaker):
     assert "\x1b" not in done.stdout
     assert len(done.stdout.splitlines()) == 30 and max(map(len, done.stdout.splitlines())) <= 120
     assert "__main__.Leaky" in done.stdout and "#3" in done.stdout
+
+
+def test_threads_without_a_terminal(start, any_python):
+    """The screen of a hung process says at once what is wrong."""
+    target, truth = stacks.hung(start, any_python, "locks")
+    try:
+        environment = dict(os.environ, COLUMNS="160", LINES="30", LC_ALL="C.UTF-8")
+        command = [harness.REFTOP, "top", "-p", str(target.pid), "--screen", "threads", "--dump-screen", "--iterations", "1"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=environment, timeout=DEADLINE)
+    finally:
+        os.kill(truth["child"], signal.SIGKILL)
+    assert done.returncode == 0 and done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert len(lines) == 30 and max(map(len, lines)) <= 160
+    deadlock = [i for i, line in enumerate(lines) if line.startswith(' Deadlock: "first" (tid ')]
+    titles = [i for i, line in enumerate(lines) if line.startswith(" THREAD ")]
+    assert len(deadlock) == len(titles) == 1 and deadlock[0] < titles[0], done.stdout
+    assert re.search(r"^ \+ first +\d+ sleeping +hung.py:%d Two.first +Lock self.b, held by second$" % truth["first_wants"],
+                     done.stdout, re.M), done.stdout
+    assert re.search(r"^ \+ hog +\d+ (has GIL|running) +hung.py:\d+ hog$", done.stdout, re.M), done.stdout
+    wrong = harness.reftop("top", "-p", target.pid, "--screen", "objects", "--dump-screen")
+    assert wrong.code == 2 and "no screen is called 'objects'" in wrong.err
+
+
+def test_a_thread_unfolds(terminal, start, any_python):
+    """Tab leads to the threads; Enter, n and l show a stack, its C functions and its variables."""
+    target = start(any_python, "stacks.py")
+    stacks.ready(target)
+    target.wait_blocked()
+    view = watch(terminal, target, width=160, height=50)
+    view.type("Tab", "Tab")
+    view.expect(r"^ THREAD ")
+    view.tmux("send-keys", "-l", "\\dict_compre")
+    view.type("Enter")
+    view.expect(r"^ \+ dict_comprehension-\d+ +\d+ sleeping", absent="nested")
+    view.type("Escape")
+    view.expect(r"^ \+ nested")
+    view.tmux("send-keys", "-l", "/dict_compre")
+    view.type("Enter", "Enter")
+    view.expect(r"^     dict_comprehension(\.<locals>\.<dictcomp>)? \(.*stacks.py:\d+\)$")
+    view.type("l")
+    view.expect(r"^         self = <Thread ")
+    view.type("Escape")  # nothing is searched any more: n is of the screen
+    view.type("n")
+    view.expect("with native locals")
+    view.expect(r"^     \[native\] ")
+    view.type("q")
+    view.expect("STATUS=0")
 
 
 @pytest.mark.parametrize("ignored", [False, True])

@@ -8,6 +8,7 @@
 #include "tui/commands/commands.h"
 #include "tui/processes.h"
 #include "tui/program.h"
+#include "tui/screens/screen.h"
 #include "tui/screens/top.h"
 
 static char *ended(void *context)
@@ -65,6 +66,7 @@ static int watch(const struct options *options, pid_t pid, program_t *program, G
 		.interval_us = options->interval_us,
 		.iterations = (int)options->iterations,
 		.dump_screen = options->dump_screen,
+		.screen = options->screen,
 		.no_color = options->no_color,
 		.notice = notice,
 		.ended = program ? ended : NULL,
@@ -78,6 +80,11 @@ static int top_main(const struct options *options, GError **error)
 	gint64 pid = 0;
 	if (options->program && (options->pid || options->n_arguments)) {
 		usage_error(error, &command_top, NULL, "either a process or a program, not both");
+		return REFTOP_ERROR_USAGE;
+	}
+	if (options->screen && !screen_is_tab(options->screen)) {
+		usage_error(error, &command_top, "the screens to begin with are types, watched and threads",
+			    "no screen is called '%s'", options->screen);
 		return REFTOP_ERROR_USAGE;
 	}
 	if (!options->dump_screen && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))) {
@@ -111,7 +118,7 @@ const struct command command_top = {
 		   "the size that COLUMNS "
 		   "and LINES say.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_INTERVAL, OPTION_ITERATIONS, OPTION_DUMP_SCREEN,
-					    OPTION_NONBLOCKING, OPTION_END},
+					    OPTION_SCREEN, OPTION_NONBLOCKING, OPTION_END},
 	.max_arguments = 1,
 	.run = top_main,
 };

@@ -291,6 +291,9 @@ static gboolean hint_shown(const struct view *view, enum action action)
 	const struct screen *screen = screen_top(view);
 	if (action == ACTION_EARLIER || action == ACTION_LATER)
 		return view->replay != NULL;
+	/* elsewhere the one is of no use, the other not worth the room */
+	if (action == ACTION_LOCALS || action == ACTION_NEXT)
+		return screen->ops == &screen_threads;
 	return !screen->ops->offers || screen->ops->offers(screen, action);
 }
 

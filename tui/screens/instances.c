@@ -132,8 +132,11 @@ static char *words(const void *row)
 	return g_strdup_printf("0x%" G_GINT64_MODIFIER "x %s", object_of(row)->address, object_of(row)->value);
 }
 
-static const struct list_ops list_ops = {instance_columns, &instance_columns_size, identity, words,
-					 "there are no objects of this type any more"};
+static const struct list_ops list_ops = {.columns = instance_columns,
+					 .n_columns = &instance_columns_size,
+					 .identity = identity,
+					 .words = words,
+					 .none = "there are no objects of this type any more"};
 
 /* ---- asking ---- */
 

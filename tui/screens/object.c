@@ -165,10 +165,16 @@ static char *referent_words(const void *row)
 			       referent->address);
 }
 
-static const struct list_ops holder_ops = {holder_columns, &holder_columns_size, holder_identity, holder_words,
-					   "nobody: no reference to it was found"};
-static const struct list_ops referent_ops = {referent_columns, &referent_columns_size, referent_identity,
-					     referent_words, "nothing"};
+static const struct list_ops holder_ops = {.columns = holder_columns,
+					   .n_columns = &holder_columns_size,
+					   .identity = holder_identity,
+					   .words = holder_words,
+					   .none = "nobody: no reference to it was found"};
+static const struct list_ops referent_ops = {.columns = referent_columns,
+					     .n_columns = &referent_columns_size,
+					     .identity = referent_identity,
+					     .words = referent_words,
+					     .none = "nothing"};
 
 /* ---- asking ---- */
 

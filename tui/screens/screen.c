@@ -10,7 +10,7 @@
 #define PATIENCE_US (300 * 1000) /* what takes longer is shown to be on its way */
 #define MAX_DEPTH   100          /* screens on top of each other */
 
-const struct screen_ops *const screen_tabs[] = {&screen_types, &screen_watched, NULL};
+const struct screen_ops *const screen_tabs[] = {&screen_types, &screen_watched, &screen_threads, NULL};
 
 struct screen *screen_top(const struct view *view)
 {
@@ -85,6 +85,30 @@ void screens_renew(struct view *view)
 		if (screen->ops->sampled)
 			screen->ops->sampled(screen);
 	}
+}
+
+static const struct screen_ops *find_tab(const char *name)
+{
+	for (size_t i = 0; screen_tabs[i]; i++) {
+		if (!strcmp(screen_tabs[i]->name, name))
+			return screen_tabs[i];
+	}
+	return NULL;
+}
+
+gboolean screen_is_tab(const char *name)
+{
+	return find_tab(name) != NULL;
+}
+
+void screen_go(struct view *view, const char *name)
+{
+	const struct screen_ops *tab = find_tab(name);
+	if (!tab)
+		return;
+	screen_unwind(view);
+	screen_drop(view);
+	screen_push(view, tab, NULL);
 }
 
 void screen_next_tab(struct view *view)

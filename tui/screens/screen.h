@@ -48,7 +48,7 @@ struct screen_ops {
 /* in the order of Tab; ends with NULL */
 extern const struct screen_ops *const screen_tabs[];
 extern const struct screen_ops screen_types, screen_detail, screen_help, screen_instances, screen_object,
-	screen_watched;
+	screen_watched, screen_threads;
 
 /* The one that is shown. */
 struct screen *screen_top(const struct view *view);
@@ -61,6 +61,9 @@ void screen_drop(struct view *view);
 void screen_unwind(struct view *view);
 /* What screens show has changed. */
 void screens_renew(struct view *view);
+gboolean screen_is_tab(const char *name);
+/* The tab of that name, in the place of all that is shown. */
+void screen_go(struct view *view, const char *name);
 /* The next tab, in the place of all that is shown. */
 void screen_next_tab(struct view *view);
 

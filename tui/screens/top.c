@@ -92,11 +92,11 @@ static void dump(struct top *top)
 	fflush(stdout);
 }
 
-/* No terminal: wait for samples, then print the screen. */
+/* No terminal: wait for samples, and for what the screen asked, then print it. */
 static void run_dump(struct top *top)
 {
 	/* of a history what the cursor is on is all there is to show */
-	while (!top->done && !top->view->ended_us && !replay_settled(top->view)) {
+	while (!top->view->ended_us && !replay_settled(top->view) && (!top->done || screen_top(top->view)->waiting)) {
 		struct pollfd fd = {sampler_fd(top->sampler), POLLIN, 0};
 		if (poll(&fd, 1, -1) < 0 && errno != EINTR)
 			break;
@@ -221,6 +221,8 @@ int top_run(source_t *source, const struct top_options *options, GError **error)
 		sampler_hold(top.sampler, recording, FALSE);
 		replay_begin(top.view);
 	}
+	if (options->screen)
+		screen_go(top.view, options->screen);
 	if (options->dump_screen)
 		run_dump(&top);
 	else

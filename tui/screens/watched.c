@@ -147,8 +147,11 @@ static char *words(const void *row)
 	return g_strdup_printf("0x%" G_GINT64_MODIFIER "x %s %s", watch->address, watch->name, watch->value);
 }
 
-static const struct list_ops list_ops = {columns, &columns_size, identity, words,
-					 "no object is watched: w on one in a list of objects begins to"};
+static const struct list_ops list_ops = {.columns = columns,
+					 .n_columns = &columns_size,
+					 .identity = identity,
+					 .words = words,
+					 .none = "no object is watched: w on one in a list of objects begins to"};
 
 static void watched_sampled(struct screen *screen)
 {
