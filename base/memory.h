@@ -67,6 +67,15 @@ static inline const void *memory_at(const struct memory *memory, uint64_t addres
 	return region->bytes + offset;
 }
 
+/* Bring what lies at `address`, if anything, close to the processor: it's going to be read soon. */
+static inline void memory_prefetch(const struct memory *memory, uint64_t address)
+{
+	size_t hint = atomic_load_explicit(&memory->hints[(address >> 20) % MEMORY_HINTS], memory_order_relaxed);
+	const struct memory_region *region = &memory->regions[hint];
+	if (hint < memory->n_regions && address - region->start < region->size && !region->lazy)
+		__builtin_prefetch(region->bytes + (address - region->start));
+}
+
 /* Copy [address, address + size) to `out`, across regions that touch. False: not all of it is there, `out` is undefined. */
 bool memory_read(const struct memory *memory, uint64_t address, void *out, uint64_t size);
 

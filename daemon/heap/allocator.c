@@ -1,5 +1,36 @@
 #include "daemon/heap/allocator.h"
 
+#define PAGE_BYTES (1ull << ALLOCATOR_PAGE_BITS)
+#define MAX_SPAN   (1ull << 39) /* 16 MB of bits */
+
+static bool mark_pages(struct allocator *allocator, uint64_t start, uint64_t end)
+{
+	if (start % PAGE_BYTES || end % PAGE_BYTES)
+		return false;
+	for (uint64_t at = start; at < end; at += PAGE_BYTES) {
+		uint64_t page = (at - allocator->low) >> ALLOCATOR_PAGE_BITS;
+		allocator->pages[page / 64] |= 1ull << page % 64;
+	}
+	return true;
+}
+
+/* The bits of allocator_owns(), where the memory lies close enough together. */
+static void find_pages(struct allocator *allocator)
+{
+	uint64_t span = allocator->high - allocator->low;
+	bool aligned = true;
+	if (!span || span > MAX_SPAN || !(allocator->pages = g_try_new0(uint64_t, span / PAGE_BYTES / 64 + 1)))
+		return;
+	for (size_t i = 0; i < allocator->pymalloc.n_ranges; i++)
+		aligned &=
+			mark_pages(allocator, allocator->pymalloc.ranges[i].start, allocator->pymalloc.ranges[i].end);
+	for (size_t i = 0; i < allocator->mimalloc.n_segments; i++)
+		aligned &= mark_pages(allocator, allocator->mimalloc.segments[i].start,
+				      allocator->mimalloc.segments[i].end);
+	if (!aligned)
+		g_clear_pointer(&allocator->pages, g_free);
+}
+
 bool allocator_open(heap_t *heap, struct allocator *allocator)
 {
 	memset(allocator, 0, sizeof(*allocator));
@@ -17,6 +48,7 @@ bool allocator_open(heap_t *heap, struct allocator *allocator)
 		allocator->low = mimalloc->segments[0].start;
 		allocator->high = mimalloc->segments[mimalloc->n_segments - 1].end;
 	}
+	find_pages(allocator);
 	allocator->debug_hooks = allocator->pymalloc.debug_hooks || allocator->mimalloc.debug_hooks;
 	return true;
 }
@@ -25,6 +57,7 @@ void allocator_clear(struct allocator *allocator)
 {
 	pymalloc_clear(&allocator->pymalloc);
 	mimalloc_clear(&allocator->mimalloc);
+	g_clear_pointer(&allocator->pages, g_free);
 }
 
 bool allocator_find(const struct allocator *allocator, struct allocator_hint *hint, uint64_t address)

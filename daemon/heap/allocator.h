@@ -12,7 +12,11 @@ struct allocator {
 	bool known;         /* blocks can be walked */
 	bool debug_hooks;   /* a block's size is exact, and its domain is known */
 	uint64_t low, high; /* all its memory lies in [low, high) */
+	uint64_t *
+		pages; /* a bit for each page of that: whether it is the allocator's; NULL: they are too far apart for that */
 };
+
+#define ALLOCATOR_PAGE_BITS 12
 
 /* False: the allocator's state makes no sense. Clear with allocator_clear(). */
 bool allocator_open(heap_t *heap, struct allocator *allocator);
@@ -29,8 +33,12 @@ bool allocator_find(const struct allocator *allocator, struct allocator_hint *hi
 /* Whether `address` lies in memory whose blocks allocator_walk() visits. */
 static inline bool allocator_owns(const struct allocator *allocator, struct allocator_hint *hint, uint64_t address)
 {
-	return address - hint->start < hint->size || (address - allocator->low < allocator->high - allocator->low &&
-						      allocator_find(allocator, hint, address));
+	uint64_t offset = address - allocator->low, page = offset >> ALLOCATOR_PAGE_BITS;
+	if (offset >= allocator->high - allocator->low)
+		return false;
+	if (allocator->pages)
+		return allocator->pages[page / 64] >> page % 64 & 1;
+	return address - hint->start < hint->size || allocator_find(allocator, hint, address);
 }
 
 /* The memory in parts of comparable size, for several threads: allocator_parts() of them, numbered from 0. */

@@ -71,29 +71,12 @@ static bool str_fits(const heap_t *heap, const struct object *object)
 {
 	const struct py_layout *layout = heap->layout;
 	struct str str;
-	if (object->available < layout->ascii_size || !str_read(heap, object->address, &str))
+	if (object->available < layout->ascii_size || !str_read_at(heap, object->address, object->bytes, &str))
 		return false;
 	if (!str.compact)
 		return object->available >= layout->unicode_size;
 	uint64_t header = str.ascii ? layout->ascii_size : layout->compact_size;
 	return object->available >= header && str.length < (object->available - header) / MAX(str.kind, 1);
-}
-
-/*
- * Instances of a class made in Python are listed from birth on (CPython Objects/typeobject.c, PyType_GenericAlloc()) until they
- * die. Such a class has keys its instances share, or slots.
- */
-static bool made_in_python(const heap_t *heap, const struct type *type)
-{
-	const struct py_layout *layout = heap->layout;
-	uint64_t keys = 0, slots = 0;
-	if (!(type->flags & PY_FLAG_HEAPTYPE))
-		return false;
-	if (heap_has(layout->ht_cached_keys))
-		memory_u64(heap->memory, type->address + layout->ht_cached_keys, &keys);
-	if (heap_has(layout->ht_slots))
-		memory_u64(heap->memory, type->address + layout->ht_slots, &slots);
-	return keys || slots;
 }
 
 /*
@@ -177,7 +160,7 @@ bool candidate_accept(const heap_t *heap, const struct block *block, bool exact,
 	const uint8_t *head = object->bytes - heap->layout->gc_head_size;
 	object->tracked = head_tracked(heap, head, &plausible);
 	if (!object->tracked)
-		return plausible && (heap->collecting || !made_in_python(heap, type));
+		return plausible && (heap->collecting || !type->made_in_python);
 	if (!links_plausible(heap, head))
 		return false;
 	return linked(heap, object->address - heap->layout->gc_head_size, head);

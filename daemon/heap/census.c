@@ -11,6 +11,7 @@
 #include "daemon/heap/type.h"
 
 #define LINK_MASK (~3ull)
+#define GUESSES   16 /* how far the memory of a block is asked for ahead of it being looked at */
 
 /* what all threads share, and only read */
 struct survey {
@@ -34,7 +35,12 @@ struct taker {
 	struct addresses seen; /* objects outside the blocks */
 	GArray *pending;       /* uint64_t: those of them still to be looked at */
 	struct allocator_hint hint;
-	struct type *last; /* of the previous object */
+	struct type *last; /* the one met last */
+	struct guess {
+		struct block block;
+		struct type *type;
+	} guesses[GUESSES]; /* a ring of blocks not settled yet */
+	size_t n_guesses;
 	struct block_stats stats;
 	int64_t tracked; /* visited ones in the collector's lists, the permanent generation included */
 	int64_t outside, object_bytes;
@@ -42,10 +48,11 @@ struct taker {
 
 static void emit(struct taker *taker, const struct object *object);
 
-/* If an object of the type at `address` lies `prefix` bytes into the block, visit it. */
-static bool take_object(struct taker *taker, const struct block *block, uint32_t prefix, struct type *type)
+/* If an object of the type lies `prefix` bytes into the block, visit it. */
+static bool take_object(struct taker *taker, const struct block *block, struct type *type)
 {
 	const struct survey *survey = taker->survey;
+	uint32_t prefix = type->prefix;
 	struct object object = {.address = block->address + prefix,
 				.bytes = block->bytes + prefix,
 				.available = block->size - prefix,
@@ -54,7 +61,6 @@ static bool take_object(struct taker *taker, const struct block *block, uint32_t
 	bool exact = survey->allocator.debug_hooks || survey->allocator.mimalloc.n_segments;
 	if (!candidate_accept(taker->heap, block, exact, &object))
 		return false;
-	taker->last = type;
 	taker->object_bytes += (int64_t)(block->size + survey->overhead);
 	emit(taker, &object);
 	return true;
@@ -67,48 +73,108 @@ static struct type *type_behind(struct taker *taker, const struct block *block, 
 	if (block->size < prefix + taker->heap->layout->object_size)
 		return NULL;
 	uint64_t address = object_type_address(taker->heap->layout, block->bytes + prefix);
-	/* types are larger than pymalloc's blocks */
-	if (survey->allocator.pymalloc.n_arenas && allocator_owns(&survey->allocator, &taker->hint, address))
-		return NULL;
-	struct type *type = type_get(taker->heap, address);
-	return type && type->prefix == prefix ? type : NULL;
+	struct type *type = taker->last;
+	/* neighbours are often alike */
+	if (!type || address != type->address) {
+		/* types are larger than pymalloc's blocks */
+		if (survey->allocator.pymalloc.n_arenas && allocator_owns(&survey->allocator, &taker->hint, address))
+			return NULL;
+		type = type_get(taker->heap, address);
+		if (!type)
+			return NULL;
+		taker->last = type;
+	}
+	return type->prefix == prefix ? type : NULL;
+}
+
+/*
+ * What the block may be an object of, by its first words that may be a type, from the i-th prefix on. A type where an object without a
+ * head has it settles what the block is, even if that object is dead: where another one would have its type, an int's unused digits
+ * or a free list's member may still hold what was there before.
+ */
+static struct type *guess_type(struct taker *taker, const struct block *block, size_t i)
+{
+	const struct survey *survey = taker->survey;
+	for (; i < survey->n_prefixes; i++) {
+		struct type *type = type_behind(taker, block, survey->prefixes[i]);
+		if (type)
+			return type;
+	}
+	return NULL;
+}
+
+/* Decide a block that a type was guessed for. */
+static void settle(struct taker *taker, const struct guess *guess)
+{
+	const struct survey *survey = taker->survey;
+	struct type *type = guess->type;
+	while (type && !take_object(taker, &guess->block, type) && type->prefix) {
+		size_t i = 0;
+		while (i < survey->n_prefixes && survey->prefixes[i] != type->prefix)
+			i++;
+		type = guess_type(taker, &guess->block, i + 1);
+	}
+}
+
+static void settle_all(struct taker *taker)
+{
+	size_t n = MIN(taker->n_guesses, GUESSES);
+	for (size_t i = taker->n_guesses - n; i < taker->n_guesses; i++)
+		settle(taker, &taker->guesses[i % GUESSES]);
+	taker->n_guesses = 0;
+}
+
+/* Ask for the memory outside the block that settle() is going to read: where a heap has aged, all of it is far away. */
+static void prefetch(const struct taker *taker, const struct guess *guess)
+{
+	const struct py_layout *layout = taker->heap->layout;
+	const struct memory *memory = taker->heap->memory;
+	const struct type *type = guess->type;
+	const uint8_t *object = guess->block.bytes + type->prefix;
+	if (guess->block.size < type->prefix + (uint64_t)type->least)
+		return;
+	if (type->flags & PY_FLAG_HAVE_GC && layout->shape.gc != PY_GC_NONE)
+		memory_prefetch(memory, (load_u64(object - layout->gc_head_size, 0) & LINK_MASK) + 8);
+	if (type->kind == TYPE_DICT) {
+		uint64_t keys = load_u64(object, layout->ma_keys);
+		memory_prefetch(memory, keys);
+		memory_prefetch(memory, keys + 64);
+		memory_prefetch(memory, load_u64(object, layout->ma_values));
+	} else if (type->kind == TYPE_LIST) {
+		memory_prefetch(memory, load_u64(object, layout->list_ob_item));
+	} else if (type->flags & PY_FLAG_MANAGED_DICT && type->prefix >= 16) {
+		/* whichever of the two words it is, with whatever mark: the values are near */
+		memory_prefetch(memory, load_u64(object, (uint64_t)(int64_t)layout->shape.managed_dict_offset));
+		if (layout->shape.attributes == PY_ATTRIBUTES_VALUES)
+			memory_prefetch(memory,
+					load_u64(object, (uint64_t)(int64_t)layout->shape.managed_dict_offset - 8));
+	}
 }
 
 static void visit_block(void *context, const struct block *block)
 {
 	struct taker *taker = context;
-	const struct survey *survey = taker->survey;
-	const struct py_layout *layout = taker->heap->layout;
-	struct type *last = taker->last;
 	if (block->domain == BLOCK_RAW)
 		return;
-	/* neighbours are often alike */
-	if (last && !last->prefix && block->size >= layout->object_size &&
-	    object_type_address(layout, block->bytes) == last->address && take_object(taker, block, 0, last))
+	struct type *type = guess_type(taker, block, 0);
+	if (!type)
 		return;
-	/*
-	 * A type where an object without a head has it settles what the block is, even if that object is dead: where another one would
-	 * have its type, an int's unused digits or a free list's member may still hold what was there before.
-	 */
-	struct type *type = type_behind(taker, block, 0);
-	if (type) {
-		take_object(taker, block, 0, type);
+	if (!(type->flags & PY_FLAG_HAVE_GC)) {
+		/* all there is to read is in the block */
+		settle(taker, &(struct guess){*block, type});
 		return;
 	}
-	for (size_t i = 0; i < survey->n_prefixes; i++) {
-		uint32_t prefix = survey->prefixes[i];
-		type = prefix ? type_behind(taker, block, prefix) : NULL;
-		if (type && take_object(taker, block, prefix, type))
-			return;
-	}
+	struct guess *guess = &taker->guesses[taker->n_guesses++ % GUESSES];
+	if (taker->n_guesses > GUESSES)
+		settle(taker, guess);
+	*guess = (struct guess){*block, type};
+	prefetch(taker, guess);
 }
 
-/* A word that may refer to an object outside the blocks. */
-static void consider(void *context, uint64_t address)
+/* An address outside the blocks that may be an object's. */
+static void consider_outside(struct taker *taker, uint64_t address)
 {
-	struct taker *taker = context;
-	if (address % 8 || allocator_owns(&taker->survey->allocator, &taker->hint, address) ||
-	    addresses_has(&taker->seen, address))
+	if (addresses_has(&taker->seen, address))
 		return;
 	const uint8_t *bytes = memory_at(taker->heap->memory, address, taker->heap->layout->object_size);
 	if (!bytes || !type_get(taker->heap, object_type_address(taker->heap->layout, bytes)))
@@ -117,24 +183,41 @@ static void consider(void *context, uint64_t address)
 	g_array_append_val(taker->pending, address);
 }
 
+static inline void consider(struct taker *taker, uint64_t address)
+{
+	if (address && address % 8 == 0 && !allocator_owns(&taker->survey->allocator, &taker->hint, address))
+		consider_outside(taker, address);
+}
+
+static void consider_words(void *context, const uint8_t *words, uint64_t n, uint64_t stride)
+{
+	struct taker *taker = context;
+	for (uint64_t i = 0; i < n; i++)
+		consider(taker, load_u64(words, i * stride));
+}
+
 static void emit(struct taker *taker, const struct object *object)
 {
 	const struct survey *survey = taker->survey;
 	const struct py_layout *layout = taker->heap->layout;
-	struct object listed = *object;
-	/* gc.get_objects() doesn't list the permanent generation */
-	if (object->tracked && survey->frozen.n && addresses_has(&survey->frozen, object->address))
-		listed.tracked = false;
-	if (survey->all || listed.tracked)
-		survey->visit(taker->context, &listed);
-	object_referents(taker->heap, object, consider, taker);
+	if (object->tracked && survey->frozen.n && addresses_has(&survey->frozen, object->address)) {
+		/* gc.get_objects() doesn't list the permanent generation */
+		struct object unlisted = *object;
+		unlisted.tracked = false;
+		if (survey->all)
+			survey->visit(taker->context, &unlisted);
+	} else if (survey->all || object->tracked) {
+		survey->visit(taker->context, object);
+	}
+	if (object->type->kind != TYPE_ATOM || object->type->flags & PY_FLAG_HEAPTYPE)
+		object_referents(taker->heap, object, consider_words, taker);
 	if (!object->tracked || layout->shape.gc == PY_GC_NONE)
 		return;
 	taker->tracked++;
 	/* the neighbour in the collector's list, wherever the list's head is */
 	uint64_t next = load_u64(object->bytes - layout->gc_head_size, 0) & LINK_MASK;
 	if (next && !allocator_owns(&survey->allocator, &taker->hint, next))
-		consider(taker, next + layout->gc_head_size);
+		consider_outside(taker, next + layout->gc_head_size);
 }
 
 /* Objects outside the blocks: visit them, and what they in turn refer to. One thread does. */
@@ -266,6 +349,7 @@ static void *walk_parts(void *data)
 	size_t n = allocator_parts(&survey->allocator), part;
 	while ((part = atomic_fetch_add(&survey->next, 1)) < n)
 		allocator_walk(survey->heap, &survey->allocator, part, visit_block, taker, &taker->stats);
+	settle_all(taker);
 	return NULL;
 }
 

@@ -16,21 +16,14 @@ static void visit_words(const heap_t *heap, uint64_t address, uint64_t n, uint64
 	const uint8_t *words = memory_at(heap->memory, address, (n - 1) * stride + 8);
 	if (!words)
 		return;
-	for (uint64_t i = 0; i < n; i++) {
-		uint64_t word = load_u64(words, i * stride);
-		if (word)
-			visit(context, word);
-	}
+	visit(context, words, n, stride);
 }
 
 static void visit_body(const struct object *object, uint64_t from, uint64_t to, referent_visit *visit, void *context)
 {
 	to = MIN(to, object->available);
-	for (uint64_t at = from; at + 8 <= to; at += 8) {
-		uint64_t word = load_u64(object->bytes, at);
-		if (word)
-			visit(context, word);
-	}
+	if (from + 8 <= to)
+		visit(context, object->bytes + from, (to - from) / 8, 8);
 }
 
 static void visit_dict(heap_t *heap, const struct object *object, referent_visit *visit, void *context)
@@ -97,7 +90,7 @@ static void visit_attributes(heap_t *heap, const struct object *object, referent
 		break;
 	}
 	if (word)
-		visit(context, word);
+		visit(context, (const uint8_t *)&word, 1, 8);
 	if (values)
 		visit_words(heap, values, object->type->attribute_slots, 8, visit, context);
 }

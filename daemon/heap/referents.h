@@ -4,10 +4,11 @@
 
 #include "daemon/heap/object.h"
 
-typedef void referent_visit(void *context, uint64_t address);
+/* `n` of at least one words, each `stride` bytes behind the other, any of which may be 0 */
+typedef void referent_visit(void *context, const uint8_t *words, uint64_t n, uint64_t stride);
 
 /*
- * Visit every non-zero word that may be a reference held by `object`: items, keys and values, attributes, and the
+ * Visit every word that may be a reference held by `object`: items, keys and values, attributes, and the
  * fields of structures whose layout isn't known. A superset of what tp_traverse visits: also words that are no
  * references at all. The visitor decides what is an object.
  */

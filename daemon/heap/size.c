@@ -112,7 +112,7 @@ static bool measure_str(heap_t *heap, const struct object *object, int64_t *byte
 {
 	const struct py_layout *layout = heap->layout;
 	struct str str;
-	if (!str_read(heap, object->address, &str))
+	if (object->available < layout->ascii_size || !str_read_at(heap, object->address, object->bytes, &str))
 		return false;
 	uint64_t size, utf8 = 0, utf8_length = 0, wstr = 0, wstr_length = 0;
 	if (str.compact)

@@ -17,9 +17,13 @@ bool str_read(const heap_t *heap, uint64_t address, struct str *str)
 	const uint8_t *bytes =
 		address && address % 8 == 0 ? memory_at(heap->memory, address, layout->ascii_size) : NULL;
 	uint64_t flags;
-	if (!bytes || !memory_u64(heap->memory, object_type_address(layout, bytes) + layout->tp_flags, &flags) ||
-	    !(flags & PY_FLAG_UNICODE))
-		return false;
+	return bytes && memory_u64(heap->memory, object_type_address(layout, bytes) + layout->tp_flags, &flags) &&
+	       flags & PY_FLAG_UNICODE && str_read_at(heap, address, bytes, str);
+}
+
+bool str_read_at(const heap_t *heap, uint64_t address, const uint8_t *bytes, struct str *str)
+{
+	const struct py_layout *layout = heap->layout;
 	uint32_t state = load_u32(bytes, layout->str_state);
 	str->length = load_u64(bytes, layout->str_length);
 	str->kind = state >> layout->shape.str_kind_shift & 7;

@@ -14,6 +14,8 @@ struct str {
 };
 
 bool str_read(const heap_t *heap, uint64_t address, struct str *str);
+/* The same of an object that is known to be a str, and whose `bytes` are at hand: at least layout->ascii_size of them. */
+bool str_read_at(const heap_t *heap, uint64_t address, const uint8_t *bytes, struct str *str);
 
 /* Whether the str at `address` is this ASCII text. */
 bool str_equals(const heap_t *heap, uint64_t address, const char *text);

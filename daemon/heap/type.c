@@ -172,6 +172,23 @@ static uint64_t attribute_slots(const heap_t *heap, const struct type *type)
 	return keys.n_entries;
 }
 
+/*
+ * Instances of a class made in Python are listed from birth on (CPython Objects/typeobject.c, PyType_GenericAlloc()) until they
+ * die. Such a class has keys its instances share, or slots.
+ */
+static bool made_in_python(const heap_t *heap, const struct type *type)
+{
+	const struct py_layout *layout = heap->layout;
+	uint64_t keys = 0, slots = 0;
+	if (!(type->flags & PY_FLAG_HEAPTYPE))
+		return false;
+	if (heap_has(layout->ht_cached_keys))
+		memory_u64(heap->memory, type->address + layout->ht_cached_keys, &keys);
+	if (heap_has(layout->ht_slots))
+		memory_u64(heap->memory, type->address + layout->ht_slots, &slots);
+	return keys || slots;
+}
+
 static const char *intern_escaped(struct type_table *table, const char *raw)
 {
 	g_autofree char *escaped = text_escape(raw, strlen(raw));
@@ -268,6 +285,40 @@ static enum type_kind find_kind(heap_t *heap, const struct type *type)
 	}
 	const struct type *base = type->base ? type_get(heap, type->base) : NULL;
 	return base ? base->kind : TYPE_PLAIN;
+}
+
+/*
+ * Bytes of the smallest instance. Whoever reads a field that all instances of a kind have relies on it: what says that it is of the kind,
+ * but is smaller than its struct, is corrupt, and treated as a plain object.
+ */
+static void find_least(const struct py_layout *layout, struct type *type)
+{
+	uint64_t least = layout->object_size;
+	switch (type->kind) {
+	case TYPE_DICT:
+		least = layout->ma_values + 8ull;
+		break;
+	case TYPE_LIST:
+		least = layout->list_ob_item + 8ull;
+		break;
+	case TYPE_SET:
+		least = layout->set_smalltable;
+		break;
+	case TYPE_DEQUE:
+		least = layout->ob_size + 16ull;
+		break;
+	case TYPE_TYPE:
+		least = layout->tp_flags + 8ull;
+		break;
+	case TYPE_TUPLE:
+	case TYPE_ATOM:
+	case TYPE_PLAIN:
+		break;
+	}
+	if (type->basicsize < least)
+		type->kind = TYPE_PLAIN;
+	if (type->itemsize)
+		type->least = MAX(type->least, layout->ob_size + 8);
 }
 
 static const struct buffer_rule *find_buffer(heap_t *heap, const struct type *type)
@@ -373,12 +424,14 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	type->prefix = prefix_of(layout, flags);
 	type->kind = TYPE_PLAIN;
 	type->attribute_slots = attribute_slots(heap, type);
+	type->made_in_python = made_in_python(heap, type);
 	/* what follows may come back to this type: it is found among the pending ones, and seen by others when it is
 	 * complete */
 	g_ptr_array_add(heap->types->pending, type);
 	name_type(heap, type);
 	find_size_rule(heap, type);
 	type->kind = find_kind(heap, type);
+	find_least(layout, type);
 	type->buffer = find_buffer(heap, type);
 	g_ptr_array_remove_index(heap->types->pending, heap->types->pending->len - 1);
 	table_add(heap->types, type);
