@@ -17,6 +17,7 @@ enum reftop_error {
 	REFTOP_ERROR_DENIED = 4,     /* not permitted */
 	REFTOP_ERROR_UNKNOWN = 5,    /* not a CPython, or not one this program knows */
 	REFTOP_ERROR_INCOMPLETE = 6, /* the snapshot is incomplete, with --strict */
+	REFTOP_ERROR_SKIPPED = 6,    /* it was not taken: --max-pause */
 	REFTOP_ERROR_GATE = 7,       /* a gate tripped: diff --fail-on-growth, leaks --fail */
 };
 

@@ -81,12 +81,14 @@ char *text_time(gint64 us)
 	return g_strdup_printf("%s.%06dZ", text, (int)rest);
 }
 
-gboolean text_duration(const char *text, gint64 *us)
+struct unit {
+	const char *suffix;
+	double factor;
+};
+
+/* A number and one of the units; the result is in (0, most]. */
+static gboolean parse_units(const char *text, const struct unit *units, double most, double *result)
 {
-	static const struct {
-		const char *suffix;
-		double us;
-	} units[] = {{"", 1e6}, {"us", 1}, {"ms", 1e3}, {"s", 1e6}, {"m", 60e6}, {"h", 3600e6}, {"d", 86400e6}};
 	size_t number = strspn(text, "0123456789.");
 	if (!number || number > 24)
 		return FALSE;
@@ -95,14 +97,55 @@ gboolean text_duration(const char *text, gint64 *us)
 	double value = g_ascii_strtod(digits, &end);
 	if (*end)
 		return FALSE;
-	for (size_t i = 0; i < G_N_ELEMENTS(units); i++) {
-		if (strcmp(text + number, units[i].suffix))
+	for (; units->suffix; units++) {
+		if (strcmp(text + number, units->suffix))
 			continue;
-		double result = round(value * units[i].us);
-		if (!(result >= 1 && result < 9e15)) /* 285 years */
-			return FALSE;
-		*us = (gint64)result;
-		return TRUE;
+		*result = value * units->factor;
+		return *result > 0 && *result <= most;
 	}
 	return FALSE;
+}
+
+/* The same, rounded to whole ones. */
+static gboolean parse_whole(const char *text, const struct unit *units, double most, gint64 *whole)
+{
+	double result;
+	if (!parse_units(text, units, most, &result) || round(result) < 1)
+		return FALSE;
+	*whole = (gint64)round(result);
+	return TRUE;
+}
+
+gboolean text_duration(const char *text, gint64 *us)
+{
+	static const struct unit units[] = {{"", 1e6},   {"us", 1},     {"ms", 1e3},    {"s", 1e6},
+					    {"m", 60e6}, {"h", 3600e6}, {"d", 86400e6}, {NULL, 0}};
+	return parse_whole(text, units, 9e15, us); /* 285 years */
+}
+
+gboolean text_size(const char *text, gint64 *bytes)
+{
+	static const struct unit units[] = {{"", 1},
+					    {"B", 1},
+					    {"K", 1024},
+					    {"KB", 1024},
+					    {"M", 1048576},
+					    {"MB", 1048576},
+					    {"G", 1 << 30},
+					    {"GB", 1 << 30},
+					    {"T", 1024.0 * (1 << 30)},
+					    {"TB", 1024.0 * (1 << 30)},
+					    {NULL, 0}};
+	return parse_whole(text, units, 1e18, bytes);
+}
+
+gboolean text_percent(const char *text, double *share)
+{
+	static const struct unit units[] = {{"", 0.01}, {"%", 0.01}, {NULL, 0}};
+	return parse_units(text, units, 1, share);
+}
+
+char *text_milliseconds(gint64 us)
+{
+	return g_strdup_printf(us < 10000 ? "%.1f ms" : "%.0f ms", (double)us / 1e3);
 }

@@ -23,3 +23,12 @@ char *text_time(gint64 us);
 
 /* "500ms", "10s", "5m", "1.5" (seconds), "2h" -> microseconds; false: not a duration, or not above 0. */
 gboolean text_duration(const char *text, gint64 *us);
+
+/* 1234 µs -> "1.2 ms". Free with g_free(). */
+char *text_milliseconds(gint64 us);
+
+/* "256MB", "256M", "1.5G", "4096" -> bytes, in powers of 1024 as text_bytes() prints them; false: not a size, or not above 0. */
+gboolean text_size(const char *text, gint64 *bytes);
+
+/* "1%", "0.5%", "2" -> a share of 1; false: not above 0, or more than 100 %. */
+gboolean text_percent(const char *text, double *share);

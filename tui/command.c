@@ -24,6 +24,14 @@ const struct option_entry option_entries[OPTION_COUNT] = {
 			  "follow the reference count of the object at ADDR (0x...); may be given again"},
 	[OPTION_NONBLOCKING] = {"nonblocking", 0, OPTION_FLAG, NULL, AT(nonblocking),
 				"never stop the process; the result may be inconsistent and says so"},
+	[OPTION_PRECOPY] = {"precopy", 0, OPTION_FLAG, NULL, AT(precopy),
+			    "copy while the process runs, and stop it only for what it changed meanwhile"},
+	[OPTION_MAX_PAUSE] = {"max-pause", 0, OPTION_TIME, "TIME", AT(max_pause_us),
+			      "skip a sample that would stop the process for longer than TIME, as 20ms"},
+	[OPTION_BUDGET] = {"budget", 0, OPTION_PERCENT, "PERCENT", AT(budget),
+			   "stop the process for no more than PERCENT of the time (1%): longer intervals, if need be"},
+	[OPTION_MEMORY] = {"memory", 0, OPTION_SIZE, "SIZE", AT(memory),
+			   "count in pieces what needs more memory than SIZE, as 256MB (half of what is available)"},
 	[OPTION_NATIVE] = {"native", 'n', OPTION_FLAG, NULL, AT(native), "show native frames too"},
 	[OPTION_LOCALS] = {"locals", 'l', OPTION_FLAG, NULL, AT(locals), "show the values of local variables"},
 	[OPTION_GC] = {"gc", 0, OPTION_FLAG, NULL, AT(gc),
@@ -140,6 +148,18 @@ static gboolean store_value(const struct command *command, const struct option_e
 		if (text_duration(text, at))
 			return TRUE;
 		usage_error(error, command, "a time above 0 is needed, as 2, 0.5, 500ms, 10s, 5m or 1h",
+			    "bad value of --%s: '%s'", entry->name, text);
+		return FALSE;
+	case OPTION_SIZE:
+		if (text_size(text, at))
+			return TRUE;
+		usage_error(error, command, "a size above 0 is needed, as 256MB or 4G", "bad value of --%s: '%s'",
+			    entry->name, text);
+		return FALSE;
+	case OPTION_PERCENT:
+		if (text_percent(text, at))
+			return TRUE;
+		usage_error(error, command, "a share above 0 and up to 100% is needed, as 1% or 0.5%",
 			    "bad value of --%s: '%s'", entry->name, text);
 		return FALSE;
 	case OPTION_ADDRESS:

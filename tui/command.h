@@ -18,6 +18,10 @@ enum option_id {
 	OPTION_DURATION,
 	OPTION_WATCH,
 	OPTION_NONBLOCKING,
+	OPTION_PRECOPY,
+	OPTION_MAX_PAUSE,
+	OPTION_BUDGET,
+	OPTION_MEMORY,
 	OPTION_LOCALS,
 	OPTION_NATIVE,
 	OPTION_GC,
@@ -54,19 +58,31 @@ struct options {
 	const char *output;              /* NULL: none given; "-" standard output */
 	gint64 interval_us, duration_us; /* 0: none given */
 	gint64 limit, iterations;        /* 0: none given */
+	gint64 max_pause_us, memory;     /* 0: none given; memory: bytes */
+	double budget;                   /* share of the time the process may be stopped; 0: none given */
 	const char *sort;                /* NULL: none given */
 	const char *format;
 	const char *suppress; /* NULL: none given */
 	const char *screen;   /* NULL: none given */
 	struct option_addresses watch;
-	gboolean nonblocking, locals, native, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet, verbose,
-		no_color, help;
+	gboolean nonblocking, precopy, locals, native, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet,
+		verbose, no_color, help;
 	char **arguments; /* that are no options, before "--"; n_arguments of them */
 	int n_arguments;
 	char **program; /* what follows "--", NULL-terminated; NULL: there was no "--" */
 };
 
-enum option_kind { OPTION_FLAG, OPTION_PROCESS, OPTION_TIME, OPTION_NUMBER, OPTION_FILE, OPTION_WORD, OPTION_ADDRESS };
+enum option_kind {
+	OPTION_FLAG,
+	OPTION_PROCESS,
+	OPTION_TIME,
+	OPTION_NUMBER,
+	OPTION_FILE,
+	OPTION_WORD,
+	OPTION_ADDRESS,
+	OPTION_SIZE,
+	OPTION_PERCENT
+};
 
 struct option_entry {
 	const char *name; /* long name */

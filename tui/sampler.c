@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "daemon/source/budget.h"
 #include "tui/pace.h"
 
 /* after an error that isn't the end, the next attempt waits at least so long */
@@ -23,6 +24,8 @@ struct sampler {
 	gboolean lossless, hold, still, stop, busy;
 	gboolean assess, assessing; /* wanted; with the sample in progress */
 	struct pace pace;
+	struct budget budget;
+	gint64 stretched_us;
 	GQueue questions, answers; /* struct request * */
 	sample_t *sample;
 	leaks_t *leaks;
@@ -45,9 +48,12 @@ static void answer_questions(struct sampler *sampler)
 		gint64 began = g_get_monotonic_time();
 		sampler->busy = TRUE;
 		g_mutex_unlock(&sampler->lock);
+		int64_t paused = source_paused(sampler->source);
 		request->answer = request->kind->ask(sampler->source, request, &request->error);
 		request->took_us = g_get_monotonic_time() - began;
+		paused = source_paused(sampler->source) - paused;
 		g_mutex_lock(&sampler->lock);
+		budget_spent(&sampler->budget, began, paused);
 		sampler->busy = FALSE;
 		g_queue_push_tail(&sampler->answers, request);
 		wake_reader(sampler);
@@ -72,7 +78,7 @@ static gboolean wait_until_due(struct sampler *sampler, gint64 began, gint64 ear
 		if (sampler->stop)
 			break;
 		/* the first one is due at once */
-		gint64 due = MAX(began ? began + sampler->interval_us : 0, earliest);
+		gint64 due = MAX(began ? MAX(began + sampler->interval_us, sampler->budget.due_us) : 0, earliest);
 		gboolean blocked = sampler->hold || (sampler->lossless && sampler->sample);
 		if (!blocked && g_get_monotonic_time() >= due)
 			return TRUE;
@@ -94,8 +100,14 @@ static gboolean is_end(struct sampler *sampler, const GError *error)
 static sample_t *take_sample(struct sampler *sampler, leaks_t **leaks, GError **error)
 {
 	source_t *source = sampler->source;
-	if (!sampler->assessing)
-		return source_next(source, error);
+	if (!sampler->assessing) {
+		g_autoptr(sample_t) sample = source_next(source, error);
+		if (!sample || !sample->snapshot.skipped)
+			return g_steal_pointer(&sample);
+		error_set(error, SOURCE_ERROR, REFTOP_ERROR_SKIPPED, sample->snapshot.skipped, NULL,
+			  "the sample was skipped");
+		return NULL;
+	}
 	gint64 began = g_get_monotonic_time();
 	sample_t *sample = source->ops->assess(source, 0, leaks, error);
 	if (sample)
@@ -115,10 +127,15 @@ static gpointer sampler_loop(gpointer data)
 		g_mutex_unlock(&sampler->lock);
 		GError *error = NULL;
 		leaks_t *leaks = NULL;
+		int64_t paused = source_paused(sampler->source);
 		sample_t *sample = take_sample(sampler, &leaks, &error);
+		paused = source_paused(sampler->source) - paused;
 		gboolean ended = !sample && is_end(sampler, error);
 		g_mutex_lock(&sampler->lock);
 		sampler->busy = FALSE;
+		budget_spent(&sampler->budget, began, paused);
+		gint64 stretched = sampler->budget.due_us - began;
+		sampler->stretched_us = stretched > sampler->interval_us ? stretched : 0;
 		if (sample) {
 			sample_unref(sampler->sample);
 			sampler->sample = sample;
@@ -199,6 +216,7 @@ gboolean sampler_take(sampler_t *sampler, struct sampler_news *news)
 	news->sample = g_steal_pointer(&sampler->sample);
 	news->leaks = g_steal_pointer(&sampler->leaks);
 	news->error = g_steal_pointer(&sampler->error);
+	news->stretched_us = sampler->stretched_us;
 	news->ended = sampler->ended;
 	g_cond_broadcast(&sampler->changed);
 	g_mutex_unlock(&sampler->lock);
@@ -231,6 +249,13 @@ void sampler_assess(sampler_t *sampler, gboolean on)
 		sampler->pace.due_us = 0;
 	sampler->assess = on;
 	g_cond_broadcast(&sampler->changed);
+	g_mutex_unlock(&sampler->lock);
+}
+
+void sampler_set_budget(sampler_t *sampler, double share)
+{
+	g_mutex_lock(&sampler->lock);
+	sampler->budget.share = share;
 	g_mutex_unlock(&sampler->lock);
 }
 

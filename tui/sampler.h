@@ -5,6 +5,9 @@
  * A sample begins an interval after the one before it began, or at once when that took longer. Nothing is queued up for a slow
  * reader: a sample that nobody took is replaced by the next one, except that errors and the end are never lost.
  *
+ * Whatever stops the process, samples and answers, counts against a budget (daemon/source/budget.h): the next sample waits until it
+ * allows for another. A sample that was skipped is told as an error.
+ *
  * All signals are blocked in the thread: they are the main thread's.
  */
 #pragma once
@@ -21,6 +24,7 @@ struct sampler_news {
 	GError *error;    /* why there is none; NULL */
 	leaks_t *
 		leaks; /* what the references of this or an earlier sample not yet told were found to be; NULL: not looked at */
+	gint64 stretched_us; /* from the beginning of this sample to that of the next, where the budget makes it longer; 0: it doesn't */
 	gboolean ended; /* there will be no more: the target ended, or the recording is at its end */
 };
 
@@ -45,6 +49,8 @@ struct request *sampler_answer(sampler_t *sampler);
 /* Whether references are looked at with every so many samples, no more often than tui/pace.h says. At once after it was off. */
 void sampler_assess(sampler_t *sampler, gboolean on);
 
+/* The share of the time the process may be stopped; 0: the default. */
+void sampler_set_budget(sampler_t *sampler, double share);
 /* From now on; a shorter interval counts for the wait in progress, too. */
 void sampler_set_interval(sampler_t *sampler, gint64 interval_us);
 /* While held, no sample is begun. With `wait`, returns only when none is in progress: the target is surely not stopped then. */

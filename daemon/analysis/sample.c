@@ -27,6 +27,7 @@ sample_t *sample_new(void)
 	struct sample_snapshot *snapshot = &sample->snapshot;
 	snapshot->mode = snapshot->coverage = "";
 	snapshot->pause_us = snapshot->elapsed_us = snapshot->bytes_copied = snapshot->walk_us = SAMPLE_UNKNOWN;
+	snapshot->torn = SAMPLE_UNKNOWN;
 	sample->totals.allocated_blocks = SAMPLE_UNKNOWN;
 	return sample;
 }

@@ -1,5 +1,7 @@
 #include "daemon/source/live.h"
 
+#include <string.h>
+
 #include "base/error.h"
 #include "daemon/analysis/histogram.h"
 #include "daemon/analysis/memory_parts.h"
@@ -107,7 +109,8 @@ static snapshot_t *snapshot_patiently(struct live *live, const struct snapshot_o
 
 snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, heap_t **heap, GError **error)
 {
-	const struct snapshot_options options = {.extent = extent, .nonblocking = live->options.nonblocking};
+	const struct snapshot_options options = {
+		.extent = extent, .nonblocking = live->options.nonblocking, .max_pause_us = live->options.max_pause_us};
 	int64_t pause_us = 0;
 	for (int tries = 1;; tries++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_patiently(live, &options, error);
@@ -210,12 +213,42 @@ sample_t *live_make_sample(struct live *live, const snapshot_t *snapshot, heap_t
 	return g_steal_pointer(&sample);
 }
 
+/* A sample of nothing: the reason is all there is. */
+static sample_t *make_skipped(const struct live *live, const GError *why)
+{
+	sample_t *sample = sample_new();
+	const snapshot_t none = {.rss = (uint64_t)SAMPLE_UNKNOWN};
+	g_auto(GStrv) lines = g_strsplit(why->message, "\n", -1);
+	const char *cause = lines[0] && lines[1] ? strstr(lines[1], "cause: ") : NULL;
+	live_describe_target(live, &none, sample);
+	sample->time_us = g_get_real_time();
+	sample->snapshot.mode = "skipped";
+	sample->snapshot.coverage = live->options.gc_only ? "gc" : "all";
+	sample->snapshot.skipped = sample_text(sample, cause ? cause + strlen("cause: ") : why->message);
+	struct sample_totals *totals = &sample->totals;
+	totals->objects = totals->gc_objects = totals->bytes = totals->refs = totals->immortal = totals->unreadable =
+		SAMPLE_UNKNOWN;
+	sample_seal(sample);
+	return sample;
+}
+
 static sample_t *live_next(source_t *source, GError **error)
 {
 	struct live *live = (struct live *)source;
 	g_autoptr(heap_t) heap = NULL;
-	g_autoptr(snapshot_t) snapshot = live_take_snapshot(live, SNAPSHOT_HEAP, &heap, error);
-	return snapshot ? live_make_sample(live, snapshot, heap, NULL, error) : NULL;
+	g_autoptr(GError) problem = NULL;
+	g_autoptr(snapshot_t) snapshot = live_take_snapshot(live, SNAPSHOT_HEAP, &heap, &problem);
+	if (snapshot)
+		return live_make_sample(live, snapshot, heap, NULL, error);
+	if (problem->domain == TARGET_ERROR && problem->code == REFTOP_ERROR_SKIPPED)
+		return make_skipped(live, problem);
+	g_propagate_error(error, g_steal_pointer(&problem));
+	return NULL;
+}
+
+static int64_t live_paused(source_t *source)
+{
+	return target_paused_us(((struct live *)source)->target);
 }
 
 static gboolean live_alive(source_t *source)
@@ -238,6 +271,7 @@ static const struct source_ops live_ops = {
 	.name = "live",
 	.next = live_next,
 	.alive = live_alive,
+	.paused = live_paused,
 	.free = live_free,
 	.leaks = live_leaks,
 	.explain = live_explain,

@@ -7,6 +7,11 @@
 struct live_options {
 	gboolean nonblocking; /* --nonblocking */
 	/*
+	 * --max-pause: a sample that would stop the process for longer is skipped: next() gives one that says so (sample_snapshot.skipped),
+	 * everything else an error. 0: no limit.
+	 */
+	gint64 max_pause_us;
+	/*
 	 * For a person who drills down: births and deaths are counted between samples, and the picture that instances() took is kept, so
 	 * that what explain() says agrees with it and costs the process no more stops. forget() lets it go.
 	 */

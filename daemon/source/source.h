@@ -44,6 +44,8 @@ struct source_ops {
 	gboolean (*watch)(source_t *source, uint64_t address, gboolean on);
 	/* Let go of what was kept for the next question (live_options.keep). */
 	void (*forget)(source_t *source);
+	/* How long it has stopped its process so far, µs; NULL: it never does. */
+	int64_t (*paused)(source_t *source);
 	/* The stacks of all threads and what they wait for (daemon/analysis/stacks.h); the pause is that of a look, not of a picture. */
 	struct stacks *(*stacks)(source_t *source, const struct stacks_options *options, GError **error);
 	/*
@@ -72,6 +74,12 @@ static inline sample_t *source_next(source_t *source, GError **error)
 static inline gboolean source_alive(source_t *source)
 {
 	return source->ops->alive(source);
+}
+
+/* The same, 0 for a source that doesn't stop anything. */
+static inline int64_t source_paused(source_t *source)
+{
+	return source->ops->paused ? source->ops->paused(source) : 0;
 }
 
 static inline void source_free(source_t *source)

@@ -77,12 +77,19 @@ void json_put_origin(JsonBuilder *builder, const sample_t *sample)
 	json_builder_set_member_name(builder, "snapshot");
 	json_builder_begin_object(builder);
 	json_put_text(builder, "mode", snapshot->mode);
-	json_put_bool(builder, "consistent", snapshot->consistent);
+	if (snapshot->skipped) {
+		json_builder_set_member_name(builder, "consistent");
+		json_builder_add_null_value(builder);
+	} else {
+		json_put_bool(builder, "consistent", snapshot->consistent);
+	}
 	json_put_text(builder, "coverage", snapshot->coverage);
 	json_put_number(builder, "pause_us", snapshot->pause_us);
 	json_put_number(builder, "elapsed_us", snapshot->elapsed_us);
 	json_put_number(builder, "bytes_copied", snapshot->bytes_copied);
 	json_put_number(builder, "walk_us", snapshot->walk_us);
+	json_put_number(builder, "torn", snapshot->torn);
+	json_put_text(builder, "skipped", snapshot->skipped);
 	json_builder_end_object(builder);
 }
 
@@ -203,9 +210,19 @@ GString *json_sample(const sample_t *sample, const struct sample_type *const *ty
 	json_builder_begin_object(builder);
 	json_put_text(builder, "schema", SCHEMA);
 	json_put_origin(builder, sample);
-	put_gc(builder, sample);
+	if (sample->snapshot.skipped) {
+		json_builder_set_member_name(builder, "gc");
+		json_builder_add_null_value(builder);
+	} else {
+		put_gc(builder, sample);
+	}
 	put_totals(builder, &sample->totals);
 	json_builder_set_member_name(builder, "types");
+	if (sample->snapshot.skipped) {
+		json_builder_add_null_value(builder);
+		json_builder_end_object(builder);
+		return json_line(builder);
+	}
 	json_builder_begin_array(builder);
 	for (size_t i = 0; i < (types ? n_types : sample->n_types); i++)
 		add_type(builder, types ? types[i] : &sample->types[i]);

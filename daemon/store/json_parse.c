@@ -131,6 +131,11 @@ static void read_snapshot(struct reader *reader, JsonObject *object)
 	snapshot->elapsed_us = get_number(reader, object, "elapsed_us");
 	if (object && json_object_has_member(object, "walk_us")) /* later than the schema */
 		snapshot->walk_us = get_number(reader, object, "walk_us");
+	if (object && json_object_has_member(object, "torn"))
+		snapshot->torn = get_number(reader, object, "torn");
+	const char *skipped =
+		object && json_object_has_member(object, "skipped") ? get_text(reader, object, "skipped") : "";
+	snapshot->skipped = *skipped ? skipped : NULL;
 	snapshot->bytes_copied = get_number(reader, object, "bytes_copied");
 }
 
@@ -288,6 +293,11 @@ sample_t *json_sample_parse(const char *text, gsize size, GError **error)
 	read_totals(&reader, get_object(&reader, object, "totals"));
 	read_types(&reader, object);
 	read_watched(&reader, object);
+	if (sample->snapshot.skipped) {
+		error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, sample->snapshot.skipped, NULL,
+			  "there is nothing in the sample, it was skipped");
+		return NULL;
+	}
 	if (reader.problem) {
 		g_autofree char *told = g_strdup_printf("\"%s\" is missing or of a wrong type", reader.problem);
 		error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, told, NULL, "%s", what);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHUNK       (4ull << 20)   /* what a thread takes at a time; a multiple of a huge page */
@@ -178,12 +179,25 @@ void plan_free(struct plan *plan)
 	g_free(plan);
 }
 
+static int64_t clock_now(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
 static struct chunk *work_next(struct work *work)
 {
 	if (atomic_load_explicit(&work->stop, memory_order_relaxed))
 		return NULL;
-	size_t i = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed);
-	return i < work->plan->n_chunks ? &work->plan->chunks[i] : NULL;
+	size_t i = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed),
+	       end = work->limit ? work->limit : work->plan->n_chunks;
+	if (i < end && work->deadline_ns && clock_now() > work->deadline_ns) {
+		work->late = true;
+		work->stop = true;
+		return NULL;
+	}
+	return i < end ? &work->plan->chunks[i] : NULL;
 }
 
 static bool chunk_scan(const struct plan *plan, const struct chunk *chunk, GArray *runs, struct presence_sum *sum)
@@ -221,6 +235,7 @@ void plan_prepare(struct work *work)
 			return;
 		}
 		chunk_look(plan, chunk, runs);
+		chunk->content = sum.content;
 		pool_populate(plan->pool, plan->mappings[chunk->mapping].window,
 			      (const struct presence_run *)(const void *)runs->data, runs->len);
 		__atomic_fetch_add(&plan->bytes, sum.content, __ATOMIC_RELAXED);

@@ -41,6 +41,7 @@ struct chunk {
 	uint32_t mapping;
 	bool prepared;
 	bool shared;         /* has pages that another process shares: read through /proc/PID/mem */
+	uint64_t content;    /* bytes present when prepared */
 	uint64_t samples[2]; /* pages that were exclusive when that was looked at; 0: none */
 	uint64_t resident;
 };
@@ -79,7 +80,10 @@ void plan_free(struct plan *plan);
 struct work {
 	struct plan *plan;
 	_Atomic size_t next;
-	_Atomic bool stop; /* set by whoever finds that going on is no use */
+	size_t limit;        /* only the chunks before this one; 0: all */
+	int64_t deadline_ns; /* monotonic: stop then; 0: none */
+	_Atomic bool late;   /* that happened */
+	_Atomic bool stop;   /* set by whoever finds that going on is no use */
 };
 
 /* Look at present pages and give their destination memory; the target may run. Each thread that takes part calls it once. */

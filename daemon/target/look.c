@@ -204,6 +204,7 @@ static void *stop_main(void *data)
 	if (freeze_start(&looking->freeze, &looking->error)) {
 		looking->visited = stopped_visit(looking);
 		looking->pause_ns = freeze_end(&looking->freeze);
+		looking->target->paused_ns += looking->pause_ns;
 	}
 	sem_post(&looking->done);
 	return NULL;

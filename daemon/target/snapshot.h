@@ -34,7 +34,8 @@ enum snapshot_extent {
 
 struct snapshot_options {
 	enum snapshot_extent extent;
-	bool nonblocking; /* never stop the target; the copy may be inconsistent */
+	bool nonblocking;     /* never stop the target; the copy may be inconsistent */
+	int64_t max_pause_us; /* never stop it for longer than that: rather take none (SKIPPED); 0: no limit */
 };
 
 /* the system call a thread is in: known by its registers, or by /proc/PID/task/TID/syscall where it isn't stopped */
@@ -112,12 +113,15 @@ const char *const *target_cmdline(const target_t *target);
 /*
  * Take a snapshot. May be called again and again, by one thread at a time. The storage of a freed snapshot is kept by the target for
  * the next one, so that a view doesn't pay for fresh pages each time; free every snapshot before the target.
- * Errors: GONE (the target ended or exec'ed: `exec` says so in the cause), DENIED, FAILED.
+ * Errors: GONE (the target ended or exec'ed: `exec` says so in the cause), DENIED, FAILED, SKIPPED (max_pause_us).
  *
  * A target that is this process's own child: nobody may wait for it meanwhile but with WNOWAIT. The stops of a snapshot would be told
  * to whoever waits, asked for or not, and only once.
  */
 snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *options, GError **error);
+
+/* How long the target was stopped by us so far, all snapshots and looks together, µs. */
+int64_t target_paused_us(const target_t *target);
 
 /* Whether the target still runs (a zombie doesn't). Never blocks. */
 bool target_alive(const target_t *target);

@@ -234,3 +234,8 @@ void target_gone(struct target *target, GError **error)
 			  "try again", "cannot read process %d", target->pid);
 	}
 }
+
+int64_t target_paused_us(const target_t *target)
+{
+	return target->paused_ns / 1000;
+}

@@ -25,6 +25,8 @@ struct target {
 	unsigned quiet_skip;      /* snapshots to take without trying it quietly first */
 	struct file_target *file; /* a core file or an image: there is no process; NULL: there is one */
 	unsigned quiet_misses;    /* tries in a row that didn't work */
+	double ns_per_byte;       /* of copying while it is stopped; 0: not measured yet */
+	int64_t paused_ns;        /* by all stops together */
 };
 
 /* storage of a snapshot */

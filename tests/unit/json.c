@@ -24,6 +24,7 @@ static sample_t *make_sample(size_t n_types)
 						    .pause_us = 11,
 						    .elapsed_us = 12,
 						    .walk_us = 14,
+						    .torn = 15,
 						    .bytes_copied = 13};
 	sample->n_gc = 1;
 	sample->gc = g_new0(struct sample_gc, 1);
@@ -69,7 +70,7 @@ static void test_exact(void)
 		"\"free_threaded\":false,\"layout\":\"dwarf\",\"rss\":1234567},"
 		"\"snapshot\":{\"mode\":\"stop\",\"consistent\":true,\"coverage\":\"gc\",\"pause_us\":11,\"elapsed_"
 		"us\":12,"
-		"\"bytes_copied\":13,\"walk_us\":14},"
+		"\"bytes_copied\":13,\"walk_us\":14,\"torn\":15,\"skipped\":null},"
 		"\"gc\":[{\"interpreter\":0,\"enabled\":true,\"collecting\":false,"
 		"\"generations\":[{\"count\":0,\"threshold\":700,\"objects\":20},{\"count\":1,\"threshold\":701,"
 		"\"objects\":21},"

@@ -36,6 +36,10 @@ static void append_header(GString *text, const sample_t *sample)
 			       target->python, target->debug ? " debug" : "",
 			       target->free_threaded ? " free-threaded" : "",
 			       target->rss == SAMPLE_UNKNOWN ? "-" : text_bytes(rss, target->rss), cmdline);
+	if (snapshot->skipped) {
+		g_string_append_printf(text, "SKIPPED: %s\n", snapshot->skipped);
+		return;
+	}
 	g_string_append_printf(text, "%s objects%s  %s", text_count(count, sample->totals.objects),
 			       strcmp(snapshot->coverage, "gc") ? "" : " tracked by the collector",
 			       text_bytes(bytes, sample->totals.bytes));
@@ -71,6 +75,8 @@ static GString *format_table(const sample_t *sample, const struct rows *rows, gb
 {
 	GString *text = g_string_new(NULL);
 	append_header(text, sample);
+	if (sample->snapshot.skipped)
+		return text;
 	if (verbose && sample->totals.has_memory)
 		append_memory(text, sample);
 	g_string_append(text, "       COUNT   BYTES          REFS         MAX  TYPE\n");
@@ -127,7 +133,10 @@ static gboolean check_strict(const sample_t *sample, GError **error)
 	char count[32];
 	g_autofree char *cause = NULL;
 	const char *fix = NULL;
-	if (sample->totals.unreadable > 0) {
+	if (sample->snapshot.skipped) {
+		cause = g_strdup(sample->snapshot.skipped);
+		fix = "a longer --max-pause";
+	} else if (sample->totals.unreadable > 0) {
 		cause = g_strdup_printf("%s objects could not be read", text_count(count, sample->totals.unreadable));
 	} else if (!sample->snapshot.consistent) {
 		cause = g_strdup("the process ran while it was copied");
@@ -161,7 +170,8 @@ static int histo_run(const struct options *options, GError **error)
 		usage_error(error, &command_histo, keys, "no such sort key: '%s'", options->sort);
 		return REFTOP_ERROR_USAGE;
 	}
-	struct live_options live = {.nonblocking = options->nonblocking, .gc_only = options->gc};
+	struct live_options live = {
+		.nonblocking = options->nonblocking, .max_pause_us = options->max_pause_us, .gc_only = options->gc};
 	g_autoptr(source_t) source = open_source(&command_histo, options, 0, &live, error);
 	g_autoptr(sample_t) sample = source ? source_next(source, error) : NULL;
 	if (!sample || !write_sample(sample, options, error) || (options->strict && !check_strict(sample, error)))
@@ -180,7 +190,7 @@ const struct command command_histo = {
 		   "gc_count, refs, refs_max, immortal, owned, name.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
 					    OPTION_CSV, OPTION_SORT, OPTION_LIMIT, OPTION_STRICT, OPTION_NONBLOCKING,
-					    OPTION_GC, OPTION_VERBOSE, OPTION_END},
+					    OPTION_MAX_PAUSE, OPTION_GC, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = histo_run,
 };

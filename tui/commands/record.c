@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "daemon/analysis/leaks.h"
+#include "daemon/source/budget.h"
 #include "daemon/source/live.h"
 #include "daemon/store/json.h"
 #include "daemon/store/recording.h"
@@ -28,7 +29,9 @@ typedef struct recorder {
 	output_t *output;
 	sigset_t signals; /* that end it */
 	gint64 start_us;  /* monotonic */
-	gint64 samples;
+	gint64 samples, skipped;
+	struct budget budget;
+	gboolean stretched; /* and that was told */
 	int failures;
 	struct pace pace; /* of looking for the references of what is watched */
 } recorder_t;
@@ -111,6 +114,18 @@ static gboolean check_watched(const struct recorder *recorder, const sample_t *s
 	return TRUE;
 }
 
+/* Lines of JSON say it where the sample would be; in a recording there is nothing that could be taken for a sample. */
+static gboolean record_skipped(struct recorder *recorder, const sample_t *sample, GError **error)
+{
+	if (!recorder->skipped++ && !recorder->options->quiet)
+		g_printerr("reftop: a sample was skipped: %s\n", sample->snapshot.skipped);
+	if (!recorder->options->json)
+		return TRUE;
+	if (!recorder->output && !open_destination(recorder, sample, error))
+		return FALSE;
+	return write_sample(recorder, sample, error);
+}
+
 /* One sample. False with an error: it is over; GONE: because the process ended. */
 static gboolean record_one(struct recorder *recorder, GError **error)
 {
@@ -129,7 +144,9 @@ static gboolean record_one(struct recorder *recorder, GError **error)
 		return TRUE;
 	}
 	recorder->failures = 0;
-	if (!recorder->samples && !open_destination(recorder, sample, error))
+	if (sample->snapshot.skipped)
+		return record_skipped(recorder, sample, error);
+	if (!recorder->output && !recorder->recording && !open_destination(recorder, sample, error))
 		return FALSE;
 	if (!write_sample(recorder, sample, error))
 		return FALSE;
@@ -151,18 +168,37 @@ static int wait_until(struct recorder *recorder, gint64 until)
 	}
 }
 
+static void say_stretched(struct recorder *recorder, gint64 time_us)
+{
+	if (recorder->stretched || recorder->options->quiet)
+		return;
+	recorder->stretched = TRUE;
+	double share = recorder->budget.share > 0 ? recorder->budget.share : BUDGET_SHARE;
+	g_printerr("reftop: the process is to be stopped for no more than %g%% of the time: a sample every %.1f s "
+		   "(see --budget)\n",
+		   share * 100, (double)time_us / 1e6);
+}
+
 /* Samples until a signal, the duration or an error. */
 static gboolean record_all(struct recorder *recorder, GError **error)
 {
 	gint64 interval = recorder->options->interval_us ? recorder->options->interval_us : DEFAULT_INTERVAL_US;
 	gint64 duration = recorder->options->duration_us;
+	recorder->budget.share = recorder->options->budget;
 	gint64 end = duration ? recorder->start_us + duration : G_MAXINT64;
 	for (gint64 next = recorder->start_us;;) {
+		gint64 began = g_get_monotonic_time(), paused = source_paused(recorder->source);
 		if (!record_one(recorder, error))
 			return FALSE;
+		budget_spent(&recorder->budget, began, source_paused(recorder->source) - paused);
 		/* the grid stays; a sample that took longer than the interval leaves out what it missed */
 		gint64 now = g_get_monotonic_time();
 		next += interval * (1 + MAX(now - next, 0) / interval);
+		/* so does the budget of pauses */
+		if (recorder->budget.due_us > next) {
+			say_stretched(recorder, recorder->budget.due_us - began);
+			next += (recorder->budget.due_us - next + interval - 1) / interval * interval;
+		}
 		if (next > end) {
 			wait_until(recorder, end);
 			return TRUE;
@@ -174,14 +210,16 @@ static gboolean record_all(struct recorder *recorder, GError **error)
 
 static void say_result(const struct recorder *recorder, const char *why)
 {
-	if (recorder->options->quiet || !recorder->samples)
+	if (recorder->options->quiet || (!recorder->samples && !recorder->skipped))
 		return;
 	gboolean standard = !strcmp(recorder->path, "-");
 	g_autofree char *name =
 		standard ? g_strdup("standard output") : text_escape(recorder->path, strlen(recorder->path));
-	g_printerr("reftop: %s%" G_GINT64_FORMAT " sample%s in %.1f s to %s\n", why, recorder->samples,
-		   recorder->samples == 1 ? "" : "s", (double)(g_get_monotonic_time() - recorder->start_us) / 1e6,
-		   name);
+	g_autofree char *skipped =
+		recorder->skipped ? g_strdup_printf(", %" G_GINT64_FORMAT " skipped", recorder->skipped) : g_strdup("");
+	g_printerr("reftop: %s%" G_GINT64_FORMAT " sample%s%s in %.1f s to %s\n", why, recorder->samples,
+		   recorder->samples == 1 ? "" : "s", skipped,
+		   (double)(g_get_monotonic_time() - recorder->start_us) / 1e6, name);
 }
 
 /* Signals wait from here on until wait_until() looks: a sample is always finished, the file always closed. */
@@ -216,7 +254,7 @@ static int record_run(const struct options *options, GError **error)
 	recorder.path = options->output ? g_strdup(options->output)
 			: options->json ? g_strdup("-")
 					: g_strdup_printf("reftop-%" G_GINT64_FORMAT ".db", pid);
-	struct live_options live = {.nonblocking = options->nonblocking};
+	struct live_options live = {.nonblocking = options->nonblocking, .max_pause_us = options->max_pause_us};
 	recorder.source = source_live_new((pid_t)pid, &live, error);
 	if (!recorder.source)
 		return REFTOP_ERROR_FAILED;
@@ -258,7 +296,8 @@ const struct command command_record = {
 		"often as that takes less than a twentieth of the time what explains it; when the object dies or its address "
 		"is used again, that is told and its rows end.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_DURATION, OPTION_WATCH,
-					    OPTION_JSON, OPTION_NONBLOCKING, OPTION_QUIET, OPTION_END},
+					    OPTION_JSON, OPTION_NONBLOCKING, OPTION_MAX_PAUSE, OPTION_BUDGET,
+					    OPTION_QUIET, OPTION_END},
 	.max_arguments = 1,
 	.run = record_run,
 };

@@ -57,13 +57,17 @@ static gboolean choose_process(const struct options *options, gint64 *pid, GErro
 
 static int watch(const struct options *options, pid_t pid, program_t *program, GError **error)
 {
-	struct live_options live = {.nonblocking = options->nonblocking, .turnover = TRUE, .keep = TRUE};
+	struct live_options live = {.nonblocking = options->nonblocking,
+				    .max_pause_us = options->max_pause_us,
+				    .turnover = TRUE,
+				    .keep = TRUE};
 	source_t *source = program ? program_source(program, &live, error) : source_live_new(pid, &live, error);
 	if (!source)
 		return REFTOP_ERROR_FAILED;
 	g_autofree char *notice = program ? g_strdup_printf("output goes to %s", program_log(program)) : NULL;
 	const struct top_options top = {
 		.interval_us = options->interval_us,
+		.budget = options->budget,
 		.iterations = (int)options->iterations,
 		.dump_screen = options->dump_screen,
 		.screen = options->screen,
@@ -118,7 +122,8 @@ const struct command command_top = {
 		   "the size that COLUMNS "
 		   "and LINES say.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_INTERVAL, OPTION_ITERATIONS, OPTION_DUMP_SCREEN,
-					    OPTION_SCREEN, OPTION_NONBLOCKING, OPTION_END},
+					    OPTION_SCREEN, OPTION_NONBLOCKING, OPTION_MAX_PAUSE, OPTION_BUDGET,
+					    OPTION_END},
 	.max_arguments = 1,
 	.run = top_main,
 };

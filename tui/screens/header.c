@@ -77,6 +77,10 @@ static char *state_words(const struct view *view, enum role *role)
 	if (view->trouble)
 		return g_strdup("no sample");
 	*role = ROLE_VALUE;
+	g_autofree char *really =
+		view->stretched_us > view->options.interval_us ? words_interval(view->stretched_us) : NULL;
+	if (really) /* the budget of pauses */
+		return g_strdup_printf("● every %s, not %s", really, every);
 	return g_strdup_printf("● every %s", every);
 }
 

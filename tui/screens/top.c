@@ -43,6 +43,7 @@ static gboolean take_news(struct top *top)
 		top->samples++;
 		top->failures = 0;
 	}
+	top->view->stretched_us = news.stretched_us;
 	if (news.leaks)
 		view_assessed(top->view, news.leaks);
 	for (struct request *answer; (answer = sampler_answer(top->sampler));)
@@ -56,7 +57,8 @@ static gboolean take_news(struct top *top)
 	}
 	top->failures += news.error != NULL;
 	gboolean hopeless =
-		news.ended || top->failures >= MAX_FAILURES || (news.error && news.error->code != REFTOP_ERROR_FAILED);
+		news.ended || top->failures >= MAX_FAILURES ||
+		(news.error && news.error->code != REFTOP_ERROR_FAILED && news.error->code != REFTOP_ERROR_SKIPPED);
 	if (news.error && !top->samples && hopeless) {
 		/* nothing to look at: say it on the terminal, not on the screen */
 		top->status = news.error->code;
@@ -216,6 +218,7 @@ int top_run(source_t *source, const struct top_options *options, GError **error)
 		top.view->options.ask_context = &top;
 	}
 	top.sampler = sampler_new(source, top.view->options.interval_us, lossless);
+	sampler_set_budget(top.sampler, options->budget);
 	if (options->replay) {
 		/* what was recorded is asked for as the cursor needs it, never simply the next */
 		sampler_hold(top.sampler, recording, FALSE);

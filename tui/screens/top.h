@@ -12,8 +12,9 @@
 #include "tui/request.h"
 
 struct top_options {
-	gint64 interval_us;   /* between the starts of two samples; 0 = 1 s */
-	int iterations;       /* end after so many samples; 0 = until quit (with dump_screen: until the source's end) */
+	gint64 interval_us; /* between the starts of two samples; 0 = 1 s */
+	double budget;      /* share of the time the target may be stopped (daemon/source/budget.h); 0 = the default */
+	int iterations;     /* end after so many samples; 0 = until quit (with dump_screen: until the source's end) */
 	gboolean dump_screen; /* print the last screen as text to stdout, size from COLUMNS and LINES or 80x24 */
 	const char *screen;   /* the tab to begin with; NULL: the types */
 	gboolean no_color;    /* --no-color; NO_COLOR is looked at here, too */

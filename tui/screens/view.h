@@ -58,6 +58,7 @@ struct view {
 	char *ended_cause; /* what the source says about it; NULL nothing */
 	gint64 picture_us; /* when the picture was taken whose pause was counted last */
 	/* what watching cost the target */
+	gint64 stretched_us; /* the time between samples as the budget of pauses wants it; 0: it is the interval */
 	gint64 pause_last_us, pause_max_us, pause_sum_us; /* SAMPLE_UNKNOWN where not measured */
 };
 
