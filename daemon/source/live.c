@@ -59,6 +59,7 @@ void live_describe_snapshot(const snapshot_t *snapshot, const char *coverage, sa
 		.elapsed_us = snapshot->elapsed_us,
 		.bytes_copied = (int64_t)snapshot->bytes_copied,
 		.walk_us = snapshot->resumed_us ? g_get_monotonic_time() - snapshot->resumed_us : SAMPLE_UNKNOWN,
+		.torn = SAMPLE_UNKNOWN,
 	};
 }
 

@@ -61,6 +61,7 @@ static sample_t *make_sample(int64_t pid, int at, size_t n)
 						    .pause_us = 5,
 						    .elapsed_us = SAMPLE_UNKNOWN,
 						    .walk_us = SAMPLE_UNKNOWN,
+						    .torn = SAMPLE_UNKNOWN,
 						    .bytes_copied = 7};
 	sample->n_gc = 1;
 	sample->gc = g_new0(struct sample_gc, 1);
