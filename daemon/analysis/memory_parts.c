@@ -42,10 +42,17 @@ struct sample_memory memory_parts(const struct census *census, const struct memo
 	parts.free_blocks = census->free_bytes;
 	/* pools never touched aren't resident, those given back are free */
 	parts.free_pools = allocator - census->used_bytes - census->free_bytes;
-	if (parts.free_pools < 0) {
-		/* part of the pools in use is swapped out, or never touched */
-		parts.free_blocks = MAX(parts.free_blocks + parts.free_pools, 0);
-		parts.free_pools = 0;
+	/*
+	 * Part of the pools in use is swapped out, or never touched: of free blocks first, then of large ones in use (mimalloc's may be
+	 * the table of a dict that has just grown).
+	 */
+	int64_t absent = MAX(-parts.free_pools, 0);
+	parts.free_pools = MAX(parts.free_pools, 0);
+	int64_t *const shares[] = {&parts.free_blocks, &parts.blocks, &parts.objects};
+	for (size_t i = 0; i < G_N_ELEMENTS(shares) && absent; i++) {
+		int64_t share = MIN(absent, MAX(*shares[i], 0));
+		*shares[i] -= share;
+		absent -= share;
 	}
 	parts.other = rss - parts.objects - parts.blocks - parts.free_blocks - parts.free_pools - parts.malloc_heap -
 		      parts.anonymous - parts.file;
