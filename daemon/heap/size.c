@@ -40,10 +40,21 @@ static bool sized(const struct object *object, uint64_t n, uint64_t unit, int64_
 	return sane(object->type->basicsize + n * unit, bytes);
 }
 
+/*
+ * Items that follow the struct lie in the same block. Where they would reach beyond it, the number is not written yet: the target was
+ * stopped between the object's header and its size, and what is there is left over from another one.
+ */
+static bool inside(const struct object *object, const int64_t *bytes)
+{
+	return (uint64_t)*bytes <= object->available;
+}
+
 /* CPython Objects/typeobject.c, object___sizeof___impl */
 static bool measure_object(heap_t *heap, const struct object *object, int64_t *bytes)
 {
-	return sized(object, object->type->itemsize ? ob_size(heap, object) : 0, object->type->itemsize, bytes);
+	if (!object->type->itemsize)
+		return sane(object->type->basicsize, bytes);
+	return sized(object, ob_size(heap, object), object->type->itemsize, bytes) && inside(object, bytes);
 }
 
 /* Objects/longobject.c, int___sizeof___impl */
@@ -54,7 +65,7 @@ static bool measure_int(heap_t *heap, const struct object *object, int64_t *byte
 		heap_has(layout->long_tag) ? load_u64(object->bytes, layout->long_tag) >> 3 : ob_size(heap, object);
 	if (!digits && layout->shape.int_zero_has_digit)
 		digits = 1;
-	return digits < MAX_SIZE / 4 && sane(layout->long_digit + 4 * digits, bytes);
+	return digits < MAX_SIZE / 4 && sane(layout->long_digit + 4 * digits, bytes) && inside(object, bytes);
 }
 
 /* Objects/listobject.c, list___sizeof___impl */

@@ -27,7 +27,7 @@ def check(sample, consistent):
     assert sum(memory.values()) == rss
     assert all(value >= 0 for part, value in memory.items() if part != "other"), memory
     if consistent:
-        assert abs(memory["other"]) <= rss / 50 + (1 << 20), memory
+        assert memory["other"] == 0, memory
         assert totals["unreadable"] <= THREADS + 1, totals  # what a thread was in the middle of making or changing
     for gc in sample["gc"]:
         for generation in gc["generations"]:
