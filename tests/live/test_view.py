@@ -89,8 +89,10 @@ def test_cursor(recording):
     n = len(counts)
     terminal = Terminal(120, 24)
     try:
-        terminal.type("exec %s view %s@10" % (harness.REFTOP, recording), "Enter")
-        screen = terminal.expect(r"#10/%d" % n)
+        terminal.type("%s view %s@10" % (harness.REFTOP, recording), "Enter")
+        terminal.expect(r"#10/%d" % n)
+        terminal.type("\\", "Leaky", "Enter")
+        screen = terminal.expect(r"Types 1 of")
         assert count_in(screen, "__main__.Leaky") == counts[9]
         for keys, at in ((",", 9), (".", 10), ("...", 13), ("{", 1), ("}", n), ("[", n - max(n // 20, 1)), (",", None)):
             terminal.type(*keys)
@@ -105,5 +107,6 @@ def test_cursor(recording):
         change = re.search(r"^.__main__.Leaky +[\d,]+ +\+([\d,]+)", screen, re.M).group(1)
         assert int(change.replace(",", "")) == counts[-1] - counts[0]
         terminal.type("q")
+        terminal.expect("SHELL>$")
     finally:
         terminal.close()
