@@ -3,7 +3,7 @@ CFLAGS   ?= -O2 -g
 BUILD    ?= build
 PREFIX   ?= /usr/local
 
-PACKAGES := glib-2.0 gthread-2.0 json-glib-1.0 sqlite3 ncursesw libelf libdw libzstd
+PACKAGES := glib-2.0 gthread-2.0 json-glib-1.0 sqlite3 ncursesw libelf libdw libzstd libseccomp libcap-ng libmicrohttpd libsystemd
 STRICT   := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             -Wno-unused-parameter -Wimplicit-fallthrough -Werror=incompatible-pointer-types
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)

@@ -5,7 +5,7 @@ set -eu
 packages=
 for purpose; do
 	case $purpose in
-	build) packages="$packages gcc libc6-dev pkg-config libglib2.0-dev libjson-glib-dev libsqlite3-dev libncurses-dev libelf-dev libdw-dev libzstd-dev" ;;
+	build) packages="$packages gcc libc6-dev pkg-config libglib2.0-dev libjson-glib-dev libsqlite3-dev libncurses-dev libelf-dev libdw-dev libzstd-dev libseccomp-dev libcap-ng-dev libmicrohttpd-dev libsystemd-dev" ;;
 	check) packages="$packages perl python3 python3-pytest tmux sqlite3" ;;
 	demo) packages="$packages python3" ;;
 	lint) packages="$packages clang-format clang-tidy cppcheck" ;;
@@ -26,6 +26,10 @@ have() {
 	libelf-dev) pkg-config --exists libelf ;;
 	libdw-dev) pkg-config --exists libdw ;;
 	libzstd-dev) pkg-config --exists libzstd ;;
+	libseccomp-dev) pkg-config --exists libseccomp ;;
+	libcap-ng-dev) pkg-config --exists libcap-ng ;;
+	libmicrohttpd-dev) pkg-config --exists libmicrohttpd ;;
+	libsystemd-dev) pkg-config --exists libsystemd ;;
 	perl) command -v prove ;;
 	python3-pytest) [ -x /usr/bin/pytest-3 ] || python3 -m pytest --version ;;
 	*) command -v "$1" ;;

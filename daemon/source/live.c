@@ -1,5 +1,6 @@
 #include "daemon/source/live.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -239,8 +240,16 @@ static sample_t *live_next(source_t *source, GError **error)
 	g_autoptr(heap_t) heap = NULL;
 	g_autoptr(GError) problem = NULL;
 	g_autoptr(snapshot_t) snapshot = live_take_snapshot(live, SNAPSHOT_HEAP, &heap, &problem);
-	if (snapshot)
-		return live_make_sample(live, snapshot, heap, NULL, error);
+	if (snapshot) {
+		sample_t *sample = live_make_sample(live, snapshot, heap, NULL, error);
+		if (!live->options.lean)
+			return sample;
+		g_clear_pointer(&heap, heap_free);
+		g_clear_pointer(&snapshot, snapshot_free);
+		target_relax(live->target);
+		malloc_trim(0);
+		return sample;
+	}
 	if (problem->domain == TARGET_ERROR && problem->code == REFTOP_ERROR_SKIPPED)
 		return make_skipped(live, problem);
 	g_propagate_error(error, g_steal_pointer(&problem));

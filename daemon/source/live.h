@@ -16,6 +16,7 @@ struct live_options {
 	 * that what explain() says agrees with it and costs the process no more stops. forget() lets it go.
 	 */
 	gboolean turnover, keep;
+	gboolean lean;    /* keep no memory between samples: there are many such sources, and long intervals */
 	gboolean gc_only; /* only what the collector tracks: less to read, and what gc.get_objects() returns */
 };
 

@@ -188,6 +188,18 @@ static gboolean check_target(recording_t *recording, const sample_t *sample, GEr
 
 recording_t *recording_append_to(const char *path, const sample_t *sample, GError **error)
 {
+	/*
+	 * NORMAL: a crash of the machine may lose the last samples, never the file. A checkpoint after every sample
+	 * keeps the WAL as small as one sample, so that a full disk holds the recording once and not twice, and can be
+	 * read.
+	 */
+	return recording_open_writer(
+		path, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 1;", sample,
+		error);
+}
+
+recording_t *recording_open_writer(const char *path, const char *pragmas, const sample_t *sample, GError **error)
+{
 	g_autoptr(recording_t) recording = recording_new(path);
 	enum file_kind kind;
 	if (!check_file(recording, path, TRUE, &kind, error))
@@ -197,17 +209,9 @@ recording_t *recording_append_to(const char *path, const sample_t *sample, GErro
 		return NULL;
 	}
 	gboolean ready = kind == FILE_RECORDING || create_schema(recording);
-	if (ready && !check_target(recording, sample, error))
+	if (ready && sample && !check_target(recording, sample, error))
 		return NULL;
-	/*
-	 * NORMAL: a crash of the machine may lose the last samples, never the file. A checkpoint after every sample
-	 * keeps the WAL as small as one sample, so that a full disk holds the recording once and not twice, and can be
-	 * read.
-	 */
-	if (!ready ||
-	    !recording_execute(recording, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
-					  "PRAGMA wal_autocheckpoint = 1;") ||
-	    !recording_prepare_writer(recording)) {
+	if (!ready || !recording_execute(recording, pragmas) || !recording_prepare_writer(recording)) {
 		recording_error(recording, error, "write to");
 		return NULL;
 	}

@@ -34,6 +34,12 @@ gboolean recording_append(recording_t *recording, const sample_t *sample, int64_
 /* Open for reading. Works while somebody records into it, and sees samples as they come in. */
 recording_t *recording_open(const char *path, GError **error);
 
+/*
+ * From here on only the samples of this process are numbered by recording_samples() and recording_after(): a history holds many. With
+ * start_time_us 0: of all that had this PID; with pid 0: of all.
+ */
+void recording_select(recording_t *recording, int64_t pid, int64_t start_time_us);
+
 /* The numbers of the samples, ascending, *n of them (may be 0); free with g_free(). NULL with an error. */
 int64_t *recording_samples(recording_t *recording, size_t *n, GError **error);
 

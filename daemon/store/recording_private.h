@@ -15,6 +15,8 @@ struct recording {
 	GHashTable *types; /* writer: struct type_key -> row of `type`, for the target in use */
 };
 
+/* An open file that is or becomes a recording, as recording_append_to() does, of whatever process. */
+recording_t *recording_open_writer(const char *path, const char *pragmas, const sample_t *sample, GError **error);
 gboolean recording_execute(recording_t *recording, const char *sql);
 /* Set *error to "cannot <what> <name>" with SQLite's reason. */
 void recording_error(recording_t *recording, GError **error, const char *what);

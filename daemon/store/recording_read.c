@@ -10,9 +10,12 @@
 enum { ALL_SAMPLES, TIME, AFTER, SAMPLE, TYPES, GC, GENERATIONS, WATCHED };
 
 static const char *const statements[RECORDING_STATEMENTS] = {
-	[ALL_SAMPLES] = "SELECT id FROM sample ORDER BY id",
+	/* ?1, ?2: PID and start time of recording_select(), or NULL */
+	[ALL_SAMPLES] = "SELECT id FROM sample WHERE ?1 IS NULL OR target IN (SELECT id FROM target WHERE pid = ?1 AND "
+			"(?2 IS NULL OR abs(start_time_us - ?2) <= 2000000)) ORDER BY id",
 	[TIME] = "SELECT time_us FROM sample WHERE id = ?",
-	[AFTER] = "SELECT min(id) FROM sample WHERE id > ?",
+	[AFTER] = "SELECT min(id) FROM sample WHERE id > ?3 AND (?1 IS NULL OR target IN (SELECT id FROM target WHERE "
+		  "pid = ?1 AND (?2 IS NULL OR abs(start_time_us - ?2) <= 2000000)))",
 	[SAMPLE] =
 		"SELECT time_us, pid, start_time_us, exe, cmdline, python, debug, free_threaded, layout, rss, mode, "
 		"consistent, "
@@ -74,10 +77,23 @@ int64_t *recording_samples(recording_t *recording, size_t *n, GError **error)
 	return out;
 }
 
+void recording_select(recording_t *recording, int64_t pid, int64_t start_time_us)
+{
+	static const int selecting[] = {ALL_SAMPLES, AFTER};
+	for (size_t i = 0; i < G_N_ELEMENTS(selecting); i++) {
+		sqlite3_stmt *statement = recording->statements[selecting[i]];
+		sqlite3_clear_bindings(statement);
+		if (pid > 0)
+			sqlite3_bind_int64(statement, 1, pid);
+		if (pid > 0 && start_time_us > 0)
+			sqlite3_bind_int64(statement, 2, start_time_us);
+	}
+}
+
 static int64_t lookup(recording_t *recording, int which, int64_t id)
 {
 	sqlite3_stmt *statement = recording->statements[which];
-	sqlite3_bind_int64(statement, 1, id);
+	sqlite3_bind_int64(statement, which == AFTER ? 3 : 1, id);
 	int64_t number = sqlite3_step(statement) == SQLITE_ROW ? column_number(statement, 0) : SAMPLE_UNKNOWN;
 	sqlite3_reset(statement);
 	return number;

@@ -7,8 +7,9 @@
 enum { FIND_TARGET, ADD_TARGET, ADD_SAMPLE, ADD_TYPE, ADD_SAMPLE_TYPE, ADD_GC, ADD_GENERATION, ALL_TYPES, ADD_WATCHED };
 
 static const char *const statements[RECORDING_STATEMENTS] = {
+	/* start times are known to the clock tick, and to the second after clock changes */
 	[FIND_TARGET] = "SELECT id FROM target WHERE exe IS ?1 AND python IS ?2 AND debug = ?3 AND free_threaded = ?4 "
-			"ORDER BY id DESC LIMIT 1",
+			"AND pid = ?5 AND abs(start_time_us - ?6) <= 2000000 ORDER BY id DESC LIMIT 1",
 	[ADD_TARGET] = "INSERT INTO target (exe, python, debug, free_threaded, pid, start_time_us, cmdline, layout) "
 		       "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 	[ADD_SAMPLE] = "INSERT INTO sample (target, time_us, mode, consistent, coverage, pause_us, elapsed_us, "
@@ -149,14 +150,14 @@ static gboolean use_target(recording_t *recording, const struct sample_target *t
 		bind_text(recording->statements[i], 2, target->python);
 		sqlite3_bind_int(recording->statements[i], 3, target->debug);
 		sqlite3_bind_int(recording->statements[i], 4, target->free_threaded);
+		bind_number(recording->statements[i], 5, target->pid);
+		bind_number(recording->statements[i], 6, target->start_time_us);
 	}
 	if (!run_for_number(recording->statements[FIND_TARGET], &id))
 		return FALSE;
 	if (!id) {
 		sqlite3_stmt *statement = recording->statements[ADD_TARGET];
 		g_autofree char *cmdline = cmdline_json(target);
-		bind_number(statement, 5, target->pid);
-		bind_number(statement, 6, target->start_time_us);
 		bind_text(statement, 7, cmdline);
 		bind_text(statement, 8, target->layout);
 		gboolean done = run(statement);

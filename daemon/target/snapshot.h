@@ -99,6 +99,8 @@ target_t *target_open(pid_t pid, GError **error);
 /* The same without looking for an interpreter: target_interpreter() is NULL. For tests, and for processes that aren't Python. */
 target_t *target_open_any(pid_t pid, GError **error);
 void target_free(target_t *target);
+/* Give back the memory that is kept for the next snapshot, which then takes somewhat longer. Not while there is a snapshot. */
+void target_relax(target_t *target);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(target_t, target_free)
 
 pid_t target_pid(const target_t *target);

@@ -108,6 +108,13 @@ target_t *target_open_any(pid_t pid, GError **error)
 	return g_steal_pointer(&target);
 }
 
+void target_relax(target_t *target)
+{
+	g_mutex_lock(&target->lock);
+	g_clear_pointer(&target->idle, pool_free);
+	g_mutex_unlock(&target->lock);
+}
+
 void target_free(target_t *target)
 {
 	if (!target)

@@ -1,0 +1,37 @@
+/*
+ * A worker: a process that reads one other process, and nothing else (sandbox.h). The daemon talks to it over a socket pair:
+ *
+ *   daemon: "sample\n"
+ *   worker: "sample CPU_US SIZE\n" and SIZE bytes, the sample as JSON (daemon/store/json.h), or
+ *           "error CODE CPU_US SIZE\n" and SIZE bytes of message (base/error.h; code as there).
+ *
+ * CPU_US is what the answer cost the worker in CPU time. It opens the process at the first question and stays with it; after an error it
+ * opens it anew, so that a process that execs another Python is read on. It ends when the channel does.
+ *
+ * What comes over the channel is foreign to the daemon: whoever took the worker over could send anything.
+ */
+#pragma once
+#include <glib.h>
+#include <sys/types.h>
+
+struct worker_order {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	gboolean turnover, nonblocking;
+};
+
+#define WORKER_MOST (64 * 1024 * 1024) /* bytes of an answer */
+
+/* In the worker's process: enter the sandbox, answer until the channel ends. Returns the exit status. */
+int worker_main(const struct worker_order *order, int channel);
+
+/* The first line of an answer. */
+struct worker_answer {
+	gboolean sample;
+	int code; /* of an error */
+	gint64 cpu_us;
+	gsize size;
+};
+/* Parse it (`line` without its newline). False: nonsense. */
+gboolean worker_parse(const char *line, struct worker_answer *answer);
