@@ -17,6 +17,11 @@ enum option_id {
 	OPTION_INTERVAL,
 	OPTION_DURATION,
 	OPTION_WATCH,
+	OPTION_SUBPROCESSES,
+	OPTION_CONFIG,
+	OPTION_SOCKET,
+	OPTION_LISTEN,
+	OPTION_NO_DAEMON,
 	OPTION_NONBLOCKING,
 	OPTION_PRECOPY,
 	OPTION_MAX_PAUSE,
@@ -53,18 +58,20 @@ struct option_addresses {
 
 /* what stands on the command line after it was parsed */
 struct options {
-	gint64 pid;                      /* 0: none given */
-	const char *core, *sysroot;      /* NULL: none given */
-	const char *output;              /* NULL: none given; "-" standard output */
-	gint64 interval_us, duration_us; /* 0: none given */
-	gint64 limit, iterations;        /* 0: none given */
-	gint64 max_pause_us, memory;     /* 0: none given; memory: bytes */
-	double budget;                   /* share of the time the process may be stopped; 0: none given */
-	const char *sort;                /* NULL: none given */
+	gint64 pid;                           /* 0: none given */
+	const char *core, *sysroot;           /* NULL: none given */
+	const char *output;                   /* NULL: none given; "-" standard output */
+	gint64 interval_us, duration_us;      /* 0: none given */
+	gint64 limit, iterations;             /* 0: none given */
+	gint64 max_pause_us, memory;          /* 0: none given; memory: bytes */
+	double budget;                        /* share of the time the process may be stopped; 0: none given */
+	const char *config, *socket, *listen; /* NULL: none given */
+	const char *sort;                     /* NULL: none given */
 	const char *format;
 	const char *suppress; /* NULL: none given */
 	const char *screen;   /* NULL: none given */
 	struct option_addresses watch;
+	gboolean subprocesses, no_daemon;
 	gboolean nonblocking, precopy, locals, native, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet,
 		verbose, no_color, help;
 	char **arguments; /* that are no options, before "--"; n_arguments of them */

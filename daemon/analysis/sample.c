@@ -64,6 +64,27 @@ void sample_seal(sample_t *sample)
 		qsort(sample->types, sample->n_types, sizeof(*sample->types), type_compare);
 }
 
+sample_t *sample_repeat(sample_t *sample, int64_t time_us)
+{
+	sample_t *again = g_memdup2(sample, sizeof(*sample));
+	again->references = 1;
+	again->time_us = time_us;
+	again->origin = sample_ref(sample->origin ? sample->origin : sample);
+	again->strings = NULL;
+	again->snapshot.mode = "quiet";
+	again->snapshot.consistent = true;
+	again->snapshot.pause_us = again->snapshot.elapsed_us = again->snapshot.bytes_copied = 0;
+	again->snapshot.walk_us = SAMPLE_UNKNOWN;
+	guint words = g_strv_length((char **)sample->target.cmdline);
+	again->target.cmdline = g_memdup2(sample->target.cmdline, (words + 1) * sizeof(char *));
+	again->gc = g_memdup2(sample->gc, sample->n_gc * sizeof(*sample->gc));
+	again->types = g_memdup2(sample->types, sample->n_types * sizeof(*sample->types));
+	again->watched = g_memdup2(sample->watched, sample->n_watched * sizeof(*sample->watched));
+	for (size_t i = 0; i < again->n_types; i++)
+		again->types[i].born = again->types[i].died = 0;
+	return again;
+}
+
 sample_t *sample_ref(sample_t *sample)
 {
 	g_atomic_int_inc(&sample->references);
@@ -78,7 +99,9 @@ void sample_unref(sample_t *sample)
 	g_free(sample->gc);
 	g_free(sample->types);
 	g_free(sample->watched);
-	g_string_chunk_free(sample->strings);
+	if (sample->strings)
+		g_string_chunk_free(sample->strings);
+	sample_unref(sample->origin);
 	g_free(sample);
 }
 

@@ -132,7 +132,8 @@ typedef struct sample {
 	bool has_turnover;
 	size_t n_watched;
 	struct sample_watched *watched;
-	GStringChunk *strings; /* owns all text above; sample_text() puts there */
+	GStringChunk *strings; /* owns all text above; sample_text() puts there; NULL: */
+	struct sample *origin; /* the text is that of this one; else NULL */
 } sample_t;
 
 /*
@@ -146,6 +147,11 @@ const char *sample_text(sample_t *sample, const char *text);
 void sample_cmdline(sample_t *sample, const char *const *cmdline);
 /* Sort the types and compute nothing else; the sample is immutable from here on. */
 void sample_seal(sample_t *sample);
+/*
+ * What the same process holds at `time_us`, when nothing of it ran since: the same, with no cost to it (mode "quiet", no pause, nothing
+ * copied). Watched objects stay, births and deaths are none.
+ */
+sample_t *sample_repeat(sample_t *sample, int64_t time_us);
 sample_t *sample_ref(sample_t *sample);
 void sample_unref(sample_t *sample); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sample_t, sample_unref)

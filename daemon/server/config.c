@@ -98,9 +98,12 @@ static const struct key_kind daemon_keys[] = {
 	{NULL, 0, 0},
 };
 static const struct key_kind match_keys[] = {
-	{"cmdline", VALUE_TEXT, OF(config_match, cmdline)}, {"user", VALUE_TEXT, OF(config_match, user)},
-	{"unit", VALUE_TEXT, OF(config_match, unit)},       {"container", VALUE_TEXT, OF(config_match, container)},
-	{"parent", VALUE_TEXT, OF(config_match, parent)},   {"interval", VALUE_TIME, OF(config_match, interval_us)},
+	{"cmdline", VALUE_TEXT, OF(config_match, cmdline)},
+	{"user", VALUE_TEXT, OF(config_match, user)},
+	{"unit", VALUE_TEXT, OF(config_match, unit)},
+	{"container", VALUE_TEXT, OF(config_match, container)},
+	{"parent", VALUE_TEXT, OF(config_match, parent)},
+	{"interval", VALUE_TIME, OF(config_match, interval_us)},
 	{NULL, 0, 0},
 };
 static const struct key_kind rule_keys[] = {
@@ -185,8 +188,9 @@ static gboolean load_group(GKeyFile *file, const char *group, const struct key_k
 			continue;
 		g_autofree char *where = text_escape(group, strlen(group)), *name = text_escape(*key, strlen(*key));
 		g_autofree char *value = text ? text_escape(text, strlen(text)) : g_strdup("");
-		error_set(error, FACE_ERROR, REFTOP_ERROR_USAGE, kind->key ? "its value makes no sense" : "there is no such key",
-			  "see `reftop help daemon`", "bad line in [%s]: %s=%s", where, name, value);
+		error_set(error, FACE_ERROR, REFTOP_ERROR_USAGE,
+			  kind->key ? "its value makes no sense" : "there is no such key", "see `reftop help daemon`",
+			  "bad line in [%s]: %s=%s", where, name, value);
 		return FALSE;
 	}
 	return TRUE;

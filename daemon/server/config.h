@@ -27,16 +27,17 @@ struct config_rule {
 	double rate;     /* objects a minute at least */
 	int64_t on_rss;  /* bytes; 0: no such condition */
 	bool journal, save;
-	char **command;    /* argv; NULL: none. %p %t %r: pid, type, rate */
-	int64_t again_us;  /* no sooner than that for the same process and type */
-	char *directory;   /* where images go */
+	char **command;   /* argv; NULL: none. %p %t %r: pid, type, rate */
+	int64_t again_us; /* no sooner than that for the same process and type */
+	char *directory;  /* where images go */
 };
 
 struct config {
-	int64_t interval_us;  /* between samples of a process, when the budget allows it */
-	double cpu, pause;    /* share of one core for all of the daemon; share of a process's time that it is stopped for */
-	int64_t memory;       /* bytes for all of the daemon */
-	int64_t full_us;      /* how long every sample is kept, */
+	int64_t interval_us; /* between samples of a process, when the budget allows it */
+	double cpu,
+		pause;   /* share of one core for all of the daemon; share of a process's time that it is stopped for */
+	int64_t memory;  /* bytes for all of the daemon */
+	int64_t full_us; /* how long every sample is kept, */
 	int64_t minutes_us;   /* then one a minute, */
 	int64_t retention_us; /* and one every ten until then */
 	char *store;          /* path; NULL: no store */

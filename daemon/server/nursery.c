@@ -41,8 +41,10 @@ static int receive(int fd, struct message *message, int *passed)
 		struct cmsghdr align;
 	} control;
 	struct iovec part = {message, sizeof(*message)};
-	struct msghdr head = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	struct msghdr head = {.msg_iov = &part,
+			      .msg_iovlen = 1,
+			      .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes)};
 	*passed = -1;
 	ssize_t n = recvmsg(fd, &head, MSG_CMSG_CLOEXEC);
 	if (n < 0)
@@ -108,7 +110,8 @@ G_NORETURN static void nursery_main(int fd, pid_t parent)
 	sigset_t signals;
 	sigfillset(&signals);
 	sigprocmask(SIG_SETMASK, &signals, NULL); /* a Ctrl-C is the daemon's */
-	int ended = signalfd(-1, (sigemptyset(&signals), sigaddset(&signals, SIGCHLD), &signals), SFD_CLOEXEC | SFD_NONBLOCK);
+	int ended = signalfd(-1, (sigemptyset(&signals), sigaddset(&signals, SIGCHLD), &signals),
+			     SFD_CLOEXEC | SFD_NONBLOCK);
 	GHashTable *children = g_hash_table_new(NULL, NULL);
 	for (;;) {
 		struct pollfd fds[] = {{fd, POLLIN, 0}, {ended, POLLIN, 0}};
@@ -141,7 +144,8 @@ nursery_t *nursery_new(GError **error)
 	int pair[2];
 	pid_t parent = getpid();
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
-		error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, g_strerror(errno), NULL, "cannot make a socket pair");
+		error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, g_strerror(errno), NULL,
+			  "cannot make a socket pair");
 		return NULL;
 	}
 	pid_t pid = fork();
@@ -197,7 +201,8 @@ int nursery_spawn(nursery_t *nursery, const struct worker_order *order, guint *n
 {
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-		error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, g_strerror(errno), NULL, "cannot make a socket pair");
+		error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, g_strerror(errno), NULL,
+			  "cannot make a socket pair");
 		return -1;
 	}
 	struct message message = {.kind = MESSAGE_SPAWN, .number = ++nursery->last, .order = *order};

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -18,6 +19,15 @@ static gint64 cpu_us(void)
 	getrusage(RUSAGE_SELF, &usage);
 	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * G_USEC_PER_SEC + usage.ru_utime.tv_usec +
 	       usage.ru_stime.tv_usec;
+}
+
+gint64 worker_ran_ns(pid_t pid)
+{
+	clockid_t clock;
+	struct timespec time;
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &time))
+		return -1;
+	return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
 static gboolean send_all(const char *bytes, gsize size)
@@ -55,6 +65,7 @@ static gboolean take(const struct worker_order *order, source_t **source)
 	gint64 began = cpu_us();
 	if (!*source)
 		*source = source_live_new(order->pid, &options, &error);
+	gint64 ran_ns = worker_ran_ns(order->pid);
 	g_autoptr(sample_t) sample = *source ? source_next(*source, &error) : NULL;
 	if (!sample) {
 		g_clear_pointer(source, source_free);
@@ -62,7 +73,8 @@ static gboolean take(const struct worker_order *order, source_t **source)
 	}
 	g_autoptr(GString) text = json_sample(sample, NULL, 0);
 	char head[96];
-	g_snprintf(head, sizeof(head), "sample %" G_GINT64_FORMAT " %zu\n", cpu_us() - began, text->len);
+	g_snprintf(head, sizeof(head), "sample %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %zu\n", cpu_us() - began,
+		   ran_ns, text->len);
 	return answer(head, text->str, text->len);
 }
 
@@ -94,10 +106,11 @@ gboolean worker_parse(const char *line, struct worker_answer *answer)
 	memset(answer, 0, sizeof(*answer));
 	int end = 0;
 	guint64 size;
-	if (sscanf(line, "sample %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT "%n", &answer->cpu_us, &size, &end) == 2)
+	if (sscanf(line, "sample %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT "%n", &answer->cpu_us,
+		   &answer->ran_ns, &size, &end) == 3)
 		answer->sample = TRUE;
-	else if (sscanf(line, "error %d %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT "%n", &answer->code, &answer->cpu_us, &size,
-			&end) != 3)
+	else if (sscanf(line, "error %d %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT "%n", &answer->code, &answer->cpu_us,
+			&size, &end) != 3)
 		return FALSE;
 	if (!end || line[end] || size > WORKER_MOST || answer->cpu_us < 0 || answer->cpu_us > G_MAXINT32 ||
 	    (!answer->sample && (answer->code < REFTOP_ERROR_FAILED || answer->code > REFTOP_ERROR_GATE)))

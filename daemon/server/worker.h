@@ -2,10 +2,11 @@
  * A worker: a process that reads one other process, and nothing else (sandbox.h). The daemon talks to it over a socket pair:
  *
  *   daemon: "sample\n"
- *   worker: "sample CPU_US SIZE\n" and SIZE bytes, the sample as JSON (daemon/store/json.h), or
+ *   worker: "sample CPU_US RAN_NS SIZE\n" and SIZE bytes, the sample as JSON (daemon/store/json.h), or
  *           "error CODE CPU_US SIZE\n" and SIZE bytes of message (base/error.h; code as there).
  *
- * CPU_US is what the answer cost the worker in CPU time. It opens the process at the first question and stays with it; after an error it
+ * CPU_US is what the answer cost the worker in CPU time; RAN_NS the CPU time of the process just before its memory was read (-1: not
+ * known): while that stays the same, the memory does. It opens the process at the first question and stays with it; after an error it
  * opens it anew, so that a process that execs another Python is read on. It ends when the channel does.
  *
  * What comes over the channel is foreign to the daemon: whoever took the worker over could send anything.
@@ -23,6 +24,9 @@ struct worker_order {
 
 #define WORKER_MOST (64 * 1024 * 1024) /* bytes of an answer */
 
+/* CPU time that all threads of a process have used, ns; -1: there is no such process. */
+gint64 worker_ran_ns(pid_t pid);
+
 /* In the worker's process: enter the sandbox, answer until the channel ends. Returns the exit status. */
 int worker_main(const struct worker_order *order, int channel);
 
@@ -30,7 +34,7 @@ int worker_main(const struct worker_order *order, int channel);
 struct worker_answer {
 	gboolean sample;
 	int code; /* of an error */
-	gint64 cpu_us;
+	gint64 cpu_us, ran_ns;
 	gsize size;
 };
 /* Parse it (`line` without its newline). False: nonsense. */

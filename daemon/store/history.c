@@ -45,7 +45,8 @@ static gboolean add_gap(recording_t *history, int64_t sample, int64_t from_us, c
 	return done;
 }
 
-gboolean history_append(recording_t *history, const sample_t *sample, int64_t gap_from_us, const char *why, GError **error)
+gboolean history_append(recording_t *history, const sample_t *sample, int64_t gap_from_us, const char *why,
+			GError **error)
 {
 	int64_t id;
 	if (!recording_append(history, sample, &id, error))
@@ -61,11 +62,12 @@ static gboolean keep_first(recording_t *history, int64_t from_us, int64_t to_us,
 {
 	if (to_us <= from_us)
 		return TRUE;
-	g_autofree char *kept = step_us ? g_strdup_printf(" AND id NOT IN (SELECT min(id) FROM sample WHERE time_us > %" G_GINT64_FORMAT
-							  " AND time_us <= %" G_GINT64_FORMAT
-							  " GROUP BY target, (time_us - 1) / %" G_GINT64_FORMAT ")",
-							  from_us, to_us, step_us)
-					: g_strdup("");
+	g_autofree char *kept =
+		step_us ? g_strdup_printf(" AND id NOT IN (SELECT min(id) FROM sample WHERE time_us > %" G_GINT64_FORMAT
+					  " AND time_us <= %" G_GINT64_FORMAT
+					  " GROUP BY target, (time_us - 1) / %" G_GINT64_FORMAT ")",
+					  from_us, to_us, step_us)
+			: g_strdup("");
 	g_autofree char *sql = g_strdup_printf(
 		"BEGIN IMMEDIATE; CREATE TEMP TABLE doomed (id INTEGER PRIMARY KEY);"
 		"INSERT INTO doomed SELECT id FROM sample WHERE time_us > %" G_GINT64_FORMAT
@@ -117,7 +119,8 @@ gboolean history_thin(recording_t *history, int64_t now_us, const struct history
 	int64_t tens_from = before ? step_before(before, keep->minutes_us, 10 * MINUTE_US) : 0;
 	if (keep_first(history, tens_from, tens_to, 10 * MINUTE_US) &&
 	    keep_first(history, MAX(minutes_from, tens_to), minutes_to, MINUTE_US) &&
-	    (before / (10 * MINUTE_US) == now_us / (10 * MINUTE_US) || drop_old(history, now_us - keep->retention_us))) {
+	    (before / (10 * MINUTE_US) == now_us / (10 * MINUTE_US) ||
+	     drop_old(history, now_us - keep->retention_us))) {
 		*done_us = now_us;
 		return TRUE;
 	}
@@ -132,8 +135,9 @@ static void target_clear(gpointer data)
 
 GArray *history_targets(recording_t *recording, GError **error)
 {
-	static const char sql[] = "SELECT pid, min(start_time_us), min(time_us), max(time_us), count(*), cmdline FROM sample "
-				  "JOIN target ON target.id = sample.target GROUP BY pid, start_time_us / 4000000 ORDER BY 3";
+	static const char sql[] =
+		"SELECT pid, min(start_time_us), min(time_us), max(time_us), count(*), cmdline FROM sample "
+		"JOIN target ON target.id = sample.target GROUP BY pid, start_time_us / 4000000 ORDER BY 3";
 	sqlite3_stmt *row = NULL;
 	g_autoptr(GArray) targets = g_array_new(FALSE, TRUE, sizeof(struct history_target));
 	g_array_set_clear_func(targets, target_clear);

@@ -15,7 +15,8 @@ recording_t *history_open(const char *path, GError **error);
  * Write a sample, with a gap before it when gap_from_us isn't 0. After an error the history holds what it held, and the next one may
  * succeed.
  */
-gboolean history_append(recording_t *history, const sample_t *sample, int64_t gap_from_us, const char *why, GError **error);
+gboolean history_append(recording_t *history, const sample_t *sample, int64_t gap_from_us, const char *why,
+			GError **error);
 
 struct history_keep {
 	int64_t full_us, minutes_us, retention_us; /* ages: see above */

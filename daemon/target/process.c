@@ -137,6 +137,15 @@ bool process_parse_status(const char *text, struct process *process)
 	return true;
 }
 
+bool process_read_stat(pid_t pid, struct process *process)
+{
+	char path[64];
+	memset(process, 0, sizeof(*process));
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	g_autofree char *stat = process_file(path, FILE_BLOCK * 4, NULL);
+	return stat && process_parse_stat(stat, process);
+}
+
 bool process_read(pid_t pid, struct process *process)
 {
 	char path[64];

@@ -38,6 +38,9 @@ bool process_parse_status(const char *text, struct process *process);
 /* Read both. False with errno: ENOENT or ESRCH when there is no such process (any more), EACCES, EINVAL when malformed. */
 bool process_read(pid_t pid, struct process *process);
 
+/* Only what /proc/PID/stat has: who, in which state, since when; for those who look at all processes again and again. */
+bool process_read_stat(pid_t pid, struct process *process);
+
 /* A zombie (dead, not yet waited for), or beyond. */
 static inline bool process_dead(const struct process *process)
 {

@@ -7,7 +7,7 @@ const struct command *const commands[] = {
 	&command_histo,
 	&command_record,
 	&command_view,
-	&command_view,
+	&command_daemon,
 	&command_diff,
 	&command_leaks,
 	&command_explain,
