@@ -11,22 +11,33 @@
 
 #define VALUE_WIDTH 100
 #define MAX_FOUND   100000 /* holders that are listed one by one */
+#define BATCH       4096   /* objects whose holders are looked for in one pass */
 
 /* ---- the holders ---- */
 
-static void note(struct explaining *explaining, const struct reference *reference, bool searched)
+/* The object asked about that is at `address`, or NULL. */
+static struct asked *asked_at(const struct explaining *explaining, uint64_t address)
 {
-	if (explaining->found->len >= MAX_FOUND)
+	uint32_t index = table_find(&explaining->audit->table, address);
+	if (index == TABLE_NONE || explaining->asked_of[index] == TABLE_NONE)
+		return NULL;
+	return &g_array_index(explaining->asked, struct asked, explaining->asked_of[index]);
+}
+
+static void note(struct explaining *explaining, const struct asked *asked, const struct reference *reference,
+		 bool searched)
+{
+	if (asked->found->len >= MAX_FOUND)
 		return;
 	struct found found = {.holder = explaining->current, .reference = *reference, .searched = searched};
-	g_array_append_val(explaining->found, found);
+	g_array_append_val(asked->found, found);
 }
 
 static void visit_holder(void *context, const struct reference *reference)
 {
-	struct explaining *explaining = context;
-	if (reference->target == explaining->address)
-		note(explaining, reference, false);
+	const struct asked *asked = asked_at(context, reference->target);
+	if (asked)
+		note(context, asked, reference, false);
 }
 
 static const enum reference_kind kind_of_class[OWNERS_CLASSES] = {
@@ -38,13 +49,14 @@ static const enum reference_kind kind_of_class[OWNERS_CLASSES] = {
 static void search_word(void *context, uint64_t address, uint64_t word)
 {
 	struct explaining *explaining = context;
-	if (word != explaining->address)
+	const struct asked *asked = asked_at(explaining, word);
+	if (!asked)
 		return;
 	enum owners_class class = owners_class_of(&explaining->audit->owners, address);
 	struct reference reference = {.kind = kind_of_class[class], .probable = true, .target = word, .word = address};
 	if (explain_interpreter_at(explaining, address))
 		reference.kind = REFERENCE_INTERPRETER;
-	note(explaining, &reference, true);
+	note(explaining, asked, &reference, true);
 }
 
 static void search_registers(struct explaining *explaining)
@@ -57,10 +69,25 @@ static void search_registers(struct explaining *explaining)
 						      .index = k,
 						      .name = i,
 						      .target = view->threads[i].registers[k]};
-			if (reference.target == explaining->address)
-				note(explaining, &reference, true);
+			const struct asked *asked = asked_at(explaining, reference.target);
+			if (asked)
+				note(explaining, asked, &reference, true);
 		}
 	}
+}
+
+/* an object that the linker laid out was born with a count of 1, which nobody holds */
+static void note_static(struct explaining *explaining, const struct asked *asked)
+{
+	const audit_t *audit = explaining->audit;
+	struct reference own = {.kind = REFERENCE_STATIC_DATA,
+				.probable = true,
+				.target = asked->address,
+				.word = asked->address,
+				.field = "statically allocated"};
+	if (audit->table.objects[asked->index].refcount != TABLE_IMMORTAL &&
+	    owners_image_at(&audit->owners, asked->address))
+		note(explaining, asked, &own, false);
 }
 
 /* one pass over everything that may hold a reference */
@@ -76,15 +103,8 @@ static void find_holders(struct explaining *explaining)
 	}
 	explaining->current = TABLE_NONE;
 	references_of_runtime(audit->references);
-	if (owners_image_at(&audit->owners, explaining->address) &&
-	    audit->table.objects[explaining->index].refcount != TABLE_IMMORTAL) {
-		struct reference own = {.kind = REFERENCE_STATIC_DATA,
-					.probable = true,
-					.target = explaining->address,
-					.word = explaining->address,
-					.field = "statically allocated"};
-		note(explaining, &own, false);
-	}
+	for (guint i = 0; i < explaining->asked->len; i++)
+		note_static(explaining, &g_array_index(explaining->asked, struct asked, i));
 	for (size_t i = 0; i < audit->owners.cover.n; i++)
 		cover_walk(&audit->owners.cover, &audit->owners.cover.regions[i], search_word, explaining);
 	search_registers(explaining);
@@ -176,37 +196,93 @@ static void describe(struct explaining *explaining)
 	};
 }
 
-explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin, const struct explain_names *names,
-			      GError **error)
+/* ---- the objects asked about ---- */
+
+static void asked_clear(gpointer data)
 {
-	uint32_t index = table_find(&audit->table, address);
-	if (index == TABLE_NONE) {
+	g_array_unref(((struct asked *)data)->found);
+}
+
+/* Note the addresses at which there are objects, each once. */
+static void ask(struct explaining *explaining, const uint64_t *addresses, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct asked asked = {addresses[i], table_find(&explaining->audit->table, addresses[i]), NULL};
+		if (asked.index == TABLE_NONE || explaining->asked_of[asked.index] != TABLE_NONE)
+			continue;
+		asked.found = g_array_new(FALSE, FALSE, sizeof(struct found));
+		explaining->asked_of[asked.index] = explaining->asked->len;
+		g_array_append_val(explaining->asked, asked);
+	}
+}
+
+static void ask_no_more(struct explaining *explaining)
+{
+	for (guint i = 0; i < explaining->asked->len; i++)
+		explaining->asked_of[g_array_index(explaining->asked, struct asked, i).index] = TABLE_NONE;
+	g_array_set_size(explaining->asked, 0);
+}
+
+/* What is known of one of them; NULL with *error: there is no object at `address`. */
+static explanation_t *tell(struct explaining *explaining, uint64_t address, sample_t *origin, GError **error)
+{
+	const struct asked *asked = asked_at(explaining, address);
+	if (!asked) {
 		error_set(error, HEAP_ERROR, REFTOP_ERROR_USAGE, "no object of the process is at this address now",
 			  "take one from `reftop objects` or `reftop leaks`, or id() in the process",
 			  "there is no object at 0x%" G_GINT64_MODIFIER "x", address);
-		sample_unref(origin);
 		return NULL;
 	}
 	explanation_t *result = g_new0(explanation_t, 1);
-	result->origin = origin;
+	result->origin = sample_ref(origin);
 	result->root = "";
-	struct explaining explaining = {.audit = audit,
-					.address = address,
-					.index = index,
-					.result = result,
-					.names = names,
-					.found = g_array_new(FALSE, FALSE, sizeof(struct found))};
-	explain_open(&explaining);
-	find_holders(&explaining);
-	describe(&explaining);
-	drop_spare(&explaining);
-	explain_find_owners(&explaining);
-	list_holders(&explaining);
-	explain_find_referents(&explaining);
-	explain_find_path(&explaining);
-	explain_close(&explaining);
-	g_array_unref(explaining.found);
+	explaining->address = address;
+	explaining->index = asked->index;
+	explaining->found = asked->found;
+	explaining->result = result;
+	describe(explaining);
+	drop_spare(explaining);
+	list_holders(explaining);
+	explain_find_referents(explaining);
+	explain_find_path(explaining);
 	return result;
+}
+
+static bool tell_all(struct explaining *explaining, const uint64_t *addresses, size_t n, sample_t *origin,
+		     explain_each *each, void *context, GError **error)
+{
+	ask(explaining, addresses, n);
+	find_holders(explaining);
+	explain_find_owners(explaining);
+	explain_find_blocks(explaining);
+	bool more = true;
+	for (size_t i = 0; i < n && more; i++) {
+		g_autoptr(GError) problem = NULL;
+		explanation_t *explanation = tell(explaining, addresses[i], origin, &problem);
+		more = each(context, addresses[i], explanation, problem, error);
+	}
+	ask_no_more(explaining);
+	return more;
+}
+
+bool explain_objects(audit_t *audit, const uint64_t *addresses, size_t n, sample_t *origin,
+		     const struct explain_names *names, explain_each *each, void *context, GError **error)
+{
+	struct explaining explaining = {.audit = audit,
+					.names = names,
+					.asked = g_array_new(FALSE, FALSE, sizeof(struct asked)),
+					.asked_of = g_new(uint32_t, audit->table.n + 1)};
+	bool more = true;
+	g_array_set_clear_func(explaining.asked, asked_clear);
+	memset(explaining.asked_of, 0xff, (audit->table.n + 1) * sizeof(uint32_t));
+	explain_open(&explaining);
+	for (size_t i = 0; i < n && more; i += BATCH)
+		more = tell_all(&explaining, addresses + i, MIN(n - i, BATCH), origin, each, context, error);
+	explain_forget_graph(&explaining);
+	explain_close(&explaining);
+	g_free(explaining.asked_of);
+	g_array_unref(explaining.asked);
+	return more;
 }
 
 void explanation_free(explanation_t *explanation)

@@ -21,6 +21,7 @@ struct holder {
 	uint64_t address;              /* of the holding object, or of the word where none holds it; 0: a register */
 	const char *module, *qualname; /* of the holder's type; "" when it is no object */
 	const char *label;             /* which: "[1042]", "['pending']", ".cart" */
+	uint64_t container;            /* an attribute's: the dict it stands in, or that shows it; 0: there is none */
 };
 
 /* one reference that the object holds */
@@ -63,10 +64,16 @@ struct explain_names {
 };
 
 /*
- * Explain the object at `address`. `origin` is taken over, also on failure; `names` may be NULL. NULL with *error (HEAP_ERROR USAGE): there
- * is no object at this address.
+ * What is called for each object asked about: with its explanation, which is the callee's now, or NULL and why there is none (HEAP_ERROR USAGE:
+ * no object is at this address). False with *error: it wants no more of them.
  */
-explanation_t *explain_object(audit_t *audit, uint64_t address, sample_t *origin, const struct explain_names *names,
-			      GError **error);
+typedef bool explain_each(void *context, uint64_t address, struct explanation *explanation, const GError *problem,
+			  GError **error);
+/*
+ * Explain the objects at the `n` addresses, in this order, in as many passes as for one. The origin is shared by all and stays the caller's;
+ * `names` may be NULL. False with *error: `each` wanted no more.
+ */
+bool explain_objects(audit_t *audit, const uint64_t *addresses, size_t n, sample_t *origin,
+		     const struct explain_names *names, explain_each *each, void *context, GError **error);
 void explanation_free(explanation_t *explanation);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(explanation_t, explanation_free)

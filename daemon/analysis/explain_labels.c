@@ -55,6 +55,7 @@ void explain_open(struct explaining *explaining)
 	explaining->ranges = g_array_new(FALSE, FALSE, sizeof(struct named_range));
 	explaining->owners = g_array_new(FALSE, FALSE, sizeof(struct dict_owner));
 	explaining->methods = g_array_new(FALSE, FALSE, sizeof(struct method_place));
+	explaining->blocks = g_array_new(FALSE, FALSE, sizeof(struct owned_block));
 	explaining->codes = codes_new(audit->heap);
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		uint64_t interpreter = heap->interpreters[i].address, thread = 0;
@@ -80,6 +81,7 @@ void explain_close(struct explaining *explaining)
 	g_array_unref(explaining->ranges);
 	g_array_unref(explaining->owners);
 	g_array_unref(explaining->methods);
+	g_array_unref(explaining->blocks);
 	codes_free(explaining->codes);
 }
 
@@ -100,6 +102,12 @@ bool explain_interpreter_at(const struct explaining *explaining, uint64_t addres
 {
 	const struct named_range *range = range_at(explaining, address);
 	return range && !range->owner;
+}
+
+uint64_t explain_module_at(const struct explaining *explaining, uint64_t address)
+{
+	const struct named_range *range = range_at(explaining, address);
+	return range ? range->owner : 0;
 }
 
 /* ---- owners of dicts ---- */
@@ -148,21 +156,29 @@ static void visit_owner(void *context, const struct reference *reference)
 		owner->owner = explaining->current;
 }
 
+/* a dict whose owner, or a bound method whose place, is wanted */
+static void note_place(struct explaining *explaining, const struct found *found)
+{
+	if (found->holder == TABLE_NONE)
+		return;
+	uint64_t address = explaining->audit->table.objects[found->holder].address;
+	struct method_place place = {.method = address, .holder = TABLE_NONE};
+	struct dict_owner owner = {.dict = address, .owner = TABLE_NONE};
+	if (found->reference.kind == REFERENCE_BOUND_METHOD)
+		g_array_append_val(explaining->methods, place);
+	else if (found->reference.kind == REFERENCE_DICT_VALUE)
+		g_array_append_val(explaining->owners, owner);
+}
+
 void explain_find_owners(struct explaining *explaining)
 {
 	audit_t *audit = explaining->audit;
-	for (guint i = 0; i < explaining->found->len; i++) {
-		const struct found *found = &g_array_index(explaining->found, struct found, i);
-		struct dict_owner owner = {.owner = TABLE_NONE};
-		if (found->reference.kind == REFERENCE_BOUND_METHOD && found->holder != TABLE_NONE) {
-			struct method_place place = {.method = audit->table.objects[found->holder].address,
-						     .holder = TABLE_NONE};
-			g_array_append_val(explaining->methods, place);
-		}
-		if (found->reference.kind != REFERENCE_DICT_VALUE || found->holder == TABLE_NONE)
-			continue;
-		owner.dict = audit->table.objects[found->holder].address;
-		g_array_append_val(explaining->owners, owner);
+	g_array_set_size(explaining->owners, 0);
+	g_array_set_size(explaining->methods, 0);
+	for (guint i = 0; i < explaining->asked->len; i++) {
+		const GArray *found = g_array_index(explaining->asked, struct asked, i).found;
+		for (guint k = 0; k < found->len; k++)
+			note_place(explaining, &g_array_index(found, struct found, k));
 	}
 	g_array_sort(explaining->owners, compare_owner);
 	g_array_sort(explaining->methods, compare_method);
@@ -338,6 +354,7 @@ static bool label_owned(struct explaining *explaining, const struct found *found
 		       : type->flags & PY_FLAG_TYPE ? REFERENCE_TYPE_ATTRIBUTE
 						    : REFERENCE_ATTRIBUTE;
 	holder->address = audit->table.objects[owner->owner].address;
+	holder->container = owner->dict;
 	holder->module = sample_text(explaining->result->origin, type->module);
 	holder->qualname = sample_text(explaining->result->origin, type->qualname);
 	g_autofree char *name = str_escaped(audit->heap, found->reference.name);
@@ -364,6 +381,25 @@ static const char *method_label(struct explaining *explaining, uint64_t method)
 	return sample_text(explaining->result->origin, label);
 }
 
+static void note_dict(void *context, const struct reference *reference)
+{
+	if (reference->field && !strcmp(reference->field, "__dict__"))
+		*(uint64_t *)context = reference->target;
+}
+
+/* the dict of an instance that has its attributes in place, too: the collector may see them through it */
+static uint64_t dict_of(struct explaining *explaining, uint64_t instance)
+{
+	references_t *references = explaining->audit->references;
+	struct object object;
+	uint64_t dict = 0;
+	if (!object_at(explaining->audit->heap, instance, &object))
+		return 0;
+	references_begin(references, note_dict, NULL, &dict);
+	references_of_object(references, &object);
+	return dict;
+}
+
 struct holder explain_label(struct explaining *explaining, const struct found *found)
 {
 	const struct reference *reference = &found->reference;
@@ -374,14 +410,19 @@ struct holder explain_label(struct explaining *explaining, const struct found *f
 				.module = "",
 				.qualname = "",
 				.address = reference->kind == REFERENCE_REGISTER ? 0 : reference->word};
-	if (found->holder != TABLE_NONE && !found->searched) {
-		if (label_owned(explaining, found, &holder))
+	uint32_t index = !found->searched                            ? found->holder
+			 : reference->kind == REFERENCE_MEMORY_BLOCK ? explain_block_owner(explaining, reference->word)
+								     : TABLE_NONE;
+	if (index != TABLE_NONE) {
+		if (!found->searched && label_owned(explaining, found, &holder))
 			return holder;
-		const struct table_object *object = &explaining->audit->table.objects[found->holder];
+		const struct table_object *object = &explaining->audit->table.objects[index];
 		const struct type *type = type_nth(explaining->audit->heap, object->type);
 		holder.address = object->address;
 		holder.module = sample_text(origin, type->module);
 		holder.qualname = sample_text(origin, type->qualname);
+		if (reference->kind == REFERENCE_ATTRIBUTE)
+			holder.container = dict_of(explaining, object->address);
 		if (reference->kind == REFERENCE_BOUND_METHOD) {
 			holder.label = method_label(explaining, object->address);
 			return holder;

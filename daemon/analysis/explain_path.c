@@ -18,13 +18,16 @@ struct graph {
 	uint32_t *holders;
 	uint64_t *at;    /* where the next one goes */
 	uint8_t *rooted; /* held by a frame or by C code */
+	uint32_t *next;  /* the object that each holds on the way to the one asked about; TABLE_NONE: not met */
+	uint32_t *queue; /* those that were met */
 	uint32_t current;
 	bool filling;
 };
 
-enum { NOT_ROOTED, ROOTED_FRAME, ROOTED_STATIC, ROOTED_STACK, ROOTED_INTERPRETER, ROOTED_OTHER };
+enum { NOT_ROOTED, ROOTED_FRAME, ROOTED_MAYBE, ROOTED_STATIC, ROOTED_STACK, ROOTED_INTERPRETER, ROOTED_OTHER };
 static const char *const root_names[] = {
 	[ROOTED_FRAME] = "frame",
+	[ROOTED_MAYBE] = "frame",
 	[ROOTED_STATIC] = "static data",
 	[ROOTED_STACK] = "thread stack",
 	[ROOTED_INTERPRETER] = "interpreter",
@@ -38,7 +41,9 @@ static void visit_edge(void *context, const struct reference *reference)
 	/* the type of every instance is no way that tells anything */
 	if (index == TABLE_NONE || reference->kind == REFERENCE_TYPE)
 		return;
-	if (graph->current == TABLE_NONE)
+	if (graph->current == TABLE_NONE && reference->probable)
+		graph->rooted[index] = graph->rooted[index] ? graph->rooted[index] : ROOTED_MAYBE;
+	else if (graph->current == TABLE_NONE)
 		graph->rooted[index] = reference->kind == REFERENCE_INTERPRETER ? ROOTED_INTERPRETER : ROOTED_FRAME;
 	else if (graph->filling)
 		graph->holders[graph->at[index]++] = graph->current;
@@ -97,8 +102,11 @@ static bool graph_build(struct explaining *explaining, struct graph *graph)
 	graph->audit = explaining->audit;
 	graph->first = g_try_new0(uint64_t, n + 2);
 	graph->rooted = g_try_new0(uint8_t, n + 1);
-	if (!graph->first || !graph->rooted)
+	graph->next = g_try_new(uint32_t, n + 1);
+	graph->queue = g_try_new(uint32_t, n + 1);
+	if (!graph->first || !graph->rooted || !graph->next || !graph->queue)
 		return false;
+	memset(graph->next, 0xff, (n + 1) * sizeof(*graph->next));
 	visit_all(graph);
 	for (size_t i = 0; i < n; i++)
 		graph->first[i + 1] += graph->first[i];
@@ -113,12 +121,33 @@ static bool graph_build(struct explaining *explaining, struct graph *graph)
 	return true;
 }
 
-static void graph_clear(struct graph *graph)
+static void graph_free(struct graph *graph)
 {
 	g_free(graph->first);
 	g_free(graph->holders);
 	g_free(graph->at);
 	g_free(graph->rooted);
+	g_free(graph->next);
+	g_free(graph->queue);
+	g_free(graph);
+}
+
+/* The graph; NULL: there is not enough memory for it. */
+static struct graph *graph_get(struct explaining *explaining)
+{
+	if (!explaining->graph) {
+		struct graph *graph = g_new0(struct graph, 1);
+		if (graph_build(explaining, graph))
+			explaining->graph = graph;
+		else
+			graph_free(graph);
+	}
+	return explaining->graph;
+}
+
+void explain_forget_graph(struct explaining *explaining)
+{
+	g_clear_pointer(&explaining->graph, graph_free);
 }
 
 static bool is_module(const struct graph *graph, uint32_t index)
@@ -131,7 +160,7 @@ static const char *root_of(const struct graph *graph, uint32_t index)
 {
 	if (is_module(graph, index))
 		return "module";
-	/* a word of C code's that the count doesn't ask for is left over from earlier */
+	/* a word of C code's or of a running frame's stack that the count doesn't ask for is left over from earlier */
 	uint8_t rooted = graph->rooted[index];
 	bool believed = rooted == ROOTED_FRAME || graph->audit->table.objects[index].probable;
 	return rooted && believed ? root_names[rooted] : NULL;
@@ -148,9 +177,9 @@ static uint32_t module_of(const struct graph *graph, uint32_t index)
 }
 
 /* A frame's globals are those of a module: that says more than the frame. */
-static uint32_t prefer_module(const struct graph *graph, uint32_t index, uint32_t *next)
+static uint32_t prefer_module(struct graph *graph, uint32_t index)
 {
-	uint32_t held = index, module = module_of(graph, index);
+	uint32_t *next = graph->next, held = index, module = module_of(graph, index);
 	if (module == TABLE_NONE && !is_module(graph, index)) {
 		held = next[index];
 		module = module_of(graph, held);
@@ -161,20 +190,18 @@ static uint32_t prefer_module(const struct graph *graph, uint32_t index, uint32_
 	return module;
 }
 
-/* `next[i]`: the object that i holds on the way to the one asked about. Returns the object at the root, or TABLE_NONE. */
-static uint32_t walk_back(const struct graph *graph, uint32_t from, uint32_t *next)
+/* Fill graph->next from `from` on; graph->queue has the `met` objects for which it did. Returns the one at the root, or TABLE_NONE. */
+static uint32_t walk_back(struct graph *graph, uint32_t from, size_t *met)
 {
-	size_t n = graph->audit->table.n;
-	g_autofree uint32_t *queue = g_new(uint32_t, n + 1);
+	uint32_t *next = graph->next, *queue = graph->queue;
 	size_t head = 0, tail = 0;
-	for (size_t i = 0; i < n; i++)
-		next[i] = TABLE_NONE;
 	queue[tail++] = from;
 	next[from] = from;
 	while (head < tail) {
 		uint32_t index = queue[head++];
+		*met = tail;
 		if (root_of(graph, index))
-			return prefer_module(graph, index, next);
+			return prefer_module(graph, index);
 		for (uint64_t i = graph->first[index]; i < graph->first[index + 1]; i++) {
 			uint32_t holder = graph->holders[i];
 			if (next[holder] != TABLE_NONE)
@@ -183,7 +210,17 @@ static uint32_t walk_back(const struct graph *graph, uint32_t from, uint32_t *ne
 			queue[tail++] = holder;
 		}
 	}
+	*met = tail;
 	return TABLE_NONE;
+}
+
+/* Make it ready for the next walk: `root` may be a module that was put in front of what was met. */
+static void forget_walk(struct graph *graph, size_t met, uint32_t root)
+{
+	for (size_t i = 0; i < met; i++)
+		graph->next[graph->queue[i]] = TABLE_NONE;
+	if (root != TABLE_NONE)
+		graph->next[root] = TABLE_NONE;
 }
 
 /* the reference by which one object holds another */
@@ -219,7 +256,7 @@ static const char *root_text(struct explaining *explaining, const struct graph *
 {
 	const char *root = root_of(graph, index);
 	struct link link = {.target = explaining->audit->table.objects[index].address};
-	if (root != root_names[ROOTED_FRAME])
+	if (strcmp(root, root_names[ROOTED_FRAME]) != 0)
 		return sample_text(explaining->result->origin, root);
 	references_begin(explaining->audit->references, visit_link, NULL, &link);
 	references_of_runtime(explaining->audit->references);
@@ -234,27 +271,27 @@ void explain_find_path(struct explaining *explaining)
 	explanation_t *result = explaining->result;
 	sample_t *origin = result->origin;
 	audit_t *audit = explaining->audit;
-	struct graph graph = {0};
-	g_autofree uint32_t *next = g_try_new(uint32_t, audit->table.n + 1);
-	if (next && graph_build(explaining, &graph)) {
-		uint32_t at = walk_back(&graph, explaining->index, next);
-		GArray *path = g_array_new(FALSE, FALSE, sizeof(struct explain_step));
-		if (at != TABLE_NONE)
-			result->root = root_text(explaining, &graph, at);
-		for (size_t i = 0; at != TABLE_NONE && i < MAX_STEPS; i++) {
-			const struct table_object *object = &audit->table.objects[at];
-			const struct type *type = type_nth(audit->heap, object->type);
-			g_autofree char *value = value_text(audit->references, object->address, VALUE_WIDTH);
-			struct explain_step step = {.address = object->address,
-						    .module = sample_text(origin, type->module),
-						    .qualname = sample_text(origin, type->qualname),
-						    .value = sample_text(origin, value),
-						    .label = link_label(explaining, at, next[at])};
-			g_array_append_val(path, step);
-			at = next[at] == at ? TABLE_NONE : next[at];
-		}
-		result->n_path = path->len;
-		result->path = (struct explain_step *)g_array_free(path, FALSE);
+	struct graph *graph = graph_get(explaining);
+	size_t met = 0;
+	if (!graph)
+		return;
+	uint32_t root = walk_back(graph, explaining->index, &met), at = root;
+	GArray *path = g_array_new(FALSE, FALSE, sizeof(struct explain_step));
+	if (root != TABLE_NONE)
+		result->root = root_text(explaining, graph, root);
+	for (size_t i = 0; at != TABLE_NONE && i < MAX_STEPS; i++) {
+		const struct table_object *object = &audit->table.objects[at];
+		const struct type *type = type_nth(audit->heap, object->type);
+		g_autofree char *value = value_text(audit->references, object->address, VALUE_WIDTH);
+		struct explain_step step = {.address = object->address,
+					    .module = sample_text(origin, type->module),
+					    .qualname = sample_text(origin, type->qualname),
+					    .value = sample_text(origin, value),
+					    .label = link_label(explaining, at, graph->next[at])};
+		g_array_append_val(path, step);
+		at = graph->next[at] == at ? TABLE_NONE : graph->next[at];
 	}
-	graph_clear(&graph);
+	forget_walk(graph, met, root);
+	result->n_path = path->len;
+	result->path = (struct explain_step *)g_array_free(path, FALSE);
 }

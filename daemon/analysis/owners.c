@@ -95,21 +95,43 @@ static void cover_allocator(struct owners *owners)
 		allocator_walk(owners->heap, &owners->allocator, i, visit_block, owners, &stats);
 }
 
-/* The block of an arena that holds `address`, whole. */
-static void cover_block(struct owners *owners, uint64_t address, uint64_t end)
+static bool pool_block_at(const struct owners *owners, uint64_t address, uint64_t *start, uint64_t *end)
 {
 	const struct py_shape *shape = &owners->heap->layout->shape;
 	uint64_t pool = address & ~(uint64_t)(shape->pool_bytes - 1);
 	uint32_t size_class;
-	if (owners->allocator.pymalloc.n_ranges &&
-	    memory_u32(owners->heap->memory, pool + POOL_SIZE_CLASS, &size_class) && size_class < 64 &&
-	    address >= pool + POOL_HEADER_BYTES) {
-		uint64_t size = (size_class + 1) * shape->block_alignment, first = pool + POOL_HEADER_BYTES;
-		uint64_t start = first + (address - first) / size * size;
-		cover_set(&owners->cover, start, start + size);
-		return;
+	if (!owners->allocator.pymalloc.n_ranges ||
+	    !memory_u32(owners->heap->memory, pool + POOL_SIZE_CLASS, &size_class) || size_class >= 64 ||
+	    address < pool + POOL_HEADER_BYTES)
+		return false;
+	uint64_t size = (size_class + 1) * shape->block_alignment, first = pool + POOL_HEADER_BYTES;
+	*start = first + (address - first) / size * size;
+	*end = *start + size;
+	return true;
+}
+
+/* The block of an arena that holds `address`, whole. */
+static void cover_block(struct owners *owners, uint64_t address, uint64_t end)
+{
+	uint64_t start = address;
+	pool_block_at(owners, address, &start, &end);
+	cover_set(&owners->cover, start, end);
+}
+
+bool owners_block_at(const struct owners *owners, uint64_t address, uint64_t *start, uint64_t *end)
+{
+	struct allocator_hint hint = {0};
+	if (allocator_owns(&owners->allocator, &hint, address)) {
+		const struct mimalloc *mimalloc = &owners->allocator.mimalloc;
+		return mimalloc->n_segments ? mimalloc_block_at(owners->heap, mimalloc, address, start, end)
+					    : pool_block_at(owners, address, start, end);
 	}
-	cover_set(&owners->cover, address, end);
+	const struct glibc_chunk *chunk = glibc_chunk_at(&owners->glibc, address);
+	if (!chunk)
+		return false;
+	*start = chunk->start;
+	*end = chunk->end;
+	return true;
 }
 
 /* ---- objects outside ---- */

@@ -69,4 +69,6 @@ void owners_clear(struct owners *owners);
 const struct owners_image *owners_image_at(const struct owners *owners, uint64_t address);
 /* The thread on whose stack `address` lies, or NULL. */
 const struct owners_thread *owners_thread_at(const struct owners *owners, uint64_t address);
+/* [*start, *end): the allocated block (of pymalloc, mimalloc, malloc) that holds `address`. False: it lies in none. */
+bool owners_block_at(const struct owners *owners, uint64_t address, uint64_t *start, uint64_t *end);
 enum owners_class owners_class_of(const struct owners *owners, uint64_t address);

@@ -54,12 +54,13 @@ bool candidate_refcount(const heap_t *heap, const uint8_t *object)
 }
 
 /* Whether a block of `size` bytes is what the type's allocator would ask for an instance. */
-static bool size_fits(const heap_t *heap, const struct type *type, uint64_t size)
+static bool size_fits(const heap_t *heap, const struct object *object, uint64_t size)
 {
+	const struct type *type = object->type;
 	uint32_t unit = heap->layout->shape.block_alignment;
 	if (type->itemsize || type->flags & (PY_FLAG_UNICODE | PY_FLAG_INLINE_VALUES))
 		return size >= type->prefix + type->basicsize;
-	uint32_t wanted = (type->prefix + type->basicsize + unit - 1) / unit * unit;
+	uint32_t wanted = (type->prefix + type_struct_size(heap, type, object->bytes) + unit - 1) / unit * unit;
 	return size == wanted;
 }
 
@@ -144,12 +145,12 @@ static bool links_plausible(const heap_t *heap, const uint8_t *head)
 bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
 {
 	const struct type *type = object->type;
-	uint64_t least = type->prefix + (uint64_t)type->basicsize;
 	if (type->flags & PY_FLAG_UNICODE && !(type->flags & PY_FLAG_HEAPTYPE))
 		return candidate_refcount(heap, object->bytes) && str_fits(heap, object);
 	if (object->available < type->least || !candidate_refcount(heap, object->bytes))
 		return false;
-	bool fits = exact ? block->size >= least : size_fits(heap, type, block->size);
+	uint64_t least = type->prefix + (uint64_t)type_struct_size(heap, type, object->bytes);
+	bool fits = exact ? block->size >= least : size_fits(heap, object, block->size);
 	if (!(type->flags & PY_FLAG_HAVE_GC))
 		return fits || !(type->flags & PY_FLAG_UNICODE);
 	if (heap->layout->shape.gc == PY_GC_NONE) {

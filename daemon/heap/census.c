@@ -108,7 +108,9 @@ static void settle(struct taker *taker, const struct guess *guess)
 {
 	const struct survey *survey = taker->survey;
 	struct type *type = guess->type;
-	while (type && !take_object(taker, &guess->block, type) && type->prefix) {
+	/* up to 3.7 the links in the head of an object that was never tracked are what was there before */
+	bool stale = heap_has(taker->heap->layout->gc_head_refs);
+	while (type && !take_object(taker, &guess->block, type) && (type->prefix || stale)) {
 		size_t i = 0;
 		while (i < survey->n_prefixes && survey->prefixes[i] != type->prefix)
 			i++;

@@ -212,3 +212,25 @@ const struct mimalloc_segment *mimalloc_segment(const struct mimalloc *mimalloc,
 	}
 	return low && address < mimalloc->segments[low - 1].end ? &mimalloc->segments[low - 1] : NULL;
 }
+
+bool mimalloc_block_at(const heap_t *heap, const struct mimalloc *mimalloc, uint64_t address, uint64_t *start,
+		       uint64_t *end)
+{
+	const struct py_layout *layout = heap->layout;
+	const struct mimalloc_segment *segment = mimalloc_segment(mimalloc, address);
+	uint32_t back;
+	struct page page;
+	if (!segment || !layout->mi_page_size)
+		return false;
+	uint32_t slice = (uint32_t)((address - segment->start) / SLICE_BYTES);
+	uint64_t entry = segment->start + layout->mi_segment_slices + (uint64_t)slice * layout->mi_page_size;
+	/* a slice says how far in front of it the page's first one is described, in bytes */
+	if (!memory_u32(heap->memory, entry + layout->mi_page_slice_offset, &back) ||
+	    back / layout->mi_page_size > slice ||
+	    !page_at(heap, segment, slice - back / layout->mi_page_size, &page) || address < page.start)
+		return false;
+	uint64_t index = (address - page.start) / page.block_size;
+	*start = page.start + index * page.block_size;
+	*end = *start + page.block_size;
+	return index < page.capacity;
+}

@@ -30,6 +30,10 @@ void mimalloc_clear(struct mimalloc *mimalloc);
 /* The segment that holds `address`, or NULL. */
 const struct mimalloc_segment *mimalloc_segment(const struct mimalloc *mimalloc, uint64_t address);
 
+/* [*start, *end): the block, free or used, that holds `address`. False: it lies in no page that is in use. */
+bool mimalloc_block_at(const heap_t *heap, const struct mimalloc *mimalloc, uint64_t address, uint64_t *start,
+		       uint64_t *end);
+
 /* Visit every used block of one segment in address order; adds to *stats. */
 void mimalloc_walk_segment(heap_t *heap, const struct mimalloc *mimalloc, const struct mimalloc_segment *segment,
 			   block_visit *visit, void *context, struct block_stats *stats);

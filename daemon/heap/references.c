@@ -415,7 +415,7 @@ uint64_t references_object_size(references_t *references, const struct object *o
 	const struct type *type = object->type;
 	if (type->flags & PY_FLAG_TYPE && !(load_u64(object->bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE))
 		return layout->type_size;
-	uint64_t size = type->basicsize;
+	uint64_t size = type_struct_size(references->heap, type, object->bytes);
 	if (!type->itemsize || !references_room(object, layout->ob_size, 8))
 		return size;
 	uint64_t n;

@@ -159,7 +159,8 @@ void references_unknown(references_t *references, const struct object *object, c
 {
 	const struct py_layout *layout = references->heap->layout;
 	const struct type *solid = plan->solid;
-	uint64_t end = solid->basicsize;
+	uint64_t end =
+		object->type == solid ? type_struct_size(references->heap, solid, object->bytes) : solid->basicsize;
 	if (solid->itemsize == 8) {
 		int64_t n = load_i64(object->bytes, layout->ob_size);
 		end += 8 * (uint64_t)CLAMP(n < 0 ? -n : n, 0, (int64_t)(object->available / 8));

@@ -382,6 +382,25 @@ struct type *type_get(heap_t *heap, uint64_t address)
 	return get_type(heap, address, 0);
 }
 
+static void find_least(const heap_t *heap, struct type *type)
+{
+	type->least = type->basicsize;
+	if (type->flags & PY_FLAG_TYPE) {
+		/* a static type is but a PyTypeObject, and may be the last thing in its file's data */
+		type->least = MIN(type->basicsize, heap->layout->type_size);
+		return;
+	}
+	if (type->flags & PY_FLAG_HEAPTYPE)
+		return;
+	if (type->flags & PY_FLAG_UNICODE)
+		type->least = heap->layout->ascii_size + 1;
+	if (!strcmp(type->module, "datetime") &&
+	    (!strcmp(type->qualname, "datetime") || !strcmp(type->qualname, "time"))) {
+		type->tail = 8;
+		type->least -= 8;
+	}
+}
+
 static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 {
 	const struct py_layout *layout = heap->layout;
@@ -419,7 +438,6 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	type->flags = flags;
 	type->basicsize = (uint32_t)basicsize;
 	type->itemsize = (uint32_t)itemsize;
-	type->least = flags & PY_FLAG_UNICODE && !(flags & PY_FLAG_HEAPTYPE) ? layout->ascii_size + 1 : type->basicsize;
 	type->base = load_u64(bytes, layout->tp_base);
 	type->prefix = prefix_of(layout, flags);
 	type->kind = TYPE_PLAIN;
@@ -429,6 +447,7 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	 * complete */
 	g_ptr_array_add(heap->types->pending, type);
 	name_type(heap, type);
+	find_least(heap, type);
 	find_size_rule(heap, type);
 	type->kind = find_kind(heap, type);
 	find_least(layout, type);
@@ -436,6 +455,12 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	g_ptr_array_remove_index(heap->types->pending, heap->types->pending->len - 1);
 	table_add(heap->types, type);
 	return type;
+}
+
+uint32_t type_struct_size(const heap_t *heap, const struct type *type, const uint8_t *bytes)
+{
+	/* hashcode, hastzinfo: Include/datetime.h, _PyTZINFO_HEAD */
+	return type->tail && !bytes[heap->layout->object_size + 8] ? type->basicsize - type->tail : type->basicsize;
 }
 
 bool object_at(heap_t *heap, uint64_t address, struct object *object)

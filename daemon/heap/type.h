@@ -35,10 +35,11 @@ struct type {
 	uint32_t index; /* 0, 1, … in the order of discovery: a column of counters can stand beside the table */
 	uint64_t flags;
 	uint32_t basicsize; /* bytes */
-	uint32_t least;     /* bytes of the smallest instance: basicsize, but a compact str is shorter than that */
-	uint32_t itemsize;  /* bytes */
-	uint32_t prefix;    /* bytes before the object in its block: GC head and managed dict */
-	uint64_t base;      /* tp_base, 0: none */
+	uint32_t least; /* bytes of the smallest instance: basicsize, but a compact str or a static type is shorter */
+	uint32_t tail;  /* bytes at the end of basicsize that an instance may be without (type_struct_size()) */
+	uint32_t itemsize; /* bytes */
+	uint32_t prefix;   /* bytes before the object in its block: GC head and managed dict */
+	uint64_t base;     /* tp_base, 0: none */
 	enum type_kind kind;
 	bool made_in_python; /* by a class statement or its like; its instances are listed by the collector from birth to death */
 	const char *module;               /* type.__module__, escaped; "" when it has none */
@@ -55,6 +56,12 @@ void type_table_free(struct type_table *table);
 /* The type at `address`, or NULL when what is there is no type. Stays valid as long as the heap. Safe from several
  * threads at once. */
 struct type *type_get(heap_t *heap, uint64_t address);
+
+/*
+ * Bytes of the struct of the instance at `bytes`, type->least of which can be read; items don't count. A datetime or time without tzinfo has no
+ * room for one (CPython Include/datetime.h, _PyDateTime_BaseTime; Modules/_datetimemodule.c, time_alloc()).
+ */
+uint32_t type_struct_size(const heap_t *heap, const struct type *type, const uint8_t *bytes);
 
 /* Number of types found so far; the n-th of them in the order of discovery. */
 size_t type_count(const heap_t *heap);

@@ -285,6 +285,7 @@ static const struct source_ops live_ops = {
 	.free = live_free,
 	.leaks = live_leaks,
 	.explain = live_explain,
+	.explain_all = live_explain_all,
 	.instances = live_instances,
 	.assess = live_assess,
 	.watch = live_watch,

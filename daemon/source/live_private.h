@@ -1,5 +1,6 @@
 /* What the files of the live source share. */
 #pragma once
+#include "daemon/analysis/explain.h"
 #include "daemon/analysis/histogram.h"
 #include "daemon/analysis/leaks.h"
 #include "daemon/analysis/population.h"
@@ -45,5 +46,7 @@ struct leaks *live_leaks(source_t *source, size_t max_objects, GError **error);
 sample_t *live_assess(source_t *source, size_t max_objects, struct leaks **leaks, GError **error);
 void live_forget(source_t *source);
 struct explanation *live_explain(source_t *source, uint64_t address, GError **error);
+gboolean live_explain_all(source_t *source, const uint64_t *addresses, size_t n, explain_each *each, void *context,
+			  GError **error);
 struct instances *live_instances(source_t *source, const char *type, const char *sort, size_t limit, GError **error);
 struct stacks *live_stacks(source_t *source, const struct stacks_options *options, GError **error);

@@ -124,39 +124,69 @@ static void keep(struct live *live, struct picture *picture)
 struct naming {
 	const struct live *live;
 	const struct maps *maps;
+	uint64_t image;  /* start of the one opened last */
+	elf_file_t *elf; /* its file; NULL: it has none that can be read */
+	uint64_t bias;
 };
+
+static void name_open(struct naming *naming, const struct owners_image *image)
+{
+	const struct mapping *mapping = maps_find(naming->maps, image->start);
+	uint64_t start, end;
+	int fd = mapping ? maps_open(target_pid(naming->live->target), mapping) : -1;
+	g_clear_pointer(&naming->elf, elf_close);
+	naming->image = image->start;
+	naming->elf = fd >= 0 ? elf_open(fd, image->path, NULL) : NULL;
+	if (naming->elf && !elf_bias(naming->elf, naming->maps, mapping, &naming->bias, &start, &end))
+		g_clear_pointer(&naming->elf, elf_close);
+}
 
 static char *name_symbol(void *context, const struct owners_image *image, uint64_t offset)
 {
-	const struct naming *naming = context;
-	const struct mapping *mapping = maps_find(naming->maps, image->start);
-	uint64_t bias, start, end;
-	int fd = mapping ? maps_open(target_pid(naming->live->target), mapping) : -1;
-	g_autoptr(elf_file_t) elf = fd >= 0 ? elf_open(fd, image->path, NULL) : NULL;
-	if (!elf || !elf_bias(elf, naming->maps, mapping, &bias, &start, &end))
-		return NULL;
-	return elf_symbol_at(elf, image->start + offset - bias);
+	struct naming *naming = context;
+	if (naming->image != image->start)
+		name_open(naming, image);
+	return naming->elf ? elf_symbol_at(naming->elf, image->start + offset - naming->bias) : NULL;
 }
 
-static explanation_t *explain(struct live *live, const struct picture *picture, uint64_t address, GError **error)
+static bool explain(struct live *live, const struct picture *picture, const uint64_t *addresses, size_t n,
+		    explain_each *each, void *context, GError **error)
 {
 	struct naming naming = {.live = live, .maps = picture->snapshot->maps};
 	const struct explain_names names = {.symbol = name_symbol, .context = &naming};
-	return explain_object(picture->audit, address, picture_origin(live, picture), &names, error);
+	g_autoptr(sample_t) origin = picture_origin(live, picture);
+	bool good = explain_objects(picture->audit, addresses, n, origin, &names, each, context, error);
+	g_clear_pointer(&naming.elf, elf_close);
+	return good;
+}
+
+static bool take_one(void *context, uint64_t address, explanation_t *explanation, const GError *problem, GError **error)
+{
+	*(explanation_t **)context = explanation;
+	if (!explanation)
+		g_propagate_error(error, g_error_copy(problem));
+	return explanation != NULL;
 }
 
 struct explanation *live_explain(source_t *source, uint64_t address, GError **error)
 {
 	struct live *live = (struct live *)source;
 	g_auto(picture_t) picture = {0};
-	if (live->kept)
-		return explain(live, live->kept, address, error);
-	if (!picture_take(live, &picture, error))
+	explanation_t *explanation = NULL;
+	if (!live->kept && !picture_take(live, &picture, error))
 		return NULL;
-	explanation_t *explanation = explain(live, &picture, address, error);
-	if (live->options.keep)
+	explain(live, live->kept ? live->kept : &picture, &address, 1, take_one, &explanation, error);
+	if (!live->kept && live->options.keep)
 		keep(live, &picture);
 	return explanation;
+}
+
+gboolean live_explain_all(source_t *source, const uint64_t *addresses, size_t n, explain_each *each, void *context,
+			  GError **error)
+{
+	struct live *live = (struct live *)source;
+	g_auto(picture_t) picture = {0};
+	return picture_take(live, &picture, error) && explain(live, &picture, addresses, n, each, context, error);
 }
 
 struct instances *live_instances(source_t *source, const char *type, const char *sort, size_t limit, GError **error)

@@ -30,6 +30,11 @@ struct source_ops {
 	 */
 	struct leaks *(*leaks)(source_t *source, size_t max_objects, GError **error);
 	struct explanation *(*explain)(source_t *source, uint64_t address, GError **error);
+	/* explain_objects() of daemon/analysis/explain.h, in one picture; `each` is an explain_each. */
+	gboolean (*explain_all)(source_t *source, const uint64_t *addresses, size_t n,
+				bool (*each)(void *context, uint64_t address, struct explanation *explanation,
+					     const GError *problem, GError **error),
+				void *context, GError **error);
 	struct instances *(*instances)(source_t *source, const char *type, const char *sort, size_t limit,
 				       GError **error);
 	/*

@@ -104,6 +104,22 @@ static void add_holder(JsonBuilder *builder, const struct holder *holder)
 	json_put_text(builder, "module", holder->module);
 	json_put_text(builder, "qualname", holder->qualname);
 	put_string(builder, "label", holder->label);
+	if (holder->container)
+		json_put_address(builder, "container", holder->container);
+	json_builder_end_object(builder);
+}
+
+static void add_referent(JsonBuilder *builder, const struct referent *referent)
+{
+	json_builder_begin_object(builder);
+	put_string(builder, "kind", reference_kind_names[referent->kind]);
+	put_string(builder, "certainty", referent->probable ? "probable" : "exact");
+	json_put_address(builder, "address", referent->address);
+	put_string(builder, "module", referent->module);
+	put_string(builder, "qualname", referent->qualname);
+	json_put_number(builder, "refcount", referent->refcount);
+	put_string(builder, "value", referent->value);
+	put_string(builder, "label", referent->label);
 	json_builder_end_object(builder);
 }
 
@@ -122,6 +138,11 @@ GString *json_explanation(const explanation_t *explanation)
 		add_holder(builder, &explanation->holders[i]);
 	json_builder_end_array(builder);
 	json_put_number(builder, "spare", explanation->spare);
+	begin_array(builder, "referents");
+	for (size_t i = 0; i < explanation->n_referents; i++)
+		add_referent(builder, &explanation->referents[i]);
+	json_builder_end_array(builder);
+	json_put_number(builder, "all_referents", explanation->all_referents);
 	json_put_text(builder, "root", explanation->root);
 	begin_array(builder, "path");
 	for (size_t i = 0; i < explanation->n_path; i++) {
@@ -135,6 +156,18 @@ GString *json_explanation(const explanation_t *explanation)
 		json_builder_end_object(builder);
 	}
 	json_builder_end_array(builder);
+	json_builder_end_object(builder);
+	return json_line(builder);
+}
+
+GString *json_unexplainable(uint64_t address)
+{
+	g_autoptr(JsonBuilder) builder = json_builder_new();
+	json_builder_begin_object(builder);
+	json_put_text(builder, "schema", "reftop.explain/1");
+	json_put_address(builder, "address", address);
+	json_builder_set_member_name(builder, "object");
+	json_builder_add_null_value(builder);
 	json_builder_end_object(builder);
 	return json_line(builder);
 }

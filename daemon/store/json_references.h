@@ -9,4 +9,6 @@
 /* `max_types` and the objects the leaks have */
 GString *json_leaks(const leaks_t *leaks, size_t max_types);
 GString *json_explanation(const explanation_t *explanation);
+/* among the answers about several addresses: there is no object at this one */
+GString *json_unexplainable(uint64_t address);
 GString *json_instances(const instances_t *instances);

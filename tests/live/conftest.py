@@ -19,6 +19,7 @@ OUTCOMES = {}
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "versions(*names): the interpreters a test runs under, instead of all")
+    config.tables = []  # lists of lines that a test wants printed at the end
 
 
 def pytest_generate_tests(metafunc):
@@ -84,6 +85,10 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_terminal_summary(terminalreporter):
     write = terminalreporter.write_line
+    for table in terminalreporter.config.tables:
+        write("")
+        for line in table:
+            write(line)
     write("")
     if MISSING:
         write("not everything could be fetched: " + MISSING)

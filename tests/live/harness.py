@@ -65,6 +65,12 @@ class Interpreter:
         return self.name
 
 
+def has_module(python, name):
+    """Whether an interpreter can import a module."""
+    command = (["chroot", python.root] if python.root else []) + [python.path, "-c", "import " + name]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60).returncode == 0
+
+
 # What the program promises first: every test runs under these.
 PROMISED = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.11-debian"]
 # And what tests of the heap run under too: versions of other Debian suites (tools/interpreters.sh), debug and free-threaded builds.

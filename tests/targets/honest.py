@@ -66,7 +66,7 @@ def text():
 
 
 def system():
-    import asyncio, concurrent.futures, contextvars, ctypes, hashlib, io, queue, socket, sqlite3, tempfile, unittest, weakref, zlib
+    import asyncio, concurrent.futures, ctypes, hashlib, io, queue, socket, sqlite3, tempfile, unittest, weakref, zlib
 
     async def sleeper(i):
         await asyncio.sleep(0.001 * (i % 5))
@@ -106,10 +106,13 @@ def system():
     waiting = queue.Queue()
     for _ in range(4):
         threading.Thread(target=waiting.get, daemon=True).start()
-    variable = contextvars.ContextVar("c", default=[1])
-    variable.set([2])
+    if sys.version_info >= (3, 7):
+        import contextvars
+        variable = contextvars.ContextVar("c", default=[1])
+        variable.set([2])
+        made += [variable, contextvars.copy_context()]
     objects = [Case() for _ in range(50)]
-    made += [waiting, variable, contextvars.copy_context(), objects, weakref.WeakSet(objects), socket.socket(),
+    made += [waiting, objects, weakref.WeakSet(objects), socket.socket(),
              weakref.WeakValueDictionary(enumerate(objects)), tempfile.TemporaryFile(), hashlib.sha256(b"x"), zlib.compressobj()]
     return made
 
@@ -135,15 +138,36 @@ def busy(number):
         sorted({i: (i, str(i)) for i in range(50)}.values(), key=lambda pair: -pair[0])
 
 
+def numpy():
+    import numpy, pandas
+    frame = pandas.DataFrame({"a": range(1000), "b": [str(i) for i in range(1000)]})
+    matrix = numpy.random.rand(50, 50)
+    return [frame, frame.groupby("b").size(), matrix, numpy.linalg.inv(matrix), numpy.array([[i] for i in range(100)], dtype=object)]
+
+
+def ipython():
+    from IPython.core.interactiveshell import InteractiveShell
+    shell = InteractiveShell()
+    shell.run_cell("import collections; x = [collections.Counter('abc') for _ in range(20)]; y = {i: str(i) for i in range(100)}")
+    return [shell, shell.complete("col")]
+
+
+def make(name):
+    """Run a program to where it only waits; what it keeps."""
+    if name == "stdlib":
+        return [data(), text(), system(), generators()]
+    return [globals()[name]()]
+
+
 def main():
-    kept = []
-    if sys.argv[1] == "stdlib":
-        kept += [data(), text(), system(), generators()]
-    else:
+    if sys.argv[1] == "busy":
         for i in range(3):
             threading.Thread(target=busy, args=(i,), daemon=True).start()
+    kept = make("stdlib" if sys.argv[1] == "busy" else sys.argv[1])
     print(json.dumps({"ready": True}), flush=True)
     sys.stdin.read()
+    return kept
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -83,10 +83,10 @@ static explanation_t *fake_explain(source_t *source, uint64_t address, GError **
 				     .unexplained = 1,
 				     .value = "<Leaky sku='A-1009' qty=1 cart=<Cart owner='ann' items=[…]>>"};
 	static const struct holder holders[] = {
-		{REFERENCE_LIST_ITEM, FALSE, 1, 0x7f3a1bfe2a40, "builtins", "list", "[1042]"},
-		{REFERENCE_DICT_VALUE, FALSE, 2, 0x7f3a10c41b00, "builtins", "dict", "['pending']"},
-		{REFERENCE_ATTRIBUTE, FALSE, 1, 0x7f3a1c0d6120, "app.orders", "Queue", ".head"},
-		{REFERENCE_STATIC_DATA, TRUE, 1, 0x7f3a20001238, "", "", "_cart.so: last_result+0x8"},
+		{REFERENCE_LIST_ITEM, FALSE, 1, 0x7f3a1bfe2a40, "builtins", "list", "[1042]", 0},
+		{REFERENCE_DICT_VALUE, FALSE, 2, 0x7f3a10c41b00, "builtins", "dict", "['pending']", 0},
+		{REFERENCE_ATTRIBUTE, FALSE, 1, 0x7f3a1c0d6120, "app.orders", "Queue", ".head", 0},
+		{REFERENCE_STATIC_DATA, TRUE, 1, 0x7f3a20001238, "", "", "_cart.so: last_result+0x8", 0},
 	};
 	explanation->n_holders = G_N_ELEMENTS(holders);
 	explanation->holders = g_memdup2(holders, sizeof(holders));

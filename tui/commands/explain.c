@@ -1,6 +1,7 @@
 /* `reftop explain`: one object: its refcount, and every holder of a reference to it. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -101,39 +102,124 @@ static void append_path(GString *text, const explanation_t *explanation)
 	}
 }
 
+/* ---- several ---- */
+
+struct telling {
+	const struct options *options;
+	output_t *output; /* opened when there is something to write */
+	size_t found;
+	bool several;
+};
+
+static GString *explanation_text(const explanation_t *explanation, size_t rows)
+{
+	GString *text = g_string_new(NULL);
+	append_object(text, explanation);
+	append_holders(text, explanation, rows);
+	append_path(text, explanation);
+	return text;
+}
+
+static bool tell(void *context, uint64_t address, explanation_t *given, const GError *problem, GError **error)
+{
+	struct telling *telling = context;
+	const struct options *options = telling->options;
+	g_autoptr(explanation_t) explanation = given;
+	g_autoptr(GString) text = NULL;
+	if (!explanation && !telling->several) {
+		g_propagate_error(error, g_error_copy(problem));
+		return false;
+	}
+	if (options->json)
+		text = explanation ? json_explanation(explanation) : json_unexplainable(address);
+	else if (explanation)
+		text = explanation_text(explanation, options->limit ? (size_t)options->limit : TEXT_ROWS);
+	else
+		g_string_printf(text = g_string_new(NULL), "%s\n", problem->message);
+	if (telling->several && !options->json)
+		g_string_append_c(text, '\n');
+	telling->found += explanation != NULL;
+	if (!telling->output && !(telling->output = output_open(options->output, error)))
+		return false;
+	return output_write(telling->output, text->str, text->len, error);
+}
+
+/* one address a word */
+static gboolean read_addresses(GArray *addresses, GError **error)
+{
+	g_autoptr(GIOChannel) input = g_io_channel_unix_new(STDIN_FILENO);
+	g_autofree char *text = NULL;
+	g_io_channel_set_encoding(input, NULL, NULL);
+	if (g_io_channel_read_to_end(input, &text, NULL, error) != G_IO_STATUS_NORMAL)
+		return FALSE;
+	g_auto(GStrv) words = g_strsplit_set(text, " \t\r\n", -1);
+	for (char **word = words; *word; word++) {
+		uint64_t address;
+		if (!**word)
+			continue;
+		if (!parse_address(*word, &address, error))
+			return FALSE;
+		g_array_append_val(addresses, address);
+	}
+	if (addresses->len)
+		return TRUE;
+	usage_error(error, &command_explain, NULL, "there is no address on standard input");
+	return FALSE;
+}
+
+/* The addresses among the arguments; how many arguments they are, 0 with *error. What follows them is the executable of a core file. */
+static int parse_addresses(const struct options *options, GArray *addresses, GError **error)
+{
+	if (!strcmp(options->arguments[0], "-"))
+		return read_addresses(addresses, error) ? 1 : 0;
+	for (int i = 0; i < options->n_arguments; i++) {
+		g_autoptr(GError) problem = NULL;
+		uint64_t address;
+		if (!parse_address(options->arguments[i], &address, &problem)) {
+			if (i && options->core)
+				return i;
+			g_propagate_error(error, g_steal_pointer(&problem));
+			return 0;
+		}
+		g_array_append_val(addresses, address);
+	}
+	return options->n_arguments;
+}
+
 static int explain_run(const struct options *options, GError **error)
 {
-	uint64_t address;
-	if (!parse_address(options->arguments[0], &address, error))
+	g_autoptr(GArray) addresses = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	int own = parse_addresses(options, addresses, error);
+	if (!own)
 		return REFTOP_ERROR_USAGE;
 	struct live_options live = {.nonblocking = options->nonblocking};
-	g_autoptr(source_t) source = open_source(&command_explain, options, 1, &live, error);
-	g_autoptr(explanation_t) explanation = source ? source->ops->explain(source, address, error) : NULL;
-	if (!explanation)
+	g_autoptr(source_t) source = open_source(&command_explain, options, own, &live, error);
+	struct telling telling = {.options = options, .several = addresses->len > 1};
+	gboolean good = source && source->ops->explain_all(source, (const uint64_t *)addresses->data, addresses->len,
+							   tell, &telling, error);
+	if (!output_close(telling.output, good ? error : NULL) || !good)
 		return REFTOP_ERROR_FAILED;
-	g_autoptr(GString) text = NULL;
-	if (options->json) {
-		text = json_explanation(explanation);
-	} else {
-		text = g_string_new(NULL);
-		append_object(text, explanation);
-		append_holders(text, explanation, options->limit ? (size_t)options->limit : TEXT_ROWS);
-		append_path(text, explanation);
-	}
-	return output_text(options->output, text->str, text->len, error) ? 0 : REFTOP_ERROR_FAILED;
+	if (telling.found)
+		return 0;
+	error_set(error, FACE_ERROR, REFTOP_ERROR_USAGE, "no object of the process is there now",
+		  "take some from `reftop objects` or `reftop leaks`, or id() in the process",
+		  "there is no object at any of the %u addresses", addresses->len);
+	return REFTOP_ERROR_USAGE;
 }
 
 const struct command command_explain = {
 	.name = "explain",
-	.synopsis = "-p PID | -c FILE ADDRESS [EXE]",
+	.synopsis = "-p PID | -c FILE ADDRESS... | - [EXE]",
 	.summary = "one object: its refcount, and every holder of a reference to it",
 	.details =
 		"ADDRESS is 0x... or what id() returns in the process. Holders with a question mark are probable: a word that "
 		"holds the object's address where the layout isn't known. Below them stands the shortest way to the object from a module, a "
-		"frame, or C code.",
+		"frame, or C code.\n"
+		"Several addresses are explained in one look, which takes hardly longer than one; `-` reads them from standard "
+		"input. With --json each is a line, in the order they were asked for; where no object is, \"object\" is null.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
 					    OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_END},
 	.min_arguments = 1,
-	.max_arguments = 2,
+	.max_arguments = -1,
 	.run = explain_run,
 };
