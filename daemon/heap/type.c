@@ -382,7 +382,7 @@ struct type *type_get(heap_t *heap, uint64_t address)
 	return get_type(heap, address, 0);
 }
 
-static void find_least(const heap_t *heap, struct type *type)
+static void find_smallest(const heap_t *heap, struct type *type)
 {
 	type->least = type->basicsize;
 	if (type->flags & PY_FLAG_TYPE) {
@@ -447,7 +447,7 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	 * complete */
 	g_ptr_array_add(heap->types->pending, type);
 	name_type(heap, type);
-	find_least(heap, type);
+	find_smallest(heap, type);
 	find_size_rule(heap, type);
 	type->kind = find_kind(heap, type);
 	find_least(layout, type);
