@@ -238,6 +238,7 @@ stacks_t *stacks_take(heap_t *heap, const struct stacks_fact *facts, size_t n_fa
 	g_ptr_array_unref(taking.frames);
 	g_array_unref(taking.threads);
 	g_array_unref(taking.held);
+	g_clear_pointer(&taking.ends, g_hash_table_destroy);
 	g_free(taking.facts);
 	references_free(taking.references);
 	codes_free(taking.codes);

@@ -15,6 +15,7 @@ struct taking {
 	GPtrArray *frames;                /* one GArray of struct frame a thread, innermost first */
 	const struct stacks_fact **facts; /* one a thread of stacks; NULL: none */
 	GArray *held;                     /* of struct held */
+	GHashTable *ends; /* address of a lock -> index of the thread whose end it stands for; NULL: not needed yet */
 };
 
 /* a lock that a frame is inside `with` of */

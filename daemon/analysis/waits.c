@@ -390,15 +390,25 @@ static void fill_object(struct taking *taking, struct stack_wait *wait, enum wai
 	wait->state = object_state(taking, object);
 }
 
-/* The thread whose end this lock stands for (up to 3.12: threading.Thread._tstate_lock). */
+/* Up to 3.12 a lock stands for the end of a thread: threading.Thread._tstate_lock. */
+static void ends_find(struct taking *taking)
+{
+	taking->ends = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	for (guint i = 0; i < taking->threads->len; i++) {
+		const struct thread *thread = &g_array_index(taking->threads, struct thread, i);
+		uint64_t lock = thread->object ? attribute_get(taking->heap, thread->object, "_tstate_lock") : 0;
+		if (lock && !g_hash_table_contains(taking->ends, &lock))
+			g_hash_table_insert(taking->ends, g_memdup2(&lock, sizeof(lock)), GUINT_TO_POINTER(i));
+	}
+}
+
+/* The thread whose end this lock stands for; -1: none. */
 static int thread_of_lock(struct taking *taking, uint64_t lock)
 {
-	for (guint i = 0; lock && i < taking->threads->len; i++) {
-		const struct thread *thread = &g_array_index(taking->threads, struct thread, i);
-		if (thread->object && attribute_get(taking->heap, thread->object, "_tstate_lock") == lock)
-			return (int)i;
-	}
-	return -1;
+	gpointer index;
+	if (!taking->ends)
+		ends_find(taking);
+	return g_hash_table_lookup_extended(taking->ends, &lock, NULL, &index) ? (int)GPOINTER_TO_UINT(index) : -1;
 }
 
 static bool in_gil(struct taking *taking, guint index, uint64_t futex)

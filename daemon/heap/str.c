@@ -41,8 +41,14 @@ bool str_read_at(const heap_t *heap, uint64_t address, const uint8_t *bytes, str
 
 bool str_equals(const heap_t *heap, uint64_t address, const char *text)
 {
+	const struct py_layout *layout = heap->layout;
 	struct str str;
 	size_t length = strlen(text);
+	/* most differ in length: no more of them is looked at */
+	const uint8_t *bytes =
+		address && address % 8 == 0 ? memory_at(heap->memory, address, layout->ascii_size) : NULL;
+	if (!bytes || load_u64(bytes, layout->str_length) != length)
+		return false;
 	if (!str_read(heap, address, &str) || !str.ascii || str.length != length || !str.data)
 		return false;
 	const void *data = memory_at(heap->memory, str.data, length);

@@ -15,6 +15,7 @@ struct stacks_look {
 	const struct stacks_options *options;
 	GArray *facts; /* of struct stacks_fact */
 	stacks_t *stacks;
+	stacks_t *before; /* of a visit that didn't count: freed when nobody waits */
 };
 
 /* A poll of one descriptor is a wait for that one. */
@@ -80,7 +81,8 @@ static void gather_facts(snapshot_t *snapshot, GArray *facts)
 static bool visit(void *context, snapshot_t *snapshot, GError **error)
 {
 	struct stacks_look *look = context;
-	g_clear_pointer(&look->stacks, stacks_free);
+	stacks_free(look->before);
+	look->before = g_steal_pointer(&look->stacks);
 	g_autoptr(heap_t) heap = heap_open(&snapshot->memory, target_interpreter(look->live->target), error);
 	if (!heap)
 		return false;
@@ -158,6 +160,7 @@ struct stacks *live_stacks(source_t *source, const struct stacks_options *option
 	struct stacks_look look = {.live = live, .options = options, .facts = facts};
 	const struct look_options how = {.nonblocking = live->options.nonblocking, .registers = options->native};
 	g_autoptr(snapshot_t) snapshot = look_patiently(live, &how, &look, error);
+	stacks_free(look.before);
 	if (!snapshot) {
 		target_incomplete(live->target, error);
 		stacks_free(look.stacks);

@@ -24,7 +24,9 @@ struct looking {
 	look_visit *visit;
 	void *context;
 	snapshot_t *snapshot;
-	GArray *threads; /* of struct quiet_thread */
+	snapshot_t *rehearsal; /* what was seen while it ran */
+	GArray *wanted;        /* the pages that were looked at then (pages.h) */
+	GArray *threads;       /* of struct quiet_thread */
 	bool visited;
 	int64_t pause_ns;
 	struct freeze freeze;
@@ -188,6 +190,10 @@ static bool stopped_visit(struct looking *looking)
 	}
 	if (!snapshot_begin(looking, &looking->error))
 		return false;
+	if (looking->rehearsal) {
+		pages_adopt(looking->snapshot->storage, looking->rehearsal->storage);
+		pages_preload(looking->snapshot->storage, looking->wanted);
+	}
 	threads_fill(looking);
 	threads_frozen(looking);
 	looking->snapshot->mode = SNAPSHOT_STOP;
@@ -242,12 +248,32 @@ static void wait_or_rescue(struct looking *looking)
 	}
 }
 
+/*
+ * Visit while it runs, to learn which pages are needed: stopped, it waits only until these are read at once, and for what has become
+ * different meanwhile. A visit that met a process that ran has done that already.
+ */
+static void rehearse(struct looking *looking)
+{
+	g_autoptr(GError) problem = NULL;
+	if (!looking->snapshot) {
+		if (!snapshot_begin(looking, &problem))
+			return;
+		threads_fill(looking);
+		calls_fill(looking);
+		looking->snapshot->mode = SNAPSHOT_NONBLOCKING;
+		visit(looking, &problem);
+	}
+	looking->rehearsal = g_steal_pointer(&looking->snapshot);
+	looking->wanted = pages_touched(looking->rehearsal->storage);
+}
+
 static bool look_stopped(struct looking *looking, GError **error)
 {
 	sigset_t all, old;
 	pthread_t tracer;
 	if (!looking->threads && !look_threads(looking, false, error))
 		return false;
+	rehearse(looking);
 	freeze_init(&looking->freeze, looking->target->pid);
 	sem_init(&looking->done, 0, 0);
 	/* the tracer must not be the one that runs somebody's signal handler */
@@ -293,6 +319,8 @@ snapshot_t *target_look(target_t *target, const struct look_options *options, lo
 	}
 	bool good = look(&looking, error);
 	g_clear_pointer(&looking.threads, g_array_unref);
+	g_clear_pointer(&looking.wanted, g_array_unref);
+	snapshot_free(looking.rehearsal);
 	if (!good) {
 		snapshot_free(looking.snapshot);
 		return NULL;

@@ -205,6 +205,33 @@ def test_native_frames_stand_between_those_of_python(python, start):
     assert any("sort" in n for n in names[compare:sort]), names
 
 
+@pytest.mark.versions("3.8", "3.12", "3.13-sid")
+@pytest.mark.parametrize("options, limit", [((), 5000), (("--native",), 50000)], ids=["python", "native"])
+def test_the_pause_of_64_threads(python, start, options, limit):
+    """One runs, so they are all stopped; their frames are read in a few milliseconds. tests/bench/stacks.py has the distribution."""
+    target = start(python, "threads.py", 64, 10, "busy")
+    truth = ready(target)["threads"]
+    target.wait_blocked()
+    pauses = []
+
+    def short():
+        document = stacks(target.pid, *options)
+        snapshot = document["snapshot"]
+        assert snapshot["mode"] == "stop" and snapshot["consistent"] and snapshot["pause_us"] > 0
+        threads = {str(t["ident"]): t for t in document["threads"]}
+        assert len(threads) == 64
+        for ident, frames in truth.items():
+            ours = [[f["function"].split(".")[-1], f["file"], f["line"]] for f in threads[ident]["frames"] if not f["native"]]
+            assert ours == frames
+        spin, = [t for t in document["threads"] if t["name"] == "spin"]
+        assert [f["function"] for f in spin["frames"] if not f["native"]][0] == "spin"
+        pauses.append(snapshot["pause_us"])
+        return pauses[-1] <= limit
+
+    # a thread is stopped when the kernel finds a CPU for it: on a machine with other work not every one is as short
+    harness.wait_for(short, 60, "a pause of at most %d µs" % limit)
+
+
 def test_text(any_python, start):
     target, truth = hung(start, any_python, "rlocks")
     try:
