@@ -100,7 +100,7 @@ static const char json[] =
 static const char recording[] =
 	"`reftop record` writes a SQLite database in WAL mode, one transaction a sample: a recorder killed at any "
 	"moment leaves a file that opens and lacks at most the sample that was being written. Copy it with its -wal "
-	"file, or while nobody records. It says what it is: application_id is 0x72667470 (\"rftp\"), user_version 1. "
+	"file, or while nobody records. It says what it is: application_id is 0x72667470 (\"rftp\"), user_version 2 (1 lacks two columns of sample). "
 	"`file` and `sqlite3` are enough to use it:\n\n"
 	"  sqlite3 run.db 'SELECT * FROM growth ORDER BY count_per_minute DESC LIMIT 10'\n\n"
 	"A recording is of one process, known by its PID and start time. The same process can be recorded into the "

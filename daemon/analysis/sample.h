@@ -29,8 +29,8 @@ struct sample_snapshot {
 	bool consistent;
 	const char *coverage; /* "gc", "all" */
 	int64_t pause_us, elapsed_us, bytes_copied;
-	int64_t walk_us; /* from the copy to the counted sample; not kept in recordings */
-	int64_t torn;    /* places of a copy of a running process that contradict themselves; not kept in recordings */
+	int64_t walk_us; /* from the copy to the counted sample */
+	int64_t torn;    /* places of a copy of a running process that contradict themselves */
 	/*
 	 * Why there was no copy, in words; NULL: there was one. Everything that would have been counted is SAMPLE_UNKNOWN then, and
 	 * there are no types. Such a sample is shown and written, but never compared with others, or recorded.

@@ -156,6 +156,23 @@ static gboolean create_schema(recording_t *recording)
 	return FALSE;
 }
 
+/* Make an older recording one of this version. */
+static gboolean upgrade_schema(recording_t *recording)
+{
+	if (query_number(recording, "PRAGMA user_version") >= RECORDING_VERSION)
+		return TRUE;
+	g_autofree char *sql = g_strdup_printf(
+		"ALTER TABLE sample ADD COLUMN walk_us INTEGER; ALTER TABLE sample ADD COLUMN torn INTEGER; "
+		"PRAGMA user_version = %d; COMMIT;",
+		RECORDING_VERSION);
+	/* somebody else may have been faster */
+	if (!recording_execute(recording, "BEGIN IMMEDIATE"))
+		return FALSE;
+	if (query_number(recording, "PRAGMA user_version") >= RECORDING_VERSION)
+		return recording_execute(recording, "COMMIT");
+	return recording_execute(recording, sql);
+}
+
 /* Whether the recording is of the process the sample is of. Start times are known to the clock tick, and to the second
  * after clock changes. */
 static gboolean check_target(recording_t *recording, const sample_t *sample, GError **error)
@@ -211,6 +228,7 @@ recording_t *recording_open_writer(const char *path, const char *pragmas, const 
 	gboolean ready = kind == FILE_RECORDING || create_schema(recording);
 	if (ready && sample && !check_target(recording, sample, error))
 		return NULL;
+	ready = ready && upgrade_schema(recording);
 	if (!ready || !recording_execute(recording, pragmas) || !recording_prepare_writer(recording)) {
 		recording_error(recording, error, "write to");
 		return NULL;

@@ -14,7 +14,8 @@
 #include "daemon/analysis/sample.h"
 
 #define RECORDING_APPLICATION 0x72667470 /* "rftp" */
-#define RECORDING_VERSION     1
+#define RECORDING_VERSION                                                                                              \
+	2 /* 1: sample without walk_us and torn; it can still be read, and is made 2 when appended to */
 
 typedef struct recording recording_t;
 

@@ -21,7 +21,7 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 		"consistent, "
 		"coverage, pause_us, elapsed_us, bytes_copied, objects, gc_objects, bytes, refs, immortal, unreadable, "
 		"allocated_blocks, memory_objects, memory_blocks, memory_free_blocks, memory_free_pools, "
-		"memory_malloc_heap, memory_anonymous, memory_file, memory_other "
+		"memory_malloc_heap, memory_anonymous, memory_file, memory_other, walk_us, torn "
 		"FROM sample JOIN target ON target.id = sample.target WHERE sample.id = ?",
 	[TYPES] = "SELECT address, module, qualname, count, gc_count, bytes, refs, refs_max, immortal, owned "
 		  "FROM sample_type JOIN type ON type.id = sample_type.type WHERE sample = ?",
@@ -35,10 +35,17 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 
 gboolean recording_prepare_reader(recording_t *recording)
 {
-	for (size_t i = 0; i < RECORDING_STATEMENTS && statements[i]; i++)
+	for (size_t i = 0; i < RECORDING_STATEMENTS && statements[i]; i++) {
 		if (sqlite3_prepare_v3(recording->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT,
-				       &recording->statements[i], NULL) != SQLITE_OK)
+				       &recording->statements[i], NULL) == SQLITE_OK)
+			continue;
+		/* a recording of version 1 doesn't say */
+		g_auto(GStrv) parts = i == SAMPLE ? g_strsplit(statements[i], "walk_us, torn", 2) : NULL;
+		g_autofree char *older = parts ? g_strjoinv("NULL, NULL", parts) : NULL;
+		if (!older || sqlite3_prepare_v3(recording->db, older, -1, SQLITE_PREPARE_PERSISTENT,
+						 &recording->statements[i], NULL) != SQLITE_OK)
 			return FALSE;
+	}
 	return TRUE;
 }
 
@@ -161,6 +168,8 @@ static void read_sample(sqlite3_stmt *row, sample_t *sample)
 	totals->has_memory = sqlite3_column_type(row, 23) != SQLITE_NULL;
 	for (size_t i = 0; totals->has_memory && i < SAMPLE_MEMORY_PARTS; i++)
 		*sample_memory_at(&totals->memory, i) = column_number(row, 23 + (int)i);
+	snapshot->walk_us = column_number(row, 23 + SAMPLE_MEMORY_PARTS);
+	snapshot->torn = column_number(row, 24 + SAMPLE_MEMORY_PARTS);
 }
 
 static gboolean read_types(recording_t *recording, sample_t *sample, int64_t id)

@@ -12,12 +12,13 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 			"AND pid = ?5 AND abs(start_time_us - ?6) <= 2000000 ORDER BY id DESC LIMIT 1",
 	[ADD_TARGET] = "INSERT INTO target (exe, python, debug, free_threaded, pid, start_time_us, cmdline, layout) "
 		       "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-	[ADD_SAMPLE] = "INSERT INTO sample (target, time_us, mode, consistent, coverage, pause_us, elapsed_us, "
-		       "bytes_copied, rss, "
-		       "objects, gc_objects, bytes, refs, immortal, unreadable, allocated_blocks, "
-		       "memory_objects, memory_blocks, memory_free_blocks, memory_free_pools, memory_malloc_heap, "
-		       "memory_anonymous, memory_file, memory_other) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-		       "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[ADD_SAMPLE] =
+		"INSERT INTO sample (target, time_us, mode, consistent, coverage, pause_us, elapsed_us, "
+		"bytes_copied, rss, "
+		"objects, gc_objects, bytes, refs, immortal, unreadable, allocated_blocks, "
+		"memory_objects, memory_blocks, memory_free_blocks, memory_free_pools, memory_malloc_heap, "
+		"memory_anonymous, memory_file, memory_other, walk_us, torn) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+		"?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	/* the update does nothing but make RETURNING answer */
 	[ADD_TYPE] = "INSERT INTO type (target, address, module, qualname) VALUES (?, ?, ?, ?) "
 		     "ON CONFLICT DO UPDATE SET module = module RETURNING id",
@@ -192,6 +193,8 @@ static gboolean add_sample(recording_t *recording, const sample_t *sample, int64
 	for (size_t i = 0; i < SAMPLE_MEMORY_PARTS; i++)
 		parts[i] = totals->has_memory ? *sample_memory_at(&memory, i) : SAMPLE_UNKNOWN;
 	bind_numbers(statement, 6 + (int)G_N_ELEMENTS(numbers), parts, SAMPLE_MEMORY_PARTS);
+	bind_numbers(statement, 6 + (int)G_N_ELEMENTS(numbers) + SAMPLE_MEMORY_PARTS,
+		     (int64_t[]){snapshot->walk_us, snapshot->torn}, 2);
 	if (!run(statement))
 		return FALSE;
 	*id = sqlite3_last_insert_rowid(recording->db);

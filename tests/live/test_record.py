@@ -161,7 +161,7 @@ def test_file_is_what_histo_says(start, any_python, tmp_path):
     said = [(int(t["address"], 16), t["module"], t["qualname"], t["gc_count"], t["bytes"], t["refs_max"])
             for t in sample["types"] if t["qualname"] in ("type", "module", "code")]
     assert sorted(recorded) == sorted(said)
-    assert query(path, "PRAGMA user_version") == [(1,)]
+    assert query(path, "PRAGMA user_version") == [(2,)]
 
 
 def test_full_disk(leaker, tmp_path):

@@ -60,8 +60,8 @@ static sample_t *make_sample(int64_t pid, int at, size_t n)
 						    .coverage = "gc",
 						    .pause_us = 5,
 						    .elapsed_us = SAMPLE_UNKNOWN,
-						    .walk_us = SAMPLE_UNKNOWN,
-						    .torn = SAMPLE_UNKNOWN,
+						    .walk_us = 14 + at,
+						    .torn = at ? SAMPLE_UNKNOWN : 15,
 						    .bytes_copied = 7};
 	sample->n_gc = 1;
 	sample->gc = g_new0(struct sample_gc, 1);
@@ -230,7 +230,7 @@ static void test_header(struct fixture *fixture, gconstpointer unused)
 {
 	recording_free(record(fixture->path, 0, 1, 1));
 	check_query(fixture->path, "PRAGMA application_id", "1919317104");
-	check_query(fixture->path, "PRAGMA user_version", "1");
+	check_query(fixture->path, "PRAGMA user_version", "2");
 	check_query(fixture->path, "PRAGMA journal_mode", "wal");
 	check_query(fixture->path, "PRAGMA integrity_check", "ok");
 	check_query(fixture->path,
@@ -246,6 +246,36 @@ static void test_append(struct fixture *fixture, gconstpointer unused)
 	check_query(fixture->path, "SELECT count(*) FROM sample", "4");
 	check_query(fixture->path, "SELECT count(*) FROM target", "1");
 	check_query(fixture->path, "SELECT count(*) FROM type", "4");
+}
+
+/* a recording of version 1 is read as it is, and appended to after it was made one of version 2 */
+static void test_older(struct fixture *fixture, gconstpointer unused)
+{
+	recording_free(record(fixture->path, 0, 1, 1));
+	sqlite3 *db;
+	g_assert_cmpint(sqlite3_open(fixture->path, &db), ==, SQLITE_OK);
+	g_assert_cmpint(sqlite3_exec(db,
+				     "ALTER TABLE sample DROP COLUMN walk_us; ALTER TABLE sample DROP COLUMN torn; "
+				     "PRAGMA user_version = 1",
+				     NULL, NULL, NULL),
+			==, SQLITE_OK);
+	sqlite3_close(db);
+	for (int at = 0; at < 2; at++) {
+		if (at)
+			recording_free(record(fixture->path, 1, 2, 1));
+		g_autoptr(GError) error = NULL;
+		g_autoptr(source_t) source = source_recorded_new(fixture->path, &error);
+		g_assert_no_error(error);
+		for (int k = 0; k <= at; k++) {
+			g_autoptr(sample_t) sample = source_next(source, &error);
+			g_autoptr(sample_t) expected = make_sample(42, k, 1);
+			g_assert_no_error(error);
+			if (!k)
+				expected->snapshot.walk_us = expected->snapshot.torn = SAMPLE_UNKNOWN;
+			assert_same(sample, expected);
+		}
+		check_query(fixture->path, "PRAGMA user_version", at ? "2" : "1");
+	}
 }
 
 static void test_exec(struct fixture *fixture, gconstpointer unused)
@@ -328,7 +358,7 @@ static void test_foreign_file(struct fixture *fixture, gconstpointer unused)
 	g_unlink(fixture->path);
 	recording_free(record(fixture->path, 0, 1, 1));
 	g_assert_cmpint(sqlite3_open(fixture->path, &db), ==, SQLITE_OK);
-	g_assert_cmpint(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; PRAGMA user_version = 2", NULL, NULL, NULL), ==,
+	g_assert_cmpint(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; PRAGMA user_version = 3", NULL, NULL, NULL), ==,
 			SQLITE_OK);
 	sqlite3_close(db);
 	check_refused(fixture->path, 42, "a newer reftop");
@@ -500,6 +530,7 @@ int main(int argc, char **argv)
 	ADD("source", test_source);
 	ADD("header", test_header);
 	ADD("append", test_append);
+	ADD("older", test_older);
 	ADD("exec", test_exec);
 	ADD("growth", test_growth);
 	ADD("other-target", test_other_target);
