@@ -6,6 +6,7 @@
 #define LINK_MASK    (~3ull) /* the collector's marks in its links */
 #define LOWEST_LINK  4096    /* no page below can be mapped (vm.mmap_min_addr) */
 #define HIGHEST_LINK (1ull << 47)
+
 #define MAX_REFCOUNT (1ll << 31)
 
 /* ob_gc_bits of free-threaded builds: CPython Include/internal/pycore_gc.h */
@@ -16,11 +17,12 @@
 #define GC_REFS_UNTRACKED (-2)
 #define GC_REFS_LOWEST    (-4)
 
-bool candidate_refcount(const heap_t *heap, const uint8_t *object)
+bool candidate_refcount_odd(const heap_t *heap, const uint8_t *object)
 {
 	const struct py_layout *layout = heap->layout;
 	struct refcount refcount = object_refcount(layout, object);
-	uint64_t word = load_u64(object, layout->ob_refcnt);
+	/* free-threaded builds have no such field */
+	uint64_t word = heap_has(layout->ob_refcnt) ? load_u64(object, layout->ob_refcnt) : 0;
 	switch (layout->shape.refcount) {
 	case PY_REFCOUNT_PLAIN:
 		/* the number frozen objects start with is also an address, in an interpreter that is no PIE */

@@ -14,7 +14,14 @@
 
 /* Whether the reference count at `object` is one of a live object. Objects with none (0) are dead: freed, or kept for
  * reuse. */
-bool candidate_refcount(const heap_t *heap, const uint8_t *object);
+bool candidate_refcount_odd(const heap_t *heap, const uint8_t *object);
+static inline bool candidate_refcount(const heap_t *heap, const uint8_t *object)
+{
+	/* the common case: a small number, and nothing beside it */
+	if (heap->layout->shape.refcount <= PY_REFCOUNT_FLAGS && load_u64(object, heap->layout->ob_refcnt) - 1 < 65535)
+		return true;
+	return candidate_refcount_odd(heap, object);
+}
 
 /* Whether the collector has listed an object outside the blocks; its type has PY_FLAG_HAVE_GC and the bytes before it
  * can be read. */

@@ -37,7 +37,9 @@ struct taker {
 	struct allocator_hint hint;
 	struct type *last; /* the one met last */
 	struct guess {
-		struct block block;
+		uint64_t address;
+		const uint8_t *bytes;
+		uint64_t size;
 		struct type *type;
 	} guesses[GUESSES]; /* a ring of blocks not settled yet */
 	size_t n_guesses;
@@ -104,25 +106,30 @@ static struct type *guess_type(struct taker *taker, const struct block *block, s
 }
 
 /* Decide a block that a type was guessed for. */
-static void settle(struct taker *taker, const struct guess *guess)
+static void settle(struct taker *taker, const struct block *block, struct type *type)
 {
 	const struct survey *survey = taker->survey;
-	struct type *type = guess->type;
 	/* up to 3.7 the links in the head of an object that was never tracked are what was there before */
 	bool stale = heap_has(taker->heap->layout->gc_head_refs);
-	while (type && !take_object(taker, &guess->block, type) && (type->prefix || stale)) {
+	while (type && !take_object(taker, block, type) && (type->prefix || stale)) {
 		size_t i = 0;
 		while (i < survey->n_prefixes && survey->prefixes[i] != type->prefix)
 			i++;
-		type = guess_type(taker, &guess->block, i + 1);
+		type = guess_type(taker, block, i + 1);
 	}
+}
+
+static void settle_guess(struct taker *taker, const struct guess *guess)
+{
+	const struct block block = {guess->address, guess->bytes, guess->size, BLOCK_ANY};
+	settle(taker, &block, guess->type);
 }
 
 static void settle_all(struct taker *taker)
 {
 	size_t n = MIN(taker->n_guesses, GUESSES);
 	for (size_t i = taker->n_guesses - n; i < taker->n_guesses; i++)
-		settle(taker, &taker->guesses[i % GUESSES]);
+		settle_guess(taker, &taker->guesses[i % GUESSES]);
 	taker->n_guesses = 0;
 }
 
@@ -132,8 +139,8 @@ static void prefetch(const struct taker *taker, const struct guess *guess)
 	const struct py_layout *layout = taker->heap->layout;
 	const struct memory *memory = taker->heap->memory;
 	const struct type *type = guess->type;
-	const uint8_t *object = guess->block.bytes + type->prefix;
-	if (guess->block.size < type->prefix + (uint64_t)type->least)
+	const uint8_t *object = guess->bytes + type->prefix;
+	if (guess->size < type->prefix + (uint64_t)type->least)
 		return;
 	if (type->flags & PY_FLAG_HAVE_GC && layout->shape.gc != PY_GC_NONE)
 		memory_prefetch(memory, (load_u64(object - layout->gc_head_size, 0) & LINK_MASK) + 8);
@@ -163,13 +170,16 @@ static void visit_block(void *context, const struct block *block)
 		return;
 	if (!(type->flags & PY_FLAG_HAVE_GC)) {
 		/* all there is to read is in the block */
-		settle(taker, &(struct guess){*block, type});
+		settle(taker, block, type);
 		return;
 	}
 	struct guess *guess = &taker->guesses[taker->n_guesses++ % GUESSES];
 	if (taker->n_guesses > GUESSES)
-		settle(taker, guess);
-	*guess = (struct guess){*block, type};
+		settle_guess(taker, guess);
+	guess->address = block->address;
+	guess->bytes = block->bytes;
+	guess->size = block->size;
+	guess->type = type;
 	prefetch(taker, guess);
 }
 

@@ -29,8 +29,9 @@ const struct size_rule *size_rule_find(const char *module, const char *qualname)
 /* sys.getsizeof(object); false: something it needs can't be read. */
 static inline bool object_getsizeof(heap_t *heap, const struct object *object, int64_t *bytes)
 {
-	int64_t size;
-	if (!object->type->size->measure(heap, object, &size))
+	int64_t size = object->type->basicsize;
+	if ((object->type->size != &size_of_object || object->type->itemsize) &&
+	    !object->type->size->measure(heap, object, &size))
 		return false;
 	/* a static type is no GC object, though its own type has the flag (CPython typeobject.c, type_is_gc) */
 	bool static_type = (object->type->flags & PY_FLAG_TYPE) &&
