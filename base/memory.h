@@ -28,12 +28,34 @@ struct memory_region {
 };
 
 #define MEMORY_NO_MAPPING UINT32_MAX
-#define MEMORY_HINTS      256
+
+struct memory;
+
+/*
+ * A memory larger than ours: only so much of it is kept as fits a limit. Pointers into its lazy regions are good until somebody calls
+ * memory_rest(), except within what memory_hold() names.
+ */
+struct memory_hold {
+	uint64_t start, end;
+	bool on; /* zero at first; private */
+};
+
+struct memory_window {
+	_Atomic bool pressed; /* more is kept than should be: rest soon */
+	void (*hold)(const struct memory *memory, struct memory_hold *hold, uint64_t start, uint64_t end);
+	void (*release)(const struct memory *memory, struct memory_hold *hold);
+	void (*rest)(const struct memory *memory, struct memory_hold *hold);
+	/* copy without keeping anything; false: it can't be had */
+	bool (*fetch)(const struct memory *memory, uint64_t address, void *out, uint64_t size);
+	void *context;
+};
+#define MEMORY_HINTS 256
 
 struct memory {
 	struct memory_region *regions; /* sorted by start, disjoint */
 	size_t n_regions;
-	bool torn; /* copied while the process ran: neighbouring pages may be of different moments */
+	struct memory_window *window; /* NULL: all of it stays */
+	bool torn;                    /* copied while the process ran: neighbouring pages may be of different moments */
 	/* make [offset, offset + size) of a lazy region readable; false: it can't be had */
 	bool (*load)(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size);
 	void *context;                        /* of load */
@@ -74,6 +96,35 @@ static inline void memory_prefetch(const struct memory *memory, uint64_t address
 	const struct memory_region *region = &memory->regions[hint];
 	if (hint < memory->n_regions && address - region->start < region->size && !region->lazy)
 		__builtin_prefetch(region->bytes + (address - region->start));
+}
+
+/* Whether it is time for memory_rest(). */
+static inline bool memory_pressed(const struct memory *memory)
+{
+	return memory->window && atomic_load_explicit(&memory->window->pressed, memory_order_relaxed);
+}
+
+/*
+ * The calling thread walks through [start, end), in place of what it held before, and what it points to there stays; it has to
+ * call memory_rest() now and then, or release the hold. Does nothing in a memory without a window.
+ */
+static inline void memory_hold(const struct memory *memory, struct memory_hold *hold, uint64_t start, uint64_t end)
+{
+	if (memory->window)
+		memory->window->hold(memory, hold, start, end);
+}
+
+static inline void memory_release(const struct memory *memory, struct memory_hold *hold)
+{
+	if (memory->window)
+		memory->window->release(memory, hold);
+}
+
+/* The calling thread has no pointers but into what it holds (NULL: nothing): room can be made. */
+static inline void memory_rest(const struct memory *memory, struct memory_hold *hold)
+{
+	if (memory_pressed(memory))
+		memory->window->rest(memory, hold);
 }
 
 /* Copy [address, address + size) to `out`, across regions that touch. False: not all of it is there, `out` is undefined. */

@@ -27,6 +27,7 @@ struct sample_target {
 struct sample_snapshot {
 	const char *mode; /* "quiet", "stop", "precopy", "nonblocking", "core", "image" */
 	bool consistent;
+	bool streamed; /* counted piece by piece, because there was too much for a copy; not kept in recordings */
 	const char *coverage; /* "gc", "all" */
 	int64_t pause_us, elapsed_us, bytes_copied;
 	int64_t walk_us; /* from the copy to the counted sample */

@@ -89,3 +89,17 @@ void allocator_walk(heap_t *heap, const struct allocator *allocator, size_t part
 		mimalloc_walk_segment(heap, &allocator->mimalloc, &allocator->mimalloc.segments[part - n_arenas], visit,
 				      context, stats);
 }
+
+void allocator_part(const struct allocator *allocator, size_t part, uint64_t *start, uint64_t *end)
+{
+	size_t n_arenas = allocator->pymalloc.n_arenas;
+	if (part < n_arenas) {
+		const struct arena *arena = &allocator->pymalloc.arenas[part];
+		*start = arena->first_pool;
+		*end = MAX(arena->virgin, arena->first_pool + 1);
+	} else {
+		const struct mimalloc_segment *segment = &allocator->mimalloc.segments[part - n_arenas];
+		*start = segment->start;
+		*end = segment->end;
+	}
+}

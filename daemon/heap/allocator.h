@@ -44,6 +44,9 @@ static inline bool allocator_owns(const struct allocator *allocator, struct allo
 /* The memory in parts of comparable size, for several threads: allocator_parts() of them, numbered from 0. */
 size_t allocator_parts(const struct allocator *allocator);
 
+/* Where a part lies that may be read in one go. */
+void allocator_part(const struct allocator *allocator, size_t part, uint64_t *start, uint64_t *end);
+
 /* Visit every used block of one part in address order; adds to *stats. */
 void allocator_walk(heap_t *heap, const struct allocator *allocator, size_t part, block_visit *visit, void *context,
 		    struct block_stats *stats);

@@ -35,7 +35,8 @@ struct taker {
 	struct addresses seen; /* objects outside the blocks */
 	GArray *pending;       /* uint64_t: those of them still to be looked at */
 	struct allocator_hint hint;
-	struct type *last; /* the one met last */
+	struct memory_hold hold; /* the part that is walked */
+	struct type *last;       /* the one met last */
 	struct guess {
 		uint64_t address;
 		const uint8_t *bytes;
@@ -165,6 +166,10 @@ static void visit_block(void *context, const struct block *block)
 	struct taker *taker = context;
 	if (block->domain == BLOCK_RAW)
 		return;
+	if (memory_pressed(taker->heap->memory)) {
+		settle_all(taker);
+		memory_rest(taker->heap->memory, &taker->hold);
+	}
 	struct type *type = guess_type(taker, block, 0);
 	if (!type)
 		return;
@@ -240,6 +245,7 @@ static void visit_pending(struct taker *taker)
 	while (taker->pending->len) {
 		uint64_t address = g_array_index(taker->pending, uint64_t, taker->pending->len - 1);
 		g_array_set_size(taker->pending, taker->pending->len - 1);
+		memory_rest(heap->memory, NULL);
 		struct object object;
 		if (!object_at(heap, address, &object) || !candidate_refcount(heap, object.bytes))
 			continue;
@@ -354,14 +360,30 @@ static void taker_clear(struct taker *taker)
 	g_array_unref(taker->pending);
 }
 
+static void walk_part(struct taker *taker, size_t part)
+{
+	const struct survey *survey = taker->survey;
+	const struct memory *memory = survey->heap->memory;
+	uint64_t start, end;
+	if (memory->window) {
+		allocator_part(&survey->allocator, part, &start, &end);
+		settle_all(taker); /* what waits points into the part before */
+		memory_hold(memory, &taker->hold, start, end);
+		memory_rest(memory, &taker->hold);
+		memory_at(memory, start, end - start); /* in one go */
+	}
+	allocator_walk(survey->heap, &survey->allocator, part, visit_block, taker, &taker->stats);
+}
+
 static void *walk_parts(void *data)
 {
 	struct taker *taker = data;
 	struct survey *survey = taker->survey;
 	size_t n = allocator_parts(&survey->allocator), part;
 	while ((part = atomic_fetch_add(&survey->next, 1)) < n)
-		allocator_walk(survey->heap, &survey->allocator, part, visit_block, taker, &taker->stats);
+		walk_part(taker, part);
 	settle_all(taker);
+	memory_release(survey->heap->memory, &taker->hold);
 	return NULL;
 }
 

@@ -72,6 +72,7 @@ struct gc_walk gc_walk_list(heap_t *heap, uint64_t head, gc_visit *visit, void *
 		return walker.result;
 	}
 	while (at != head) {
+		memory_rest(heap->memory, NULL);
 		if (!at || !links_read(heap, at, &next, &prev) || walker.result.objects >= (int64_t)walker.limit) {
 			walker.result.intact = false;
 			if (!heap->collecting)
@@ -111,6 +112,7 @@ void gc_count_lists(const heap_t *heap, const uint64_t *heads, size_t n, int64_t
 				counts[i]++;
 				walked++;
 				uint64_t next;
+				memory_rest(heap->memory, NULL);
 				if (!links_read(heap, at[i], &next, &prev) || next == heads[i])
 					next = 0;
 				at[i] = next;

@@ -2,6 +2,7 @@
 
 #include "daemon/heap/object.h"
 
+#define WINDOW_BYTES    65536ull
 #define SEGMENT_BYTES   (32ull << 20)
 #define SLICE_BYTES     65536ull
 #define MAX_SLICES      512 /* of an ordinary segment; a huge one has fewer entries than it is long */
@@ -110,7 +111,10 @@ static void visit_blocks(heap_t *heap, const struct mimalloc *mimalloc, const st
 		if (is_free[i])
 			continue;
 		struct block block = {.address = page->start + i * page->block_size, .size = page->block_size};
-		block.bytes = memory_at(heap->memory, block.address, block.size);
+		/* what isn't kept is read as far as it is looked at in place */
+		uint64_t wanted =
+			heap->memory->window && !mimalloc->debug_hooks ? MIN(block.size, WINDOW_BYTES) : block.size;
+		block.bytes = memory_at(heap->memory, block.address, wanted);
 		if (!block.bytes) {
 			/* a huge block may be larger than what of it was ever touched */
 			const struct memory_region *region = memory_find(heap->memory, block.address);
@@ -176,7 +180,7 @@ void mimalloc_open(heap_t *heap, struct mimalloc *mimalloc)
 	g_autoptr(GArray) found = g_array_new(FALSE, FALSE, sizeof(struct mimalloc_segment));
 	for (size_t i = 0; i < heap->memory->n_regions; i++) {
 		const struct memory_region *region = &heap->memory->regions[i];
-		if (region->lazy)
+		if (region->lazy && !heap->memory->window)
 			continue;
 		uint64_t at = (region->start + SEGMENT_BYTES - 1) / SEGMENT_BYTES * SEGMENT_BYTES;
 		for (; at < region->start + region->size; at += SEGMENT_BYTES) {

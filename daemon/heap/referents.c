@@ -6,6 +6,23 @@
 
 #define DEQUE_BLOCK_ITEMS 64
 #define MAX_ITEMS         (1ull << 40)
+#define WINDOW_WORDS      4096
+
+/* Of a memory that isn't kept: a large array goes by in pieces. */
+static void visit_fetched(const heap_t *heap, uint64_t address, uint64_t n, uint64_t stride, referent_visit *visit,
+			  void *context)
+{
+	uint64_t words[WINDOW_WORDS];
+	uint64_t most = stride > sizeof(words) - 8 ? 1 : (sizeof(words) - 8) / stride + 1;
+	while (n) {
+		uint64_t piece = MIN(n, most);
+		if (!heap->memory->window->fetch(heap->memory, address, words, (piece - 1) * stride + 8))
+			return;
+		visit(context, (const uint8_t *)words, piece, stride);
+		address += piece * stride;
+		n -= piece;
+	}
+}
 
 /* `n` words in the target at `address`, piecewise: an array may be larger than a region's contiguous part */
 static void visit_words(const heap_t *heap, uint64_t address, uint64_t n, uint64_t stride, referent_visit *visit,
@@ -13,16 +30,24 @@ static void visit_words(const heap_t *heap, uint64_t address, uint64_t n, uint64
 {
 	if (!n || n > MAX_ITEMS)
 		return;
+	if (heap->memory->window && n * stride > sizeof(uint64_t) * WINDOW_WORDS) {
+		visit_fetched(heap, address, n, stride, visit, context);
+		return;
+	}
 	const uint8_t *words = memory_at(heap->memory, address, (n - 1) * stride + 8);
 	if (!words)
 		return;
 	visit(context, words, n, stride);
 }
 
-static void visit_body(const struct object *object, uint64_t from, uint64_t to, referent_visit *visit, void *context)
+static void visit_body(const heap_t *heap, const struct object *object, uint64_t from, uint64_t to,
+		       referent_visit *visit, void *context)
 {
 	to = MIN(to, object->available);
-	if (from + 8 <= to)
+	/* of an object outside of blocks only the beginning may have been read */
+	if (from + 8 <= to && heap->memory->window)
+		visit_words(heap, object->address + from, (to - from) / 8, 8, visit, context);
+	else if (from + 8 <= to)
 		visit(context, object->bytes + from, (to - from) / 8, 8);
 }
 
@@ -131,7 +156,7 @@ void object_referents(heap_t *heap, const struct object *object, referent_visit 
 	}
 	/* an atom's own struct holds none, what a subclass adds may */
 	if (type->kind != TYPE_ATOM || type->flags & PY_FLAG_HEAPTYPE)
-		visit_body(object, layout->object_size, end, visit, context);
+		visit_body(heap, object, layout->object_size, end, visit, context);
 	if (type->flags & PY_FLAG_HEAPTYPE)
 		visit_attributes(heap, object, visit, context);
 }

@@ -61,6 +61,7 @@ void live_describe_snapshot(const snapshot_t *snapshot, const char *coverage, sa
 		.bytes_copied = (int64_t)snapshot->bytes_copied,
 		.walk_us = snapshot->resumed_us ? g_get_monotonic_time() - snapshot->resumed_us : SAMPLE_UNKNOWN,
 		.torn = SAMPLE_UNKNOWN,
+		.streamed = snapshot->streamed,
 	};
 }
 
@@ -109,10 +110,24 @@ static snapshot_t *snapshot_patiently(struct live *live, const struct snapshot_o
 	}
 }
 
+static uint64_t memory_limit(const struct live *live)
+{
+	if (live->options.memory)
+		return (uint64_t)live->options.memory;
+	if (live->options.nonblocking)
+		return LIVE_PIECES;
+	g_autofree char *text = NULL;
+	g_file_get_contents("/proc/meminfo", &text, NULL, NULL);
+	const char *available = text ? strstr(text, "MemAvailable:") : NULL;
+	return available ? g_ascii_strtoull(available + strlen("MemAvailable:"), NULL, 10) * 1024 / 2 : 0;
+}
+
 snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, heap_t **heap, GError **error)
 {
-	const struct snapshot_options options = {
-		.extent = extent, .nonblocking = live->options.nonblocking, .max_pause_us = live->options.max_pause_us};
+	const struct snapshot_options options = {.extent = extent,
+						 .nonblocking = live->options.nonblocking,
+						 .stream_limit = memory_limit(live),
+						 .max_pause_us = live->options.max_pause_us};
 	int64_t pause_us = 0;
 	for (int tries = 1;; tries++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_patiently(live, &options, error);
@@ -122,7 +137,7 @@ snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, h
 		g_autoptr(GError) problem = NULL;
 		*heap = heap_open(&snapshot->memory, target_interpreter(live->target), &problem);
 		/* what was copied while the target ran may not fit together; the next copy may */
-		if (!*heap && live->options.nonblocking && tries < COLLECTION_TRIES)
+		if (!*heap && !snapshot->consistent && tries < COLLECTION_TRIES)
 			continue;
 		if (!*heap) {
 			g_propagate_error(error, g_steal_pointer(&problem));
@@ -189,7 +204,7 @@ static void describe_turnover(struct live *live, population_t *now, sample_t *sa
 	live->population = now;
 }
 
-sample_t *live_make_sample(struct live *live, const snapshot_t *snapshot, heap_t *heap, audit_t *audit, GError **error)
+sample_t *live_make_sample(struct live *live, snapshot_t *snapshot, heap_t *heap, audit_t *audit, GError **error)
 {
 	g_autoptr(sample_t) sample = sample_new();
 	uint64_t sought[SOURCE_WATCHES];
@@ -206,11 +221,15 @@ sample_t *live_make_sample(struct live *live, const snapshot_t *snapshot, heap_t
 	if (coverage == CENSUS_ALL && !target_is_file(live->target))
 		describe_memory(snapshot, &memory, sample);
 	live_watch_fill(live, heap, &memory.census, found, audit, sample);
+	int64_t damaged = memory.census.damaged + sample->totals.unreadable;
 	histogram_memory_clear(&memory);
+	snapshot_settle(snapshot);
 	if (live->options.turnover)
 		describe_turnover(live, also.population, sample);
 	live_describe_target(live, snapshot, sample);
 	live_describe_snapshot(snapshot, coverage == CENSUS_GC ? "gc" : "all", sample);
+	if (!snapshot->consistent)
+		sample->snapshot.torn = damaged;
 	sample_seal(sample);
 	return g_steal_pointer(&sample);
 }

@@ -7,6 +7,11 @@
 struct live_options {
 	gboolean nonblocking; /* --nonblocking */
 	/*
+	 * --memory: a histogram of a process with more memory than that is counted piece by piece. 0: half of what is available, and
+	 * LIVE_PIECES with nonblocking, where a copy has no advantage.
+	 */
+	gint64 memory;
+	/*
 	 * --max-pause: a sample that would stop the process for longer is skipped: next() gives one that says so (sample_snapshot.skipped),
 	 * everything else an error. 0: no limit.
 	 */

@@ -19,11 +19,13 @@ struct live {
 	GArray *watched;          /* struct live_watched; NULL: none ever */
 };
 
+#define LIVE_PIECES (256ll << 20)
+
 /* more objects than that are not located: it would take longer than 100 ms a sample, and keep 24 MB */
 #define LIVE_MOST_LOCATED 3000000
 
 /* Its sample. `audit` (NULL: there is none) explains the watched objects' counts. */
-sample_t *live_make_sample(struct live *live, const snapshot_t *snapshot, heap_t *heap, audit_t *audit, GError **error);
+sample_t *live_make_sample(struct live *live, snapshot_t *snapshot, heap_t *heap, audit_t *audit, GError **error);
 
 /* live_watch.c */
 gboolean live_watch(source_t *source, uint64_t address, gboolean on);

@@ -89,6 +89,7 @@ void json_put_origin(JsonBuilder *builder, const sample_t *sample)
 	json_put_number(builder, "bytes_copied", snapshot->bytes_copied);
 	json_put_number(builder, "walk_us", snapshot->walk_us);
 	json_put_number(builder, "torn", snapshot->torn);
+	json_put_bool(builder, "streamed", snapshot->streamed);
 	json_put_text(builder, "skipped", snapshot->skipped);
 	json_builder_end_object(builder);
 }

@@ -133,6 +133,8 @@ static void read_snapshot(struct reader *reader, JsonObject *object)
 		snapshot->walk_us = get_number(reader, object, "walk_us");
 	if (object && json_object_has_member(object, "torn"))
 		snapshot->torn = get_number(reader, object, "torn");
+	if (object && json_object_has_member(object, "streamed"))
+		snapshot->streamed = get_bool(reader, object, "streamed");
 	const char *skipped =
 		object && json_object_has_member(object, "skipped") ? get_text(reader, object, "skipped") : "";
 	snapshot->skipped = *skipped ? skipped : NULL;

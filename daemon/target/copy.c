@@ -169,6 +169,20 @@ struct plan *plan_new(pid_t pid, int mem, const struct presence *presence, struc
 	return plan;
 }
 
+void plan_stream(struct plan *plan)
+{
+	size_t n = 0;
+	for (size_t k = 0; k < plan->n_chunks; k++) {
+		if (plan->mappings[plan->chunks[k].mapping].kind != PLAN_ANONYMOUS)
+			plan->chunks[n++] = plan->chunks[k];
+	}
+	plan->n_chunks = n;
+	for (uint32_t i = 0; i < plan->maps->n; i++) {
+		if (plan->mappings[i].kind == PLAN_ANONYMOUS)
+			plan->mappings[i] = (struct plan_mapping){.kind = PLAN_STREAM};
+	}
+}
+
 void plan_free(struct plan *plan)
 {
 	if (!plan)

@@ -27,6 +27,7 @@ enum plan_kind {
 	PLAN_FILE,      /* pages written to are copied, others come from the file when somebody looks */
 	PLAN_RESIDENT,  /* a file that can't be opened: present pages are copied, others are unknown */
 	PLAN_LAZY,      /* a read-only shared file: all comes from the file */
+	PLAN_STREAM,    /* as PLAN_ANONYMOUS, but read when somebody looks (daemon/target/stream.h) */
 };
 
 struct plan_mapping {
@@ -73,6 +74,8 @@ struct copy_result {
  */
 struct plan *plan_new(pid_t pid, int mem, const struct presence *presence, struct pool *pool, struct lazy_files *files,
 		      struct maps *maps, enum snapshot_extent extent, const struct plan *before);
+/* Stream all anonymous memory in place of copying it. Before anything else is done with the plan. */
+void plan_stream(struct plan *plan);
 /* Leaves the maps alone if plan->maps was set to NULL. */
 void plan_free(struct plan *plan);
 

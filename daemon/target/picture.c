@@ -56,15 +56,18 @@ static void windows_settle(struct snapshot_private *own)
 	pool_trim(own->pool);
 }
 
-static void region_add(GArray *regions, const struct plan *plan, uint32_t i, uint64_t start, uint64_t end)
+static void region_add(GArray *regions, const struct snapshot_private *own, uint32_t i, uint64_t start, uint64_t end)
 {
+	const struct plan *plan = own->plan;
 	const struct plan_mapping *planned = &plan->mappings[i];
 	struct memory_region region = {
 		.start = start,
 		.size = end - start,
-		.bytes = planned->window->bytes + (start - planned->window->start),
+		.bytes = planned->kind == PLAN_STREAM
+				 ? stream_bytes(own->stream, i) + (start - plan->maps->mappings[i].start)
+				 : planned->window->bytes + (start - planned->window->start),
 		.mapping = i,
-		.lazy = planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY,
+		.lazy = planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY || planned->kind == PLAN_STREAM,
 	};
 	if (start < end)
 		g_array_append_val(regions, region);
@@ -74,6 +77,8 @@ static bool snapshot_load(const struct memory *memory, const struct memory_regio
 			  uint64_t size)
 {
 	struct snapshot_private *own = memory->context;
+	if (own->stream && own->plan->mappings[region->mapping].kind == PLAN_STREAM)
+		return stream_load(own->stream, region, offset, size);
 	struct lazy *lazy = region->mapping < own->plan->maps->n ? own->lazies[region->mapping] : NULL;
 	return lazy && lazy_load(lazy, region->start + offset, size);
 }
@@ -97,21 +102,23 @@ static void regions_make(snapshot_t *snapshot)
 			if (own->lazies[i])
 				lazy_mark(own->lazies[i], run->start, run->end);
 			if (planned->kind == PLAN_RESIDENT)
-				region_add(regions, plan, i, run->start, run->end);
+				region_add(regions, own, i, run->start, run->end);
 		}
 		uint64_t at = mapping->start;
 		for (; (run = run_at(own->lost, l)) && run->start < mapping->end; l++) {
 			if (planned->kind != PLAN_RESIDENT)
-				region_add(regions, plan, i, at, run->start);
+				region_add(regions, own, i, at, run->start);
 			at = run->end;
 		}
 		if (planned->kind != PLAN_NOTHING && planned->kind != PLAN_RESIDENT)
-			region_add(regions, plan, i, at, mapping->end);
+			region_add(regions, own, i, at, mapping->end);
 	}
 	size_t n = regions->len;
 	memory_init(&snapshot->memory, (struct memory_region *)(void *)g_array_free(regions, FALSE), n);
 	snapshot->memory.load = snapshot_load;
 	snapshot->memory.context = own;
+	if (own->stream)
+		stream_attach(own->stream, &snapshot->memory);
 }
 
 /* resident bytes of what wasn't scanned for the copy, and of the process */
@@ -177,6 +184,9 @@ void snapshot_free(snapshot_t *snapshot)
 			lazy_free(own->lazies[i]);
 		g_free(own->lazies);
 		lazy_files_clear(&own->files);
+		stream_free(own->stream);
+		if (own->look)
+			g_array_unref(own->look);
 		if (own->copied)
 			g_array_unref(own->copied);
 		if (own->lost)

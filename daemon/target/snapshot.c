@@ -256,10 +256,10 @@ static bool take(struct taking *taking, GError **error)
 {
 	struct snapshot *snapshot = taking->snapshot;
 	target_t *target = taking->target;
-	if (taking->options->nonblocking) {
+	if (taking->options->nonblocking || snapshot->streamed) {
 		snapshot->mode = SNAPSHOT_NONBLOCKING;
 		snapshot->time_us = now_us(CLOCK_REALTIME);
-		if (!look(taking, false))
+		if (!taking->look && !look(taking, false))
 			return false;
 		threads_looked(taking);
 		return copy_running(taking);
@@ -274,6 +274,44 @@ static bool take(struct taking *taking, GError **error)
 		target->quiet_skip--;
 	}
 	return take_stopped(taking, error);
+}
+
+/* Decide whether to stream, and prepare that. False: the target is gone. */
+static bool stream_open(struct taking *taking)
+{
+	const struct snapshot_options *options = taking->options;
+	struct snapshot_private *own = taking->own;
+	struct plan *plan = own->plan;
+	if (!options->stream_limit || options->extent != SNAPSHOT_HEAP ||
+	    target_anonymous(taking->target) <= options->stream_limit)
+		return true;
+	if (!look(taking, true))
+		return false;
+	plan_stream(plan);
+	g_autofree bool *wanted = g_new0(bool, plan->maps->n);
+	for (size_t i = 0; i < plan->maps->n; i++)
+		wanted[i] = plan->mappings[i].kind == PLAN_STREAM;
+	/* what else there is, the type table and the like, has to fit in, too */
+	own->stream = stream_new(plan->maps, wanted, taking->target->mem, &taking->target->presence,
+				 options->stream_limit / 4 * 3);
+	own->look = g_array_ref(taking->look);
+	taking->snapshot->streamed = true;
+	return own->stream != NULL;
+}
+
+void snapshot_settle(snapshot_t *snapshot)
+{
+	struct snapshot_private *own = snapshot->private;
+	if (!snapshot->streamed)
+		return;
+	g_autoptr(GArray) after = quiet_look(own->target->pid, true);
+	if (quiet_asleep(own->look) && after && quiet_same(own->look, after) &&
+	    presence_alive(&own->target->presence)) {
+		snapshot->mode = SNAPSHOT_QUIET;
+		snapshot->consistent = true;
+	}
+	snapshot->bytes_copied += stream_read(own->stream);
+	snapshot->bytes_missing += stream_missing(own->stream);
 }
 
 snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *options, GError **error)
@@ -299,7 +337,8 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 
 	results_init(&taking);
 	GError *failure = NULL;
-	bool good = taking_plan(&taking, &failure) && prepare(&taking) && take(&taking, &failure);
+	bool good =
+		taking_plan(&taking, &failure) && stream_open(&taking) && prepare(&taking) && take(&taking, &failure);
 	if (failure)
 		g_propagate_error(error, failure);
 	else if (!good)

@@ -34,7 +34,12 @@ enum snapshot_extent {
 
 struct snapshot_options {
 	enum snapshot_extent extent;
-	bool nonblocking;     /* never stop the target; the copy may be inconsistent */
+	bool nonblocking; /* never stop the target; the copy may be inconsistent */
+	/*
+	 * With more anonymous memory than so many bytes: copy none of it, but read it as somebody looks, with about that much kept at a time
+	 * (extent HEAP only; such a snapshot is never a stop). It is of no one moment unless snapshot_settle() says so. 0: always copy.
+	 */
+	uint64_t stream_limit;
 	int64_t max_pause_us; /* never stop it for longer than that: rather take none (SKIPPED); 0: no limit */
 };
 
@@ -70,6 +75,7 @@ typedef struct snapshot {
 	size_t n_threads;
 	enum snapshot_mode mode;
 	bool consistent;
+	bool streamed;      /* see snapshot_options.stream_limit */
 	int64_t resumed_us; /* monotonic: when the copy was there and the target ran again; 0: of a file */
 	int64_t time_us;    /* wall clock, µs since the epoch, at the copy */
 	int64_t pause_us;   /* from the first stopped thread to the last resumed; 0 in mode QUIET, -1 not measured */
@@ -88,6 +94,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(snapshot_t, snapshot_free)
 
 /* Bytes of [start, end) that were in RAM: of a whole mapping as residence says, of a part of one as far as it was copied. */
 uint64_t snapshot_resident(const snapshot_t *snapshot, uint64_t start, uint64_t end);
+
+/*
+ * A streamed snapshot was looked through: if no thread of the target ran since it was begun, it is a quiet, consistent one after all. What
+ * was read, and couldn't be, is counted now. Others are left as they are. Once a snapshot.
+ */
+void snapshot_settle(snapshot_t *snapshot);
 
 typedef struct target target_t;
 

@@ -190,15 +190,28 @@ char *target_maps_text(struct target *target, size_t *size)
 	return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-uint64_t target_rss(const struct target *target)
+static void statm(const struct target *target, uint64_t *resident, uint64_t *shared)
 {
 	char path[64];
 	snprintf(path, sizeof(path), "/proc/%d/statm", target->pid);
 	g_autofree char *text = process_file(path, 256, NULL);
-	uint64_t pages = 0;
+	*resident = *shared = 0;
 	if (text)
-		sscanf(text, "%*u %" SCNu64, &pages);
-	return pages * target->presence.page;
+		sscanf(text, "%*u %" SCNu64 " %" SCNu64, resident, shared);
+}
+
+uint64_t target_rss(const struct target *target)
+{
+	uint64_t resident, shared;
+	statm(target, &resident, &shared);
+	return resident * target->presence.page;
+}
+
+uint64_t target_anonymous(const struct target *target)
+{
+	uint64_t resident, shared;
+	statm(target, &resident, &shared);
+	return (resident - MIN(resident, shared)) * target->presence.page;
 }
 
 enum fate { FATE_ENDED, FATE_REPLACED, FATE_FINE, FATE_OPEN };

@@ -8,6 +8,7 @@
 #include "daemon/target/presence.h"
 #include "daemon/target/process.h"
 #include "daemon/target/snapshot.h"
+#include "daemon/target/stream.h"
 
 struct target {
 	pid_t pid;
@@ -35,8 +36,10 @@ struct snapshot_private {
 	struct pool *pool;
 	struct plan *plan; /* as copied */
 	struct lazy_files files;
-	struct lazy **lazies; /* maps->n; NULL where a mapping isn't read from a file */
-	GArray *copied;       /* of struct presence_run, sorted */
+	struct stream *stream; /* NULL: all is copied */
+	GArray *look;          /* of struct quiet_thread: before streaming began */
+	struct lazy **lazies;  /* maps->n; NULL where a mapping isn't read from a file */
+	GArray *copied;        /* of struct presence_run, sorted */
 	GArray *lost;
 };
 
@@ -48,6 +51,8 @@ void target_gone(struct target *target, GError **error);
 
 /* Resident bytes now, roughly, as /proc/PID/statm says. */
 uint64_t target_rss(const struct target *target);
+/* The same without pages of files, but with what is swapped out left out. */
+uint64_t target_anonymous(const struct target *target);
 
 /* Make the regions, the residence and the sums of a snapshot whose plan was copied with these results. */
 void picture_make(snapshot_t *snapshot, const struct copy_result results[2]);

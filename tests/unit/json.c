@@ -70,7 +70,7 @@ static void test_exact(void)
 		"\"free_threaded\":false,\"layout\":\"dwarf\",\"rss\":1234567},"
 		"\"snapshot\":{\"mode\":\"stop\",\"consistent\":true,\"coverage\":\"gc\",\"pause_us\":11,\"elapsed_"
 		"us\":12,"
-		"\"bytes_copied\":13,\"walk_us\":14,\"torn\":15,\"skipped\":null},"
+		"\"bytes_copied\":13,\"walk_us\":14,\"torn\":15,\"streamed\":false,\"skipped\":null},"
 		"\"gc\":[{\"interpreter\":0,\"enabled\":true,\"collecting\":false,"
 		"\"generations\":[{\"count\":0,\"threshold\":700,\"objects\":20},{\"count\":1,\"threshold\":701,"
 		"\"objects\":21},"

@@ -49,8 +49,12 @@ static void append_header(GString *text, const sample_t *sample)
 		g_string_append_printf(text, "  stopped for %.1f ms", (double)snapshot->pause_us / 1e3);
 	if (snapshot->bytes_copied != SAMPLE_UNKNOWN)
 		g_string_append_printf(text, "  %s copied", text_bytes(copied, snapshot->bytes_copied));
+	if (snapshot->streamed)
+		g_string_append(text, "  in pieces");
 	if (!snapshot->consistent)
 		g_string_append(text, "  INCONSISTENT");
+	if (snapshot->torn > 0)
+		g_string_append_printf(text, "  %s TORN", text_count(count, snapshot->torn));
 	if (sample->totals.unreadable > 0)
 		g_string_append_printf(text, "  %s UNREADABLE", text_count(count, sample->totals.unreadable));
 	g_string_append(text, "\n\n");
@@ -170,8 +174,10 @@ static int histo_run(const struct options *options, GError **error)
 		usage_error(error, &command_histo, keys, "no such sort key: '%s'", options->sort);
 		return REFTOP_ERROR_USAGE;
 	}
-	struct live_options live = {
-		.nonblocking = options->nonblocking, .max_pause_us = options->max_pause_us, .gc_only = options->gc};
+	struct live_options live = {.nonblocking = options->nonblocking,
+				    .max_pause_us = options->max_pause_us,
+				    .memory = options->memory,
+				    .gc_only = options->gc};
 	g_autoptr(source_t) source = open_source(&command_histo, options, 0, &live, error);
 	g_autoptr(sample_t) sample = source ? source_next(source, error) : NULL;
 	if (!sample || !write_sample(sample, options, error) || (options->strict && !check_strict(sample, error)))
@@ -190,7 +196,7 @@ const struct command command_histo = {
 		   "gc_count, refs, refs_max, immortal, owned, name.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
 					    OPTION_CSV, OPTION_SORT, OPTION_LIMIT, OPTION_STRICT, OPTION_NONBLOCKING,
-					    OPTION_MAX_PAUSE, OPTION_GC, OPTION_VERBOSE, OPTION_END},
+					    OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_GC, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = histo_run,
 };

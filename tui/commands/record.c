@@ -254,7 +254,8 @@ static int record_run(const struct options *options, GError **error)
 	recorder.path = options->output ? g_strdup(options->output)
 			: options->json ? g_strdup("-")
 					: g_strdup_printf("reftop-%" G_GINT64_FORMAT ".db", pid);
-	struct live_options live = {.nonblocking = options->nonblocking, .max_pause_us = options->max_pause_us};
+	struct live_options live = {
+		.nonblocking = options->nonblocking, .max_pause_us = options->max_pause_us, .memory = options->memory};
 	recorder.source = source_live_new((pid_t)pid, &live, error);
 	if (!recorder.source)
 		return REFTOP_ERROR_FAILED;
@@ -296,8 +297,8 @@ const struct command command_record = {
 		"often as that takes less than a twentieth of the time what explains it; when the object dies or its address "
 		"is used again, that is told and its rows end.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_DURATION, OPTION_WATCH,
-					    OPTION_JSON, OPTION_NONBLOCKING, OPTION_MAX_PAUSE, OPTION_BUDGET,
-					    OPTION_QUIET, OPTION_END},
+					    OPTION_JSON, OPTION_NONBLOCKING, OPTION_MAX_PAUSE, OPTION_MEMORY,
+					    OPTION_BUDGET, OPTION_QUIET, OPTION_END},
 	.max_arguments = 1,
 	.run = record_run,
 };

@@ -59,6 +59,7 @@ static int watch(const struct options *options, pid_t pid, program_t *program, G
 {
 	struct live_options live = {.nonblocking = options->nonblocking,
 				    .max_pause_us = options->max_pause_us,
+				    .memory = options->memory,
 				    .turnover = TRUE,
 				    .keep = TRUE};
 	source_t *source = program ? program_source(program, &live, error) : source_live_new(pid, &live, error);
@@ -122,8 +123,8 @@ const struct command command_top = {
 		   "the size that COLUMNS "
 		   "and LINES say.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_INTERVAL, OPTION_ITERATIONS, OPTION_DUMP_SCREEN,
-					    OPTION_SCREEN, OPTION_NONBLOCKING, OPTION_MAX_PAUSE, OPTION_BUDGET,
-					    OPTION_END},
+					    OPTION_SCREEN, OPTION_NONBLOCKING, OPTION_MAX_PAUSE, OPTION_MEMORY,
+					    OPTION_BUDGET, OPTION_END},
 	.max_arguments = 1,
 	.run = top_main,
 };
