@@ -3,11 +3,11 @@
 #include "daemon/heap/str.h"
 #include "daemon/heap/type.h"
 
-#define LINK_MASK    (~3ull) /* the collector's marks in its links */
-#define LOWEST_LINK  4096    /* no page below can be mapped (vm.mmap_min_addr) */
-#define HIGHEST_LINK (1ull << 47)
-
-#define MAX_REFCOUNT (1ll << 31)
+#define LINK_MASK     (~3ull) /* the collector's marks in its links */
+#define LOWEST_LINK   4096    /* no page below can be mapped (vm.mmap_min_addr) */
+#define HIGHEST_LINK  (1ull << 47)
+#define HIGHEST_COUNT (4ull << 20) /* of a collection, with its marks; no heap lies lower */
+#define MAX_REFCOUNT  (1ll << 31)
 
 /* ob_gc_bits of free-threaded builds: CPython Include/internal/pycore_gc.h */
 #define GC_BIT_TRACKED 1
@@ -82,6 +82,12 @@ static bool str_fits(const heap_t *heap, const struct object *object)
 	return object->available >= header && str.length < (object->available - header) / MAX(str.kind, 1);
 }
 
+/* In a torn copy a collection may have run while this part was copied: the count of one, where a link would be. */
+static bool maybe_count(const heap_t *heap, uint64_t link)
+{
+	return heap->memory->torn && link && link < HIGHEST_COUNT;
+}
+
 /*
  * Whether the head at `head` is linked into a list, and not just memory that looks like it: a neighbour points to it. Both do unless the
  * target stopped while it was being linked, or unlinked.
@@ -94,7 +100,10 @@ static bool linked(const heap_t *heap, uint64_t head, const uint8_t *at)
 	/* while a collection runs the back links hold counts */
 	if (heap->collecting)
 		return memory_find(heap->memory, next) != NULL;
-	return (memory_u64(heap->memory, next + 8, &link) && (link & LINK_MASK) == head) ||
+	bool there = memory_u64(heap->memory, next + 8, &link);
+	if (there && maybe_count(heap, link))
+		return true;
+	return (there && (link & LINK_MASK) == head) ||
 	       (memory_u64(heap->memory, prev, &link) && (link & LINK_MASK) == head);
 }
 
@@ -141,7 +150,8 @@ static bool link_plausible(uint64_t link)
 static bool links_plausible(const heap_t *heap, const uint8_t *head)
 {
 	return link_plausible(load_u64(head, 0) & LINK_MASK) &&
-	       (heap->collecting || link_plausible(load_u64(head, 8) & LINK_MASK));
+	       (heap->collecting || link_plausible(load_u64(head, 8) & LINK_MASK) ||
+		maybe_count(heap, load_u64(head, 8)));
 }
 
 bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
