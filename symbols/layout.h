@@ -98,6 +98,13 @@
 	FIELD(gc_permanent, "_gc_runtime_state.permanent_generation")							\
 	FIELD(gc_stats, "_gc_runtime_state.generation_stats")								\
 	SIZE(gc_stats_entry_size, "gc_generation_stats")								\
+	FIELD(gc_stats_collections, "gc_generation_stats.collections")							\
+	/* 3.15: gc_stats is a pointer to a ring a generation, with the newest entry's number behind it */		\
+	FIELD(gc_stats_young, "gc_stats.young")										\
+	FIELD(gc_stats_young_index, "gc_stats.young.index")								\
+	FIELD(gc_stats_old, "gc_stats.old")										\
+	SIZE(gc_stats_old_size, "gc_old_stats_buffer")									\
+	FIELD(gc_stats_old_index, "gc_old_stats_buffer.index")								\
 	FIELD(gc_collecting, "_gc_runtime_state.collecting")								\
 	FIELD(gc_garbage, "_gc_runtime_state.garbage")									\
 	FIELD(gc_freeze_active, "_gc_runtime_state.freeze_active")							\

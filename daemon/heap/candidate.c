@@ -128,6 +128,13 @@ static bool bit_tracked(const heap_t *heap, const struct object *object)
 	return (object->bytes[heap->layout->ob_gc_bits] & (GC_BIT_TRACKED | GC_BIT_FROZEN)) == GC_BIT_TRACKED;
 }
 
+bool candidate_frozen(const heap_t *heap, const struct object *object)
+{
+	const uint8_t both = GC_BIT_TRACKED | GC_BIT_FROZEN;
+	return heap->layout->shape.gc == PY_GC_NONE && object->type->flags & PY_FLAG_HAVE_GC &&
+	       (object->bytes[heap->layout->ob_gc_bits] & both) == both;
+}
+
 bool candidate_tracked(const heap_t *heap, const struct object *object)
 {
 	bool plausible;

@@ -27,6 +27,9 @@ static inline bool candidate_refcount(const heap_t *heap, const uint8_t *object)
  * can be read. */
 bool candidate_tracked(const heap_t *heap, const struct object *object);
 
+/* Whether a free-threaded build's collector has the object, but leaves it alone (gc.freeze()); where there are lists, no. */
+bool candidate_frozen(const heap_t *heap, const struct object *object);
+
 /*
  * Whether `object` (address, bytes, available and type are set) is one: `exact` says that the block's size is what was
  * asked for, not a size class. Sets object->tracked.

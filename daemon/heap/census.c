@@ -46,6 +46,7 @@ struct taker {
 	size_t n_guesses;
 	struct block_stats stats;
 	int64_t tracked; /* visited ones in the collector's lists, the permanent generation included */
+	int64_t frozen;  /* visited ones that a free-threaded build's collector leaves alone */
 	int64_t outside, object_bytes;
 };
 
@@ -221,10 +222,12 @@ static void emit(struct taker *taker, const struct object *object)
 		/* gc.get_objects() doesn't list the permanent generation */
 		struct object unlisted = *object;
 		unlisted.tracked = false;
-		if (survey->all)
-			survey->visit(taker->context, &unlisted);
-	} else if (survey->all || object->tracked) {
-		survey->visit(taker->context, object);
+		survey->visit(taker->context, &unlisted);
+	} else {
+		bool frozen = !object->tracked && candidate_frozen(taker->heap, object);
+		taker->frozen += frozen;
+		if (survey->all || object->tracked || frozen)
+			survey->visit(taker->context, object);
 	}
 	if (object->type->kind != TYPE_ATOM || object->type->flags & PY_FLAG_HEAPTYPE)
 		object_referents(taker->heap, object, consider_words, taker);
@@ -394,6 +397,7 @@ static void taker_merge(struct taker *first, const struct taker *other)
 		consider(first, g_array_index(other->pending, uint64_t, i));
 	block_stats_add(&first->stats, &other->stats);
 	first->tracked += other->tracked;
+	first->frozen += other->frozen;
 	first->object_bytes += other->object_bytes;
 }
 
@@ -420,6 +424,9 @@ static void take_all(struct survey *survey, void *const *contexts, size_t n)
 	consider_type_objects(first);
 	count_lists(survey, first->tracked);
 	find_ranges(survey);
+	/* without lists nothing says whose they are */
+	if (survey->heap->layout->shape.gc == PY_GC_NONE && survey->heap->n_interpreters == 1)
+		census->permanent[0] = first->frozen;
 	census->outside = first->outside;
 	census->object_bytes = first->object_bytes;
 	census->used_blocks = first->stats.used_blocks;

@@ -6,8 +6,37 @@
 #include "daemon/heap/gc.h"
 #include "daemon/heap/type.h"
 
-/* struct gc_generation_stats {collections, collected, uncollectable}: Include/internal/pycore_gc.h, up to 3.14 */
-#define GC_STATS_ENTRY_SIZE (3 * sizeof(uint64_t))
+/* entries of a ring: Include/internal/pycore_interp_structs.h, GC_YOUNG_STATS_SIZE is the larger one */
+#define GC_STATS_RING 11
+
+/*
+ * How often generation `i` was collected, in all; -1: this version doesn't keep it here. Up to 3.14 an array in the collector's state;
+ * from 3.15 a ring for each generation, whose entry `index` is the newest and counts on from the one before (Python/gc.c).
+ */
+static int64_t collections_read(const heap_t *heap, uint64_t state, size_t i)
+{
+	const struct py_layout *layout = heap->layout;
+	uint64_t collections, rings;
+	uint8_t index;
+	if (!heap_has(layout->gc_stats) || !heap_has(layout->gc_stats_collections))
+		return -1;
+	if (!heap_has(layout->gc_stats_young)) {
+		uint64_t entry = state + layout->gc_stats + i * layout->gc_stats_entry_size;
+		return memory_u64(heap->memory, entry + layout->gc_stats_collections, &collections)
+			       ? (int64_t)collections
+			       : -1;
+	}
+	if (!memory_u64(heap->memory, state + layout->gc_stats, &rings))
+		return -1;
+	uint64_t ring =
+		rings + (i ? layout->gc_stats_old + (i - 1) * layout->gc_stats_old_size : layout->gc_stats_young);
+	uint64_t index_at =
+		ring + (i ? layout->gc_stats_old_index : layout->gc_stats_young_index - layout->gc_stats_young);
+	if (!memory_u8(heap->memory, index_at, &index) || index >= GC_STATS_RING)
+		return -1;
+	uint64_t entry = ring + index * (uint64_t)layout->gc_stats_entry_size;
+	return memory_u64(heap->memory, entry + layout->gc_stats_collections, &collections) ? (int64_t)collections : -1;
+}
 
 /* The lists of one collector; false when something of them isn't there. */
 static bool generations_read(const heap_t *heap, uint64_t state, struct heap_collector *collector)
@@ -28,18 +57,13 @@ static bool generations_read(const heap_t *heap, uint64_t state, struct heap_col
 	for (size_t i = 0; i < HEAP_MAX_GENERATIONS; i++) {
 		struct heap_generation *generation = &collector->generations[i];
 		uint32_t count, threshold;
-		uint64_t collections;
 		generation->head = first + i * layout->gc_generation_size;
 		if (!memory_u32(heap->memory, generation->head + layout->gc_generation_count, &count) ||
 		    !memory_u32(heap->memory, generation->head + layout->gc_generation_threshold, &threshold))
 			return false;
 		generation->count = (int32_t)count;
 		generation->threshold = (int32_t)threshold;
-		generation->collections = -1;
-		/* 3.15 has rings of larger entries behind a pointer instead of an array that begins with the number */
-		if (heap_has(layout->gc_stats) && layout->gc_stats_entry_size == GC_STATS_ENTRY_SIZE &&
-		    memory_u64(heap->memory, state + layout->gc_stats + i * layout->gc_stats_entry_size, &collections))
-			generation->collections = (int64_t)collections;
+		generation->collections = collections_read(heap, state, i);
 	}
 	if (heap_has(layout->gc_permanent))
 		collector->permanent = state + layout->gc_permanent;

@@ -115,7 +115,8 @@ snapshot_t *file_snapshot(struct file_target *file)
 	snapshot->threads = g_memdup2(file->threads, file->n_threads * sizeof(*file->threads));
 	snapshot->n_threads = file->n_threads;
 	snapshot->mode = file->mode;
-	snapshot->consistent = !file->incomplete;
+	snapshot->consistent = !file->incomplete && !file->torn;
+	snapshot->memory.torn = file->torn;
 	snapshot->time_us = file->time_us;
 	snapshot->pause_us = snapshot->elapsed_us = -1;
 	snapshot->bytes_copied = file->bytes;

@@ -25,6 +25,7 @@ struct file_target {
 	int64_t time_us;
 	uint64_t bytes, missing; /* in the file; that should be but aren't */
 	bool incomplete;
+	bool torn; /* saved from a process that ran meanwhile */
 	bool (*load)(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size);
 	int (*open)(struct file_target *file, const char *path); /* of a file by its path there; NULL: as it is here */
 	void (*free)(struct file_target *file);                  /* what the kind of file adds */

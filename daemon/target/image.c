@@ -289,7 +289,7 @@ static void read_line(struct image *image, struct meta *meta, const char *name, 
 	else if (!strcmp(name, "time"))
 		image->file.time_us = number;
 	else if (!strcmp(name, "consistent"))
-		image->file.incomplete |= !number;
+		image->file.torn = !number;
 	else if (!strcmp(name, "missing"))
 		image->file.missing += (uint64_t)number;
 	else if (!strcmp(name, "block_alignment"))

@@ -165,3 +165,17 @@ def test_broken_images(hung, tmp_path):
         for command in ("histo", "stacks"):
             result = harness.reftop(command, "-c", path)
             assert result.code in (0, 1, 5, 6), (at, result)
+
+
+def test_an_image_of_a_running_process(any_python, start, tmp_path):
+    """Saved without a stop: what is in it may not fit together, which is told whenever it is read."""
+    target = start(any_python, "turmoil.py", 2)
+    target.ready()
+    for options, consistent in (["--nonblocking"], False), ([], True):
+        path = tmp_path / ("image%d" % consistent)
+        result = harness.reftop("save", "-p", target.pid, "-o", path, *options)
+        assert result.code == 0, result
+        sample = histo("-c", path)
+        assert sample["snapshot"]["mode"] == "image" and sample["snapshot"]["consistent"] is consistent
+        assert 10000 < sample["totals"]["objects"] < 10 ** 7
+        assert harness.reftop("histo", "-c", path, "--strict").code == (0 if consistent else 6)
