@@ -77,7 +77,7 @@ $(BUILD)/tests/bench/%: tests/bench/%.c
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) -o $@ $< -lpthread
 
 bench: all units $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/*.c)) ## run the benchmarks
-	@tools/deps.sh build check
+	@tools/deps.sh build check bench
 	@for bench in tests/bench/*.py; do echo "== $$bench"; REFTOP=$(abspath $(BUILD)/reftop) BUILD=$(abspath $(BUILD)) python3 $$bench || exit 1; done
 
 # the built-in layout tables, from the interpreters at hand (symbols/layouts/)

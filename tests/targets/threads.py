@@ -1,4 +1,5 @@
 """A target of many threads, each some frames deep in its own functions; with "busy" one of them runs and the others wait.
+A line on standard input is answered with the longest time for which that one was not going on since the line before.
 
 threads.py THREADS DEPTH idle|busy. Says "ready" with what sys._current_frames() says of the waiting ones.
 """
@@ -6,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import time
 
 GATE = threading.Lock()
 GATE.acquire()
@@ -23,9 +25,16 @@ def deep(n):
         park()
 
 
+GAP = [0.0]  # the longest time for which it was not going on
+
+
 def spin():
+    last = time.perf_counter()
     while True:
-        pass
+        now = time.perf_counter()
+        if now - last > GAP[0]:
+            GAP[0] = now - last
+        last = now
 
 
 def main():
@@ -46,7 +55,9 @@ def main():
     if load == "busy":
         threading.Thread(target=spin, name="spin", daemon=True).start()
     print(json.dumps({"ready": True, "threads": truth}), flush=True)
-    sys.stdin.readline()
+    for line in sys.stdin:
+        print(json.dumps({"gap_us": int(GAP[0] * 1e6)}), flush=True)
+        GAP[0] = 0.0
 
 
 main()
