@@ -21,6 +21,8 @@ enum symbol {
 	SYMBOL_GC_COLLECTING,
 	SYMBOL_INTERP_HEAD,
 	SYMBOL_INTERPRETER_HEAD_FUNCTION,
+	SYMBOL_THREAD_CURRENT,
+	SYMBOL_GIL_COND,
 	SYMBOL_VERSION,
 	SYMBOL_TYPE_TYPE,
 	SYMBOL_ARENAS,
@@ -42,6 +44,8 @@ static const struct elf_symbol symbol_names[SYMBOLS] = {
 	[SYMBOL_GC_COLLECTING] = {.name = "collecting"},
 	[SYMBOL_INTERP_HEAD] = {.name = "interp_head"},
 	[SYMBOL_INTERPRETER_HEAD_FUNCTION] = {.name = "PyInterpreterState_Head"},
+	[SYMBOL_THREAD_CURRENT] = {.name = "_PyThreadState_Current"},
+	[SYMBOL_GIL_COND] = {.name = "gil_cond"},
 	[SYMBOL_VERSION] = {.name = "Py_Version"},
 	[SYMBOL_TYPE_TYPE] = {.name = "PyType_Type"},
 	[SYMBOL_ARENAS] = {.name = "arenas"},
@@ -275,6 +279,8 @@ static void roots_of_36(struct attempt *attempt)
 	found->gc_generation0 = symbol_address(attempt, SYMBOL_GC_GENERATION0);
 	found->gc_enabled = symbol_address(attempt, SYMBOL_GC_ENABLED);
 	found->gc_collecting = symbol_address(attempt, SYMBOL_GC_COLLECTING);
+	found->thread_current = symbol_address(attempt, SYMBOL_THREAD_CURRENT);
+	found->gil_cond = symbol_address(attempt, SYMBOL_GIL_COND);
 	found->interp_head = symbol_address(attempt, SYMBOL_INTERP_HEAD);
 	if (!found->interp_head)
 		found->interp_head = interp_head_decode(attempt);

@@ -37,11 +37,13 @@ typedef struct interpreter {
 	uint64_t gc_generation0;            /* 3.6: the pointer _PyGC_generation0 */
 	uint64_t gc_enabled, gc_collecting; /* 3.6: statics of gcmodule.c; 0 where stripped */
 	uint64_t interp_head;               /* 3.6: the pointer interp_head */
-	uint64_t all_blocks;                /* up to 3.8: _Py_AllocatedBlocks, which counts every block handed out */
-	uint64_t raw_blocks;                /* 3.9 to 3.11: raw_allocated_blocks, which counts those not from pools */
-	uint64_t arenas, maxarenas;         /* <= 3.11: the statics of obmalloc.c; found by scan where stripped */
-	uint64_t method_cache;              /* <= 3.9: the static of typeobject.c; 0 also where stripped */
-	uint64_t type_type;                 /* PyType_Type */
+	uint64_t thread_current;    /* 3.6: the pointer _PyThreadState_Current, to the thread that has the GIL */
+	uint64_t gil_cond;          /* 3.6: the static of ceval_gil.h; 0 where stripped */
+	uint64_t all_blocks;        /* up to 3.8: _Py_AllocatedBlocks, which counts every block handed out */
+	uint64_t raw_blocks;        /* 3.9 to 3.11: raw_allocated_blocks, which counts those not from pools */
+	uint64_t arenas, maxarenas; /* <= 3.11: the statics of obmalloc.c; found by scan where stripped */
+	uint64_t method_cache;      /* <= 3.9: the static of typeobject.c; 0 also where stripped */
+	uint64_t type_type;         /* PyType_Type */
 	struct py_layout layout;
 } interpreter_t;
 

@@ -15,6 +15,8 @@
  */
 #define PTHREAD_TID 0x2d0
 
+#define PTHREAD_COND_SIZE 48 /* of x86-64, where who waits for it sleeps on a word of it */
+
 static void thread_clear(void *data)
 {
 	g_free(((struct thread *)data)->name);
@@ -28,6 +30,8 @@ struct gil thread_gil(const heap_t *heap, const struct thread *thread)
 		memory_u64(heap->memory, thread->interpreter + layout->interp_gil, &gil.start);
 	else if (heap->python->runtime && heap_has(layout->runtime_gil))
 		gil.start = heap->python->runtime + layout->runtime_gil;
+	if (!gil.start && heap->python->gil_cond)
+		return (struct gil){heap->python->gil_cond, PTHREAD_COND_SIZE};
 	if (!gil.start)
 		gil.size = 0;
 	return gil;
@@ -39,6 +43,8 @@ static enum answer holds_gil(const heap_t *heap, const struct thread *thread)
 	uint32_t locked = 0, enabled = 0;
 	uint64_t holder = 0;
 	struct gil gil = thread_gil(heap, thread);
+	if (heap->python->thread_current && memory_u64(heap->memory, heap->python->thread_current, &holder))
+		return holder == thread->address ? ANSWER_YES : ANSWER_NO;
 	if (!gil.start || !heap_has(layout->gil_locked) || !heap_has(layout->gil_last_holder))
 		return ANSWER_UNKNOWN;
 	if (heap_has(layout->gil_enabled) &&

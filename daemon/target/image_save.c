@@ -16,10 +16,11 @@
 #member, offsetof(interpreter_t, member), sizeof(((interpreter_t *)0)->member)                         \
 	}
 const struct image_number image_numbers[] = {
-	NUMBER(version),        NUMBER(debug),        NUMBER(free_threaded), NUMBER(trace_refs), NUMBER(symbols_found),
-	NUMBER(origin),         NUMBER(bias),         NUMBER(image_start),   NUMBER(image_end),  NUMBER(runtime),
-	NUMBER(gc_generation0), NUMBER(interp_head),  NUMBER(all_blocks),    NUMBER(raw_blocks), NUMBER(arenas),
-	NUMBER(maxarenas),      NUMBER(method_cache), NUMBER(type_type),
+	NUMBER(version),        NUMBER(debug),     NUMBER(free_threaded),  NUMBER(trace_refs),
+	NUMBER(symbols_found),  NUMBER(origin),    NUMBER(bias),           NUMBER(image_start),
+	NUMBER(image_end),      NUMBER(runtime),   NUMBER(gc_generation0), NUMBER(interp_head),
+	NUMBER(thread_current), NUMBER(gil_cond),  NUMBER(all_blocks),     NUMBER(raw_blocks),
+	NUMBER(arenas),         NUMBER(maxarenas), NUMBER(method_cache),   NUMBER(type_type),
 };
 const size_t image_n_numbers = G_N_ELEMENTS(image_numbers);
 

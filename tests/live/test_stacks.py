@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -203,6 +204,106 @@ def test_native_frames_stand_between_those_of_python(python, start):
     names = [f["function"].split(".")[-1] for f in callback["frames"]]
     compare, sort = names.index("compare"), names.index("ctypes_callback")
     assert any("sort" in n for n in names[compare:sort]), names
+
+
+def plain(python, frames):
+    """Frames as far as they can be compared: code has no qualified names before 3.11, ours may be."""
+    return [[f[0].split(".")[-1] if python.version < (3, 11) else f[0], f[1], f[2]] for f in frames]
+
+
+def frames_of(python, thread):
+    return plain(python, [[f["function"], f["file"], f["line"]] for f in thread["frames"]])
+
+
+@pytest.mark.parametrize("moment", ["in_handler", "in_import", "in_recursion", "without_state", "at_exit"])
+def test_a_moment(python, start, moment):
+    target = start(python, "moments.py", moment)
+    truth = ready(target)["truth"]
+    harness.wait_for(lambda: threads_in(target.pid, 0), 60, "it to wait")
+    document = stacks(target.pid)
+    thread, = [t for t in document["threads"] if len(t["frames"]) >= len(truth) - 1 and t["frames"][0]["function"] == "wait"]
+    assert frames_of(python, thread) == plain(python, truth)
+    if moment == "in_recursion":
+        assert len(truth) > 10000
+    if moment == "without_state":
+        strange, = [t for t in document["threads"] if t["wait"] == "pause"]
+        assert strange["ident"] is None and strange["frames"] == [] and strange["state"] == "sleeping"
+        assert os.path.exists("/proc/%d/task/%d" % (target.pid, strange["tid"]))
+        assert "(no Python state)" in harness.reftop("stacks", "-p", target.pid).out
+
+
+def test_while_the_interpreter_starts(python, start):
+    environment = dict(os.environ, REFTOP_TEST_START="1")
+    # the folder of the targets, as the target sees it
+    environment["PYTHONPATH"] = os.path.dirname(python.argv("moments.py")[-1])
+    target = start(python, "moments.py", "in_handler", env=environment)
+    truth = ready(target)["truth"]
+    document = stacks(target.pid)
+    thread, = [t for t in document["threads"] if t["frames"] and t["frames"][0]["function"] == "wait"]
+    assert frames_of(python, thread) == plain(python, truth)
+    assert any(f[1].endswith("site.py") or "site" in f[1] for f in truth)
+
+
+@pytest.mark.versions("3.8", "3.12")
+def test_before_and_after_the_interpreter(python, start, tmp_path):
+    """The process is there, the interpreter isn't yet, or isn't any more: that is said. From 3.11 on it looks for its library in Python."""
+    def complaint(pid):
+        result = harness.reftop("stacks", "-p", pid)
+        assert result.code == 5 and result.err.splitlines()[1:] == ["  cause: the interpreter is starting or has finished"], result
+
+    after = start(python, "moments.py", "after_exit")
+    after.ready()
+    harness.wait_for(lambda: threads_in(after.pid, 34), 60, "pause()")
+    complaint(after.pid)
+    # the first file it looks for is one that never opens
+    (tmp_path / "bin").mkdir()
+    os.mkfifo(tmp_path / "pyvenv.cfg")
+    binary = tmp_path / "bin" / os.path.basename(python.path)
+    shutil.copy(python.path, binary)
+    libraries = os.path.join(os.path.dirname(os.path.dirname(python.path)), "lib")
+    before = subprocess.Popen([binary, "-c", "pass"], env=dict(os.environ, LD_LIBRARY_PATH=libraries), stdin=subprocess.DEVNULL)
+    try:
+        harness.wait_for(lambda: threads_in(before.pid, 257) and harness.syscall_of(before.pid, before.pid)[0] == 257, 60, "open()")
+        if python.version < (3, 11):
+            complaint(before.pid)
+        else:
+            thread, = stacks(before.pid)["threads"]
+            assert [(f["function"], f["file"]) for f in thread["frames"]] == [("<module>", "<frozen getpath>")]
+    finally:
+        before.kill()
+        before.wait()
+
+
+def test_in_a_c_extension(python, start):
+    target = start(python, "moments.py", "in_extension")
+    line = target.ready()["spins"]
+    harness.wait_for(lambda: stacks(target.pid)["threads"][0]["frames"][0]["line"] == line, 60, "it to spin")
+    thread, = stacks(target.pid)["threads"]
+    assert [f["function"] for f in thread["frames"]] == ["in_extension", "<module>"]
+    assert thread["wait"] is None and thread["holds_gil"] is (None if python.free_threaded else True)
+
+
+def test_who_has_the_gil(python, start):
+    if python.free_threaded:
+        pytest.skip("there is no such lock")
+    target = start(python, "moments.py", "gil_hog")
+    target.ready()
+
+    def waits():
+        threads = by_name(stacks(target.pid))
+        main = threads["MainThread"]["waits_for"]
+        return "hog" in threads and main and main["kind"] == "gil" and threads
+
+    threads = harness.wait_for(waits, 60, "the main thread to wait for the GIL")
+    assert threads["hog"]["holds_gil"] and not threads["MainThread"]["holds_gil"]
+
+
+def test_while_the_modules_are_taken_apart(python, start):
+    target = start(python, "moments.py", "in_finalization")
+    line = target.ready()["last"]
+    harness.wait_for(lambda: threads_in(target.pid, 0), 60, "it to wait")
+    thread, = stacks(target.pid)["threads"]
+    assert [(f["function"].split(".")[-1], f["line"]) for f in thread["frames"]] == [("__del__", line)]
 
 
 @pytest.mark.versions("3.8", "3.12", "3.13-sid")
