@@ -1,6 +1,7 @@
 #include "daemon/analysis/histogram.h"
 
 #include "daemon/heap/buffer.h"
+#include "daemon/heap/candidate.h"
 #include "daemon/heap/size.h"
 #include "daemon/heap/type.h"
 
@@ -66,8 +67,11 @@ static void count_object(void *context, const struct object *object)
 	struct counter *counter = context;
 	int64_t bytes = 0;
 	/* sized first: sizing may find new types, and the rows may move */
-	if (!object_getsizeof(counter->heap, object, &bytes))
+	if (!object_getsizeof(counter->heap, object, &bytes)) {
+		if (candidate_unborn(counter->heap, object))
+			return;
 		counter->unreadable++;
+	}
 	if (object->outside)
 		count_outside(counter, object, bytes);
 	if (counter->places)

@@ -185,3 +185,9 @@ bool candidate_accept(const heap_t *heap, const struct block *block, bool exact,
 		return false;
 	return linked(heap, object->address - heap->layout->gc_head_size, head);
 }
+
+bool candidate_unborn(const heap_t *heap, const struct object *object)
+{
+	struct refcount refcount = object_refcount(heap->layout, object->bytes);
+	return !heap->memory->torn && !object->tracked && !refcount.immortal && refcount.count == 1;
+}

@@ -35,3 +35,11 @@ bool candidate_frozen(const heap_t *heap, const struct object *object);
  * asked for, not a size class. Sets object->tracked.
  */
 bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object);
+
+/*
+ * Whether an accepted object whose size can't be told is one that the target was stopped in the middle of making: it has its type and its first
+ * reference, but its size and its tables are still those of what was there before (from free lists: CPython Objects/dictobject.c,
+ * new_dict(); from the allocator: Objects/longobject.c, _PyLong_New()). The collector isn't told of it yet. Such a block isn't an
+ * object; there is at most one for each running thread.
+ */
+bool candidate_unborn(const heap_t *heap, const struct object *object);

@@ -7,7 +7,9 @@
 #include "daemon/heap/allocator.h"
 #include "daemon/heap/candidate.h"
 #include "daemon/heap/gc.h"
+#include "daemon/heap/outside.h"
 #include "daemon/heap/referents.h"
+#include "daemon/heap/size.h"
 #include "daemon/heap/type.h"
 
 #define LINK_MASK (~3ull)
@@ -263,6 +265,51 @@ static void visit_pending(struct taker *taker)
 	}
 }
 
+/* What glibc leaves of a larger free chunk when it gives the rest away: too little for a chunk of its own. */
+#define CHUNK_SLACK 48
+
+/* Whether a chunk of malloc is the object of that type that lies `prefix` bytes into it. */
+static bool chunk_holds(struct taker *taker, const struct block *block, uint32_t prefix, struct type *type)
+{
+	struct object object = {.address = block->address + prefix,
+				.bytes = block->bytes + prefix,
+				.available = block->size - prefix,
+				.type = type};
+	int64_t bytes;
+	if (!candidate_accept(taker->heap, block, true, &object))
+		return false;
+	if (type->kind == TYPE_ATOM && type->itemsize)
+		return object_getsizeof(taker->heap, &object, &bytes) && (uint64_t)bytes <= object.available;
+	return type->itemsize || type->flags & (PY_FLAG_UNICODE | PY_FLAG_INLINE_VALUES) ||
+	       block->size - prefix - type->basicsize < CHUNK_SLACK;
+}
+
+/* A chunk of malloc in use: an object that perhaps nothing refers to. */
+static void consider_chunk(void *context, const struct block *block)
+{
+	struct taker *taker = context;
+	const struct survey *survey = taker->survey;
+	for (size_t i = 0; i < survey->n_prefixes && block->domain != BLOCK_RAW; i++) {
+		uint32_t prefix = survey->prefixes[i];
+		struct type *type = type_behind(taker, block, prefix);
+		if (type && chunk_holds(taker, block, prefix, type)) {
+			consider(taker, block->address + prefix);
+			return;
+		}
+	}
+}
+
+/* What is held where no object's references lead, and what nothing holds. */
+static void consider_outside(struct taker *taker)
+{
+	heap_t *heap = taker->heap;
+	outside_static(heap, consider, taker);
+	outside_frames(heap, consider, taker);
+	visit_pending(taker);
+	outside_chunks(heap, &taker->survey->allocator, consider_chunk, taker);
+	visit_pending(taker);
+}
+
 static void consider_type_objects(struct taker *taker)
 {
 	for (size_t i = 0; i < type_count(taker->heap); i++)
@@ -422,6 +469,7 @@ static void take_all(struct survey *survey, void *const *contexts, size_t n)
 	visit_pending(first);
 	consider_lists(first);
 	consider_type_objects(first);
+	consider_outside(first);
 	count_lists(survey, first->tracked);
 	find_ranges(survey);
 	/* without lists nothing says whose they are */

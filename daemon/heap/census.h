@@ -3,8 +3,7 @@
  *
  * Where pymalloc or mimalloc is used, its blocks are scanned in address order: that finds objects the collector doesn't
  * track and objects nobody refers to any more. Objects outside the allocator (larger than 512 bytes, or static in the
- * interpreter's image) are found by the collector's links and by following references; they may miss a large untracked
- * object (a long str) that nothing but C code knows.
+ * interpreter's image) are found by the collector's links, by following references, and where outside.h looks.
  */
 #pragma once
 #include <stdbool.h>

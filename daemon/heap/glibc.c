@@ -11,7 +11,6 @@
 #define THREAD_HEAP    (64ull << 20) /* HEAP_MAX_SIZE */
 #define TCACHE_LARGEST 0x420         /* chunks up to 1032 user bytes */
 #define FASTBINS       10
-#define MAX_BIN        1000000
 #define ARENA_TOP      0x60 /* malloc_state: mutex, flags, have_fastchunks, fastbinsY[10] at 0x10, top */
 #define ARENA_FASTBINS 0x10
 #define BINS_BYTES     0x900 /* of malloc_state up to the end of its bins */
@@ -145,18 +144,32 @@ static const struct {
 	uint32_t bins;
 } tcaches[] = {{0x248, 0x40, 64}, {0x288, 0x80, 64}, {0x2f8, 0x98, 76}};
 
-/* One list: mark its chunks, and tell the key they carry. Links are mangled with the place they lie at from 2.32 on. */
-static void walk_bin(struct search *search, uint64_t at, uint64_t *key)
+/*
+ * A list of free chunks from `at` on, whose links lead to what lies `header` bytes before the user data: mark them, and tell the second word of
+ * the last one. From 2.32 on a link is mangled with the place it lies at; where the heap lies low (an interpreter that is no PIE), a mangled
+ * link may be another chunk's address, so only the end tells. `mark` false: only look. True: the list came to its end.
+ */
+static bool list_follow(struct search *search, uint64_t at, uint64_t header, enum glibc_state state, bool mangled,
+			bool mark, uint64_t *second)
 {
-	for (size_t n = 0; at && n < MAX_BIN; n++) {
-		struct glibc_chunk *chunk = chunk_of(search->chunks, at);
+	for (size_t n = 0; at && n <= search->chunks->len; n++) {
+		struct glibc_chunk *chunk = chunk_of(search->chunks, at + header);
 		if (!chunk || chunk->state != GLIBC_IN_USE)
-			return;
-		chunk->state = GLIBC_TCACHE;
-		*key = word_at(search->memory, at + 8);
-		uint64_t link = word_at(search->memory, at);
-		at = !link || chunk_of(search->chunks, link) ? link : link ^ at >> 12;
+			return false;
+		if (mark) {
+			chunk->state = state;
+			*second = word_at(search->memory, chunk->start + 8);
+		}
+		at = word_at(search->memory, chunk->start) ^ (mangled ? chunk->start >> 12 : 0);
 	}
+	return !at;
+}
+
+static void list_mark(struct search *search, uint64_t at, uint64_t header, enum glibc_state state, uint64_t *second)
+{
+	bool plain = !list_follow(search, at, header, state, true, false, second) &&
+		     list_follow(search, at, header, state, false, false, second);
+	list_follow(search, at, header, state, !plain, true, second);
 }
 
 static uint64_t walk_tcaches(struct search *search)
@@ -169,7 +182,8 @@ static uint64_t walk_tcaches(struct search *search)
 			if (chunk->end - chunk->start != tcaches[k].bytes)
 				continue;
 			for (uint32_t bin = 0; bin < tcaches[k].bins; bin++)
-				walk_bin(search, word_at(search->memory, first + tcaches[k].entries + 8 * bin), &key);
+				list_mark(search, word_at(search->memory, first + tcaches[k].entries + 8 * bin), 0,
+					  GLIBC_TCACHE, &key);
 		}
 	}
 	return key;
@@ -222,20 +236,12 @@ static void mark_tcache(struct search *search, uint64_t key)
 	}
 }
 
-/* the lists of an arena; links are mangled with the place they lie at (safe-linking, 2.32+) or plain */
 static void mark_fastbins(struct search *search, uint64_t arena)
 {
-	for (unsigned i = 0; i < FASTBINS; i++) {
-		uint64_t at = word_at(search->memory, arena + ARENA_FASTBINS + 8 * i);
-		for (size_t n = 0; at && n < MAX_BIN; n++) {
-			struct glibc_chunk *chunk = chunk_of(search->chunks, at + HEADER);
-			if (!chunk || chunk->state != GLIBC_IN_USE)
-				break;
-			chunk->state = GLIBC_FASTBIN;
-			uint64_t link = word_at(search->memory, at + HEADER), clear = link ^ (at + HEADER) >> 12;
-			at = chunk_of(search->chunks, link + HEADER) ? link : clear;
-		}
-	}
+	uint64_t second;
+	for (unsigned i = 0; i < FASTBINS; i++)
+		list_mark(search, word_at(search->memory, arena + ARENA_FASTBINS + 8 * i), HEADER, GLIBC_FASTBIN,
+			  &second);
 }
 
 static bool is_top(const struct search *search, uint64_t word)

@@ -172,10 +172,11 @@ static bool interpreters_read(heap_t *heap, GError **error)
 	return true;
 }
 
-heap_t *heap_open(const struct memory *memory, const interpreter_t *python, GError **error)
+heap_t *heap_open(const struct memory *memory, const struct maps *maps, const interpreter_t *python, GError **error)
 {
 	g_autoptr(heap_t) heap = g_new0(heap_t, 1);
 	heap->memory = memory;
+	heap->maps = maps;
 	heap->python = python;
 	heap->layout = &python->layout;
 	heap->types = type_table_new();

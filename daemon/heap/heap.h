@@ -44,6 +44,7 @@ struct type_table;
 
 typedef struct heap {
 	const struct memory *memory;
+	const struct maps *maps; /* what lies where; NULL: not known */
 	const struct py_layout *layout;
 	const interpreter_t *python;
 	struct heap_interpreter *interpreters;
@@ -54,9 +55,9 @@ typedef struct heap {
 
 /*
  * Open the heap and check that the layout fits it. Errors, all of HEAP_ERROR: UNKNOWN when what the layout says and
- * what lies there don't agree (the cause names the place). `memory` and `python` must outlive the heap.
+ * what lies there don't agree (the cause names the place). `memory`, `maps` (or NULL) and `python` must outlive the heap.
  */
-heap_t *heap_open(const struct memory *memory, const interpreter_t *python, GError **error);
+heap_t *heap_open(const struct memory *memory, const struct maps *maps, const interpreter_t *python, GError **error);
 void heap_free(heap_t *heap);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(heap_t, heap_free)
 

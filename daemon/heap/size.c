@@ -68,11 +68,17 @@ static bool measure_int(heap_t *heap, const struct object *object, int64_t *byte
 	return digits < MAX_SIZE / 4 && sane(layout->long_digit + 4 * digits, bytes) && inside(object, bytes);
 }
 
-/* Objects/listobject.c, list___sizeof___impl */
+#define LIST_IN_SORT UINT64_MAX /* allocated: -1 while list.sort() has the items, list_sort_impl() */
+
+/* Objects/listobject.c, list___sizeof___impl: of a list that is being sorted it says one item less than none */
 static bool measure_list(heap_t *heap, const struct object *object, int64_t *bytes)
 {
 	uint64_t allocated;
-	return own_u64(object, heap->layout->list_allocated, &allocated) && sized(object, allocated, 8, bytes);
+	if (!own_u64(object, heap->layout->list_allocated, &allocated))
+		return false;
+	if (allocated == LIST_IN_SORT)
+		return sane(object->type->basicsize - 8, bytes);
+	return sized(object, allocated, 8, bytes);
 }
 
 /* Objects/setobject.c, set___sizeof___impl */

@@ -135,7 +135,7 @@ snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, h
 			return NULL;
 		pause_us += MAX(snapshot->pause_us, 0);
 		g_autoptr(GError) problem = NULL;
-		*heap = heap_open(&snapshot->memory, target_interpreter(live->target), &problem);
+		*heap = heap_open(&snapshot->memory, snapshot->maps, target_interpreter(live->target), &problem);
 		/* what was copied while the target ran may not fit together; the next copy may */
 		if (!*heap && !snapshot->consistent && tries < COLLECTION_TRIES)
 			continue;

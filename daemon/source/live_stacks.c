@@ -83,7 +83,8 @@ static bool visit(void *context, snapshot_t *snapshot, GError **error)
 	struct stacks_look *look = context;
 	stacks_free(look->before);
 	look->before = g_steal_pointer(&look->stacks);
-	g_autoptr(heap_t) heap = heap_open(&snapshot->memory, target_interpreter(look->live->target), error);
+	g_autoptr(heap_t) heap =
+		heap_open(&snapshot->memory, snapshot->maps, target_interpreter(look->live->target), error);
 	if (!heap)
 		return false;
 	if (look->options->native)

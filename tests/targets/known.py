@@ -69,7 +69,7 @@ KINDS = [  # name, what makes one
     ("shared", shared),
 ]
 KEPT = [[None] * N for kind in KINDS]
-LOSTKINDS = [lambda i: i + 0.25, lambda i: "lost %09d" % i, lambda i: [i % 100]]
+LOSTKINDS = [lambda i: i + 0.25, lambda i: "lost %09d" % i, lambda i: "lost %0700d" % i, lambda i: [i % 100]]
 
 
 def inside(made, attributed=Attributed, dicts=sys.version_info < (3, 11), bytes_inside=sys.version_info >= (3, 15)):

@@ -1,0 +1,94 @@
+#include "daemon/heap/outside.h"
+
+#include "daemon/heap/candidate.h"
+#include "daemon/heap/glibc.h"
+#include "daemon/heap/object.h"
+#include "daemon/heap/references.h"
+#include "daemon/heap/type.h"
+
+#define PAGE          4096
+#define LARGEST_BLOCK 512 /* pymalloc's, CPython Objects/obmalloc.c, SMALL_REQUEST_THRESHOLD */
+
+struct frame_visit {
+	outside_visit *visit;
+	void *context;
+};
+
+static void visit_reference(void *context, const struct reference *reference)
+{
+	const struct frame_visit *frames = context;
+	if (reference->kind == REFERENCE_FRAME_LOCAL || reference->kind == REFERENCE_FRAME_STACK)
+		frames->visit(frames->context, reference->target);
+}
+
+void outside_frames(heap_t *heap, outside_visit *visit, void *context)
+{
+	struct frame_visit frames = {visit, context};
+	g_autoptr(references_t) references = references_new(heap);
+	references_begin(references, visit_reference, NULL, &frames);
+	references_of_runtime(references);
+}
+
+/* An object of the image as the compiler left it: immortal, of a type of the same image. */
+static bool is_static(heap_t *heap, const uint8_t *bytes)
+{
+	const struct py_layout *layout = heap->layout;
+	if (!object_refcount(layout, bytes).immortal || !candidate_refcount(heap, bytes))
+		return false;
+	uint64_t address = object_type_address(layout, bytes);
+	if (address % 8 || address < heap->python->image_start || address >= heap->python->image_end)
+		return false;
+	const struct type *type = type_get(heap, address);
+	return type && !(type->flags & PY_FLAG_TYPE);
+}
+
+static void static_page(heap_t *heap, uint64_t page, uint64_t end, outside_visit *visit, void *context)
+{
+	uint64_t size = MIN(PAGE, end - page), header = heap->layout->object_size;
+	for (uint64_t at = 0; at < size; at += 8) {
+		/* the last words of a page: the object goes on in the next one */
+		const uint8_t *bytes = memory_at(heap->memory, page + at, header);
+		if (!bytes)
+			return;
+		if (is_static(heap, bytes))
+			visit(context, page + at);
+	}
+}
+
+void outside_static(heap_t *heap, outside_visit *visit, void *context)
+{
+	const interpreter_t *python = heap->python;
+	for (size_t i = 0; heap->maps && i < heap->maps->n; i++) {
+		const struct mapping *mapping = &heap->maps->mappings[i];
+		uint64_t start = MAX(mapping->start, python->image_start), end = MIN(mapping->end, python->image_end);
+		if (!mapping->writable || start >= end)
+			continue;
+		for (uint64_t page = start; page < end; page += PAGE)
+			static_page(heap, page, end, visit, context);
+	}
+}
+
+void outside_chunks(heap_t *heap, const struct allocator *allocator, block_visit *visit, void *context)
+{
+	struct glibc glibc;
+	struct allocator_hint hint = {0};
+	/* in mimalloc's pages there are objects of every size */
+	if (!heap->maps || allocator->mimalloc.n_segments || !glibc_find(heap->memory, heap->maps, &glibc))
+		return;
+	for (size_t i = 0; i < glibc.n; i++) {
+		const struct glibc_chunk *chunk = &glibc.chunks[i];
+		uint64_t size = chunk->end - chunk->start;
+		if (chunk->state != GLIBC_IN_USE || (allocator->known && size <= LARGEST_BLOCK) ||
+		    allocator_owns(allocator, &hint, chunk->start))
+			continue;
+		struct block block = {.address = chunk->start, .size = size, .domain = BLOCK_ANY};
+		block.bytes = memory_at(heap->memory, chunk->start, size);
+		if (!block.bytes)
+			continue;
+		/* what is too large for pymalloc went through the hooks of raw memory, too */
+		while (block_unhook(&block) && block.domain == BLOCK_RAW)
+			block.domain = BLOCK_ANY;
+		visit(context, &block);
+	}
+	glibc_clear(&glibc);
+}
