@@ -299,12 +299,17 @@ static void consider_chunk(void *context, const struct block *block)
 	}
 }
 
+static void consider_address(void *context, uint64_t address)
+{
+	consider(context, address);
+}
+
 /* What is held where no object's references lead, and what nothing holds. */
-static void consider_outside(struct taker *taker)
+static void consider_unheld(struct taker *taker)
 {
 	heap_t *heap = taker->heap;
-	outside_static(heap, consider, taker);
-	outside_frames(heap, consider, taker);
+	outside_static(heap, consider_address, taker);
+	outside_frames(heap, consider_address, taker);
 	visit_pending(taker);
 	outside_chunks(heap, &taker->survey->allocator, consider_chunk, taker);
 	visit_pending(taker);
@@ -469,7 +474,7 @@ static void take_all(struct survey *survey, void *const *contexts, size_t n)
 	visit_pending(first);
 	consider_lists(first);
 	consider_type_objects(first);
-	consider_outside(first);
+	consider_unheld(first);
 	count_lists(survey, first->tracked);
 	find_ranges(survey);
 	/* without lists nothing says whose they are */
