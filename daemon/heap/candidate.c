@@ -135,15 +135,6 @@ bool candidate_frozen(const heap_t *heap, const struct object *object)
 	       (object->bytes[heap->layout->ob_gc_bits] & both) == both;
 }
 
-bool candidate_tracked(const heap_t *heap, const struct object *object)
-{
-	bool plausible;
-	if (heap->layout->shape.gc == PY_GC_NONE)
-		return bit_tracked(heap, object);
-	const uint8_t *head = object->bytes - heap->layout->gc_head_size;
-	return head_tracked(heap, head, &plausible) && linked(heap, object->address - heap->layout->gc_head_size, head);
-}
-
 /* the lists' own heads lie at multiples of 4 (3.13.5, where the generations became a type of that alignment) */
 static bool link_plausible(uint64_t link)
 {
@@ -161,6 +152,20 @@ static bool links_plausible(const heap_t *heap, const uint8_t *head)
 		maybe_count(heap, load_u64(head, 8)));
 }
 
+bool candidate_head(const heap_t *heap, struct object *object)
+{
+	if (heap->layout->shape.gc == PY_GC_NONE) {
+		object->tracked = bit_tracked(heap, object);
+		return true;
+	}
+	bool plausible;
+	const uint8_t *head = object->bytes - heap->layout->gc_head_size;
+	object->tracked = head_tracked(heap, head, &plausible);
+	if (!object->tracked)
+		return plausible && (heap->collecting || !object->type->made_in_python);
+	return links_plausible(heap, head) && linked(heap, object->address - heap->layout->gc_head_size, head);
+}
+
 bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
 {
 	const struct type *type = object->type;
@@ -172,18 +177,7 @@ bool candidate_accept(const heap_t *heap, const struct block *block, bool exact,
 	bool fits = exact ? block->size >= least : size_fits(heap, object, block->size);
 	if (!(type->flags & PY_FLAG_HAVE_GC))
 		return fits || !(type->flags & PY_FLAG_UNICODE);
-	if (heap->layout->shape.gc == PY_GC_NONE) {
-		object->tracked = bit_tracked(heap, object);
-		return true;
-	}
-	bool plausible;
-	const uint8_t *head = object->bytes - heap->layout->gc_head_size;
-	object->tracked = head_tracked(heap, head, &plausible);
-	if (!object->tracked)
-		return plausible && (heap->collecting || !type->made_in_python);
-	if (!links_plausible(heap, head))
-		return false;
-	return linked(heap, object->address - heap->layout->gc_head_size, head);
+	return candidate_head(heap, object);
 }
 
 bool candidate_unborn(const heap_t *heap, const struct object *object)

@@ -23,9 +23,11 @@ static inline bool candidate_refcount(const heap_t *heap, const uint8_t *object)
 	return candidate_refcount_odd(heap, object);
 }
 
-/* Whether the collector has listed an object outside the blocks; its type has PY_FLAG_HAVE_GC and the bytes before it
- * can be read. */
-bool candidate_tracked(const heap_t *heap, const struct object *object);
+/*
+ * Whether an object whose type has PY_FLAG_HAVE_GC and before which object->type->prefix bytes can be read has a head as the collector makes it:
+ * linked into a list, or empty. Sets object->tracked.
+ */
+bool candidate_head(const heap_t *heap, struct object *object);
 
 /* Whether a free-threaded build's collector has the object, but leaves it alone (gc.freeze()); where there are lists, no. */
 bool candidate_frozen(const heap_t *heap, const struct object *object);

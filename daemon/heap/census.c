@@ -242,6 +242,11 @@ static void emit(struct taker *taker, const struct object *object)
 		consider_outside(taker, next + layout->gc_head_size);
 }
 
+static bool in_image(const heap_t *heap, uint64_t address)
+{
+	return address >= heap->python->image_start && address < heap->python->image_end;
+}
+
 /* Objects outside the blocks: visit them, and what they in turn refer to. One thread does. */
 static void visit_pending(struct taker *taker)
 {
@@ -257,8 +262,13 @@ static void visit_pending(struct taker *taker)
 		bool static_type = object.type->flags & PY_FLAG_TYPE &&
 				   !(load_u64(object.bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE);
 		bool has_head = object.type->flags & PY_FLAG_HAVE_GC && !static_type;
-		if (has_head && memory_at(heap->memory, address - object.type->prefix, object.type->prefix + 1))
-			object.tracked = candidate_tracked(heap, &object);
+		/* a word that isn't a reference may lead to what looks like an object; one of the compiler's may have no head */
+		if (has_head && memory_at(heap->memory, address - object.type->prefix, object.type->prefix + 1) &&
+		    !candidate_head(heap, &object)) {
+			if (!in_image(heap, address))
+				continue;
+			object.tracked = false;
+		}
 		object.outside = true;
 		taker->outside++;
 		emit(taker, &object);

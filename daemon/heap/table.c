@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/error.h"
-#include "daemon/heap/candidate.h"
 #include "daemon/heap/census.h"
 #include "daemon/heap/type.h"
 
@@ -19,7 +18,6 @@ struct run {
 struct filling {
 	const heap_t *heap;
 	struct run inside, outside;
-	bool linked; /* what the collector tracks is in a list, and none of them is half way to another */
 	bool failed;
 };
 
@@ -27,8 +25,7 @@ static void add(void *context, const struct object *object)
 {
 	struct filling *filling = context;
 	struct run *run = object->outside ? &filling->outside : &filling->inside;
-	/* memory that looks like a listed object, but isn't in a list: left over from one that died */
-	if (filling->failed || (filling->linked && object->tracked && !candidate_tracked(filling->heap, object)))
+	if (filling->failed)
 		return;
 	if (run->n == run->allocated) {
 		size_t wanted = run->allocated ? run->allocated * 2 : 16384;
@@ -133,7 +130,6 @@ bool table_take(heap_t *heap, struct table *table, GError **error)
 	memset(table, 0, sizeof(*table));
 	for (size_t i = 0; i < n; i++) {
 		fillings[i].heap = heap;
-		fillings[i].linked = heap->layout->shape.gc != PY_GC_NONE && !heap->collecting;
 		contexts[i] = &fillings[i];
 	}
 	bool taken = census_take(heap, CENSUS_ALL, add, contexts, n, &census, error), failed = false;
