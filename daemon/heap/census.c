@@ -22,6 +22,7 @@ struct survey {
 	bool all; /* not only what the collector tracks */
 	struct census *census;
 	struct allocator allocator;
+	struct glibc glibc;      /* malloc's chunks */
 	struct addresses frozen; /* objects of the permanent generation */
 	uint32_t prefixes[4];    /* bytes that may precede an object in its block */
 	size_t n_prefixes;
@@ -242,6 +243,13 @@ static void emit(struct taker *taker, const struct object *object)
 		consider_outside(taker, next + layout->gc_head_size);
 }
 
+/* A word that isn't a reference may lead to what was an object, and is now in a free list of malloc's. */
+static bool malloc_has_freed(const struct survey *survey, uint64_t address)
+{
+	const struct glibc_chunk *chunk = glibc_chunk_at(&survey->glibc, address);
+	return chunk && chunk->state != GLIBC_IN_USE;
+}
+
 static bool in_image(const heap_t *heap, uint64_t address)
 {
 	return address >= heap->python->image_start && address < heap->python->image_end;
@@ -257,7 +265,8 @@ static void visit_pending(struct taker *taker)
 		g_array_set_size(taker->pending, taker->pending->len - 1);
 		memory_rest(heap->memory, NULL);
 		struct object object;
-		if (!object_at(heap, address, &object) || !candidate_refcount(heap, object.bytes))
+		if (!object_at(heap, address, &object) || !candidate_refcount(heap, object.bytes) ||
+		    malloc_has_freed(taker->survey, address))
 			continue;
 		bool static_type = object.type->flags & PY_FLAG_TYPE &&
 				   !(load_u64(object.bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE);
@@ -321,7 +330,7 @@ static void consider_unheld(struct taker *taker)
 	outside_static(heap, consider_address, taker);
 	outside_frames(heap, consider_address, taker);
 	visit_pending(taker);
-	outside_chunks(heap, &taker->survey->allocator, consider_chunk, taker);
+	outside_chunks(heap, &taker->survey->allocator, &taker->survey->glibc, consider_chunk, taker);
 	visit_pending(taker);
 }
 
@@ -568,8 +577,10 @@ bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visi
 	}
 	survey.overhead = survey.allocator.debug_hooks ? BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX : 0;
 	addresses_init(&survey.frozen);
+	glibc_find(heap->memory, heap->maps, &survey.glibc);
 	take_all(&survey, contexts, n);
 	addresses_clear(&survey.frozen);
+	glibc_clear(&survey.glibc);
 	allocator_clear(&survey.allocator);
 	return true;
 }

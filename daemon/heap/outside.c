@@ -1,7 +1,6 @@
 #include "daemon/heap/outside.h"
 
 #include "daemon/heap/candidate.h"
-#include "daemon/heap/glibc.h"
 #include "daemon/heap/object.h"
 #include "daemon/heap/references.h"
 #include "daemon/heap/type.h"
@@ -68,15 +67,13 @@ void outside_static(heap_t *heap, outside_visit *visit, void *context)
 	}
 }
 
-void outside_chunks(heap_t *heap, const struct allocator *allocator, block_visit *visit, void *context)
+void outside_chunks(heap_t *heap, const struct allocator *allocator, const struct glibc *glibc, block_visit *visit,
+		    void *context)
 {
-	struct glibc glibc;
 	struct allocator_hint hint = {0};
 	/* in mimalloc's pages there are objects of every size */
-	if (!heap->maps || allocator->mimalloc.n_segments || !glibc_find(heap->memory, heap->maps, &glibc))
-		return;
-	for (size_t i = 0; i < glibc.n; i++) {
-		const struct glibc_chunk *chunk = &glibc.chunks[i];
+	for (size_t i = 0; i < glibc->n && !allocator->mimalloc.n_segments; i++) {
+		const struct glibc_chunk *chunk = &glibc->chunks[i];
 		uint64_t size = chunk->end - chunk->start;
 		if (chunk->state != GLIBC_IN_USE || (allocator->known && size <= LARGEST_BLOCK) ||
 		    allocator_owns(allocator, &hint, chunk->start))
@@ -90,5 +87,4 @@ void outside_chunks(heap_t *heap, const struct allocator *allocator, block_visit
 			block.domain = BLOCK_ANY;
 		visit(context, &block);
 	}
-	glibc_clear(&glibc);
 }

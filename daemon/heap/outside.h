@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "daemon/heap/allocator.h"
+#include "daemon/heap/glibc.h"
 #include "daemon/heap/heap.h"
 
 typedef void outside_visit(void *context, uint64_t address);
@@ -24,5 +25,6 @@ void outside_frames(heap_t *heap, outside_visit *visit, void *context);
  */
 void outside_static(heap_t *heap, outside_visit *visit, void *context);
 
-/* The chunks of glibc's malloc that are in use and may hold an object, debug hooks stepped over. Nothing where heap->maps is NULL. */
-void outside_chunks(heap_t *heap, const struct allocator *allocator, block_visit *visit, void *context);
+/* Those of glibc's chunks that are in use and may hold an object, debug hooks stepped over. */
+void outside_chunks(heap_t *heap, const struct allocator *allocator, const struct glibc *glibc, block_visit *visit,
+		    void *context);
