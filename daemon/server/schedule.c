@@ -63,7 +63,7 @@ static struct subject *most_due(struct server *server, int64_t now)
 			nursery_kill(server->nursery, subject->worker);
 			subject->asked_us = now;
 		}
-		if (subject->busy || (subject->due_us > now && !subject->urgent))
+		if (subject->busy || (subject->due_us > now && !(subject->urgent && subject->budget.due_us <= now)))
 			continue;
 		if (!best || subject->urgent > best->urgent ||
 		    (subject->urgent == best->urgent && subject->due_us < best->due_us))

@@ -4,6 +4,7 @@
 
 #include "daemon/server/server.h"
 #include "daemon/server/worker.h"
+#include "daemon/source/budget.h"
 #include "daemon/store/history.h"
 
 /* a process that is watched */
@@ -19,8 +20,9 @@ struct subject {
 
 	/* times of the monotonic clock, µs */
 	int64_t interval_us, due_us, asked_us, judged_us, ask_again_us;
-	int64_t viewer_us; /* the shortest interval a viewer asked for; 0: none */
-	bool urgent;       /* somebody waits for it */
+	struct budget budget; /* of pauses */
+	int64_t viewer_us;    /* the shortest interval a viewer asked for; 0: none */
+	bool urgent;          /* somebody waits for it */
 
 	guint worker; /* number; 0: there is none */
 	int channel;
@@ -130,8 +132,8 @@ void rules_check(struct server *server, struct subject *subject);
 /* metrics.c */
 gboolean metrics_open(struct server *server, GError **error);
 void metrics_close(struct server *server);
-/* The text of /metrics; what `peer` may see. */
-GString *metrics_text(struct server *server, uid_t peer);
+/* The text of /metrics: what `peer` may see, as OpenMetrics or in the older text format. */
+GString *metrics_text(struct server *server, uid_t peer, bool open);
 
 /* Logs to the journal when the daemon runs under systemd, else to standard error. */
 void server_log(struct server *server, GLogLevelFlags level, const char *format, ...) G_GNUC_PRINTF(3, 4);

@@ -70,6 +70,7 @@ struct subject *subject_new(struct server *server, struct python_process *python
 	subject->visible = uid[0] == uid[1] && uid[0] == uid[2] && is_dumpable(python->pid, uid[0]);
 	subject->start_us = process_start_time(&python->process);
 	subject->interval_us = interval_us;
+	subject->budget.share = server->config->pause;
 	subject->since_us = subject->due_us = g_get_monotonic_time();
 	subject->channel = -1;
 	subject->cpu_ns = -1;
@@ -183,8 +184,8 @@ static void take_sample(struct subject *subject, sample_t *sample)
 	sample_unref(subject->last);
 	subject->last = sample_ref(sample);
 	subject->urgent = false;
-	subject->due_us =
-		subject->asked_us + MAX(schedule_interval(subject), (int64_t)((double)pause / server->config->pause));
+	budget_spent(&subject->budget, subject->asked_us, pause);
+	subject->due_us = MAX(subject->asked_us + schedule_interval(subject), subject->budget.due_us);
 	clients_tell(server, subject, sample);
 	rules_check(server, subject);
 }
