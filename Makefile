@@ -107,6 +107,11 @@ install: all $(BUILD)/reftop.1 $(COMPLETIONS) ## install program, manual page an
 	install -D -m 644 $(BUILD)/reftop.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_reftop
 	install -D -m 644 $(BUILD)/reftop.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/reftop.fish
 
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/share/reftop
+	for unit in reftop.service reftop.socket; do sed 's|/usr/local/bin|$(PREFIX)/bin|' docs/systemd/$$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit; done
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' docs/systemd/reftop-user.service > $(DESTDIR)$(PREFIX)/lib/systemd/user/reftop.service
+	install -m 644 docs/monitoring/* $(DESTDIR)$(PREFIX)/share/reftop
+
 # the tables of the layouts are columns by hand
 FORMATTED = $(filter-out symbols/layout.h symbols/layouts/%,$(shell find $(FLOORS) tools tests -name '*.[ch]'))
 

@@ -107,6 +107,7 @@ static const char recording[] =
 	"same file again; another process is refused, and a file that is no recording is never touched. The schema:";
 
 static const char files[] = "NO_COLOR: when set and not empty, no colours are used.\n\n"
+			    "REFTOP_SOCKET: the daemon's socket, instead of the usual ones; empty: none.\n\n"
 			    "COLUMNS, LINES: the size of the screen for --dump-screen (80x24 otherwise).\n\n"
 			    "TMPDIR: where the output of a program started with `reftop -- PROGRAM` goes, in a file "
 			    "that is named on the screen and at the end.";
@@ -152,6 +153,8 @@ const struct manual_section manual_sections[] = {
 	{"json", "JSON", json, NULL},
 	{"json-references", "JSON about references", manual_references_json, NULL},
 	{"recording", "The recording", recording, show_schema},
+	{"watching", "The daemon", manual_watching, NULL},
+	{"protocol", "The daemon's protocol", manual_protocol, NULL},
 	{"environment", "Environment", files, NULL},
 	{NULL, NULL, NULL, NULL},
 };

@@ -1,5 +1,20 @@
 #include "tui/opening.h"
 
+#include "daemon/source/remote.h"
+
+#define DAEMON_INTERVAL_US G_USEC_PER_SEC /* it reads no process more often */
+
+source_t *open_process(const struct options *options, pid_t pid, gint64 interval_us, const struct live_options *live,
+		       GError **error)
+{
+	gboolean special = options->no_daemon || live->nonblocking || live->max_pause_us || live->memory ||
+			   live->gc_only || options->precopy || options->budget > 0 || options->watch.n ||
+			   (interval_us && interval_us < DAEMON_INTERVAL_US);
+	source_t *source =
+		special ? NULL : source_remote_new(pid, interval_us ? interval_us : DAEMON_INTERVAL_US, live);
+	return source ? source : source_live_new(pid, live, error);
+}
+
 source_t *open_source(const struct command *command, const struct options *options, int own,
 		      const struct live_options *live, GError **error)
 {
@@ -23,5 +38,6 @@ source_t *open_source(const struct command *command, const struct options *optio
 			    pid ? "too many arguments" : "which process? -p PID, or a core file: -c FILE");
 		return NULL;
 	}
-	return source_live_new((pid_t)pid, live, error);
+	return command_takes(command, OPTION_NO_DAEMON) ? open_process(options, (pid_t)pid, 0, live, error)
+							: source_live_new((pid_t)pid, live, error);
 }

@@ -9,3 +9,10 @@
  */
 source_t *open_source(const struct command *command, const struct options *options, int own,
 		      const struct live_options *live, GError **error);
+
+/*
+ * A process, through the daemon when one watches it and nothing was asked for that the daemon can't do; `interval_us` is how often
+ * samples are wanted (0: no matter). NULL with *error as source_live_new().
+ */
+source_t *open_process(const struct options *options, pid_t pid, gint64 interval_us, const struct live_options *live,
+		       GError **error);

@@ -58,7 +58,8 @@ const struct command command_daemon = {
 	.summary = "watch many processes, keep history, serve viewers and metrics",
 	.details =
 		"It watches every Python process that it may read, or those that the rules of a key file name, or with -p "
-		"one and with -s its descendants; new ones as they start. `reftop help daemon-topic` has the rest.",
+		"one and with -s its descendants; new ones as they start. `reftop help watching` tells how, and what stands in the key file; `reftop help protocol` what its socket speaks. --output is "
+		"where the history is stored. It ends with Ctrl-C or SIGTERM.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_SUBPROCESSES, OPTION_INTERVAL, OPTION_CONFIG,
 					    OPTION_SOCKET, OPTION_LISTEN, OPTION_OUTPUT, OPTION_QUIET, OPTION_END},
 	.run = daemon_run,

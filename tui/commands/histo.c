@@ -196,7 +196,8 @@ const struct command command_histo = {
 		   "gc_count, refs, refs_max, immortal, owned, name.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
 					    OPTION_CSV, OPTION_SORT, OPTION_LIMIT, OPTION_STRICT, OPTION_NONBLOCKING,
-					    OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_GC, OPTION_VERBOSE, OPTION_END},
+					    OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_GC, OPTION_NO_DAEMON,
+					    OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = histo_run,
 };

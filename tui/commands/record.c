@@ -13,6 +13,7 @@
 #include "daemon/store/json.h"
 #include "daemon/store/recording.h"
 #include "tui/commands/commands.h"
+#include "tui/opening.h"
 #include "tui/output.h"
 #include "tui/pace.h"
 
@@ -256,7 +257,8 @@ static int record_run(const struct options *options, GError **error)
 					: g_strdup_printf("reftop-%" G_GINT64_FORMAT ".db", pid);
 	struct live_options live = {
 		.nonblocking = options->nonblocking, .max_pause_us = options->max_pause_us, .memory = options->memory};
-	recorder.source = source_live_new((pid_t)pid, &live, error);
+	recorder.source = open_process(options, (pid_t)pid,
+				       options->interval_us ? options->interval_us : DEFAULT_INTERVAL_US, &live, error);
 	if (!recorder.source)
 		return REFTOP_ERROR_FAILED;
 	for (gsize i = 0; i < options->watch.n; i++)
@@ -297,8 +299,8 @@ const struct command command_record = {
 		"often as that takes less than a twentieth of the time what explains it; when the object dies or its address "
 		"is used again, that is told and its rows end.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_DURATION, OPTION_WATCH,
-					    OPTION_JSON, OPTION_NONBLOCKING, OPTION_MAX_PAUSE, OPTION_MEMORY,
-					    OPTION_BUDGET, OPTION_QUIET, OPTION_END},
+					    OPTION_JSON, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_MAX_PAUSE,
+					    OPTION_MEMORY, OPTION_BUDGET, OPTION_QUIET, OPTION_END},
 	.max_arguments = 1,
 	.run = record_run,
 };

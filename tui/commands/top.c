@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "daemon/source/live.h"
 #include "tui/commands/commands.h"
+#include "tui/opening.h"
 #include "tui/processes.h"
 #include "tui/program.h"
 #include "tui/screens/screen.h"
@@ -62,7 +63,8 @@ static int watch(const struct options *options, pid_t pid, program_t *program, G
 				    .memory = options->memory,
 				    .turnover = TRUE,
 				    .keep = TRUE};
-	source_t *source = program ? program_source(program, &live, error) : source_live_new(pid, &live, error);
+	source_t *source = program ? program_source(program, &live, error)
+				   : open_process(options, pid, options->interval_us, &live, error);
 	if (!source)
 		return REFTOP_ERROR_FAILED;
 	g_autofree char *notice = program ? g_strdup_printf("output goes to %s", program_log(program)) : NULL;
@@ -72,6 +74,7 @@ static int watch(const struct options *options, pid_t pid, program_t *program, G
 		.iterations = (int)options->iterations,
 		.dump_screen = options->dump_screen,
 		.screen = options->screen,
+		.replay = source->ops->moments != NULL,
 		.no_color = options->no_color,
 		.notice = notice,
 		.ended = program ? ended : NULL,
@@ -123,8 +126,8 @@ const struct command command_top = {
 		   "the size that COLUMNS "
 		   "and LINES say.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_INTERVAL, OPTION_ITERATIONS, OPTION_DUMP_SCREEN,
-					    OPTION_SCREEN, OPTION_NONBLOCKING, OPTION_MAX_PAUSE, OPTION_MEMORY,
-					    OPTION_BUDGET, OPTION_END},
+					    OPTION_SCREEN, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_MAX_PAUSE,
+					    OPTION_MEMORY, OPTION_BUDGET, OPTION_END},
 	.max_arguments = 1,
 	.run = top_main,
 };

@@ -17,8 +17,9 @@ struct replay {
 	int asked;       /* the moment that is being read */
 	int wanted;      /* the moment to go to */
 	gboolean waiting, playing, anew;
-	gint64 due_us;    /* playing: when the next step is */
-	int64_t baseline; /* id of the moment changes count from; -1: of the first */
+	gboolean following; /* of a living source: the cursor is at the end, wherever that goes */
+	gint64 due_us;      /* playing: when the next step is */
+	int64_t baseline;   /* id of the moment changes count from; -1: of the first */
 	GError *failure;
 };
 
@@ -125,6 +126,7 @@ static void go(struct view *view, int to)
 {
 	struct replay *replay = view->replay;
 	replay->wanted = CLAMP(to, 0, MAX(n_moments(replay) - 1, 0));
+	replay->following = !view->recording && replay->wanted == n_moments(replay) - 1;
 	if (replay->waiting || !n_moments(replay) || replay->wanted == replay->cursor)
 		return;
 	/* one step on is what a watcher would have seen: the trend goes on as it is */
@@ -175,6 +177,8 @@ static void take_samples(struct view *view, GPtrArray *samples)
 	replay->due_us = view_now(view) + view->options.interval_us;
 	if (replay->cursor == n_moments(replay) - 1)
 		replay->playing = FALSE;
+	if (replay->following)
+		replay->wanted = n_moments(replay) - 1;
 	view_rebuild(view);
 }
 
@@ -204,15 +208,19 @@ gboolean replay_add(struct view *view, sample_t *sample)
 {
 	struct replay *replay = view->replay;
 	struct source_moment moment = {sample->time_us, sample->time_us};
+	int n = n_moments(replay);
 	/* until the history is there, what comes in belongs to it */
-	if (!replay->moments ||
-	    (n_moments(replay) && moment_at(replay, n_moments(replay) - 1)->time_us >= moment.time_us))
-		return replay->moments && !n_moments(replay);
-	gboolean at_end = replay->cursor == n_moments(replay) - 1;
+	if (!replay->moments || (n && moment_at(replay, n - 1)->time_us >= moment.time_us))
+		return FALSE;
 	g_array_append_val(replay->moments, moment);
-	if (at_end && !replay->waiting)
-		replay->cursor = replay->wanted = n_moments(replay) - 1;
-	return at_end && !replay->waiting;
+	if (!replay->following || replay->waiting)
+		return FALSE;
+	if (replay->cursor != n - 1) {
+		go(view, n);
+		return FALSE;
+	}
+	replay->cursor = replay->wanted = n;
+	return TRUE;
 }
 
 /* ---- the person ---- */
@@ -221,6 +229,7 @@ void replay_begin(struct view *view)
 {
 	struct replay *replay = view->replay = g_new0(struct replay, 1);
 	replay->cursor = replay->baseline = -1;
+	replay->following = !view->recording && !view->options.at;
 	ask(view, &moments_kind, NULL);
 }
 
@@ -290,7 +299,7 @@ GError *replay_failure(struct view *view)
 
 gboolean replay_settled(const struct view *view)
 {
-	return view->replay && view->recording && !view->replay->waiting && view->replay->cursor >= 0 &&
+	return view->replay && !view->replay->waiting && view->replay->cursor >= 0 &&
 	       view->replay->cursor == view->replay->wanted;
 }
 

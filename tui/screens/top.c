@@ -38,7 +38,9 @@ static gboolean take_news(struct top *top)
 	if (!sampler_take(top->sampler, &news))
 		return FALSE;
 	if (news.sample) {
-		view_add(top->view, news.sample);
+		/* what comes in while an earlier moment is looked at only makes the history longer */
+		if (!top->view->replay || replay_add(top->view, news.sample))
+			view_add(top->view, news.sample);
 		sample_unref(news.sample);
 		top->samples++;
 		top->failures = 0;
@@ -97,8 +99,10 @@ static void dump(struct top *top)
 /* No terminal: wait for samples, and for what the screen asked, then print it. */
 static void run_dump(struct top *top)
 {
-	/* of a history what the cursor is on is all there is to show */
-	while (!top->view->ended_us && !replay_settled(top->view) && (!top->done || screen_top(top->view)->waiting)) {
+	const struct view *view = top->view;
+	/* of a recording what the cursor is on is all there is to show */
+	while (!view->ended_us && !top->failure && !(view->recording && replay_settled(view)) &&
+	       (!top->done || screen_top(view)->waiting || (view->replay && !replay_settled(view)))) {
 		struct pollfd fd = {sampler_fd(top->sampler), POLLIN, 0};
 		if (poll(&fd, 1, -1) < 0 && errno != EINTR)
 			break;
