@@ -279,7 +279,13 @@ void subject_worker_ended(struct subject *subject, int status)
 static bool worker_make(struct subject *subject, GError **error)
 {
 	struct server *server = subject->server;
-	struct worker_order order = {.pid = subject->pid, .uid = subject->uid, .gid = subject->gid};
+	struct worker_order order = {
+		.pid = subject->pid,
+		.uid = subject->uid,
+		.gid = subject->gid,
+		/* two work at once, and the rest of the daemon needs some, too */
+		.memory = server->config->memory / 4,
+	};
 	subject->channel = nursery_spawn(server->nursery, &order, &subject->worker, error);
 	if (subject->channel < 0)
 		return false;
@@ -303,15 +309,9 @@ static bool repeat(struct subject *subject)
 void subject_ask(struct subject *subject)
 {
 	g_autoptr(GError) error = NULL;
-	struct process process;
 	subject->asked_us = g_get_monotonic_time();
 	if (repeat(subject))
 		return;
-	if (process_read_stat(subject->pid, &process) && (int64_t)process.rss > subject->server->config->memory) {
-		refuse(subject, "too-large",
-		       g_strdup("to copy it takes more memory than the daemon may have (memory=)"));
-		return;
-	}
 	if (!subject->worker && !worker_make(subject, &error)) {
 		refuse(subject, "failed", g_strdup(error->message));
 		return;

@@ -60,7 +60,7 @@ static gboolean answer_error(int code, gint64 began, const char *text)
 static gboolean take(const struct worker_order *order, source_t **source)
 {
 	const struct live_options options = {
-		.lean = TRUE, .turnover = order->turnover, .nonblocking = order->nonblocking};
+		.lean = TRUE, .turnover = order->turnover, .nonblocking = order->nonblocking, .memory = order->memory};
 	g_autoptr(GError) error = NULL;
 	gint64 began = cpu_us();
 	if (!*source)

@@ -20,6 +20,7 @@ struct worker_order {
 	uid_t uid;
 	gid_t gid;
 	gboolean turnover, nonblocking;
+	gint64 memory; /* bytes that a sample may take; more is read piece by piece */
 };
 
 #define WORKER_MOST (64 * 1024 * 1024) /* bytes of an answer */
