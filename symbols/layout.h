@@ -76,6 +76,11 @@
 	FIELD(interp_callable_cache_end, "PyInterpreterState.callable_cache@end")					\
 	FIELD(interp_freelists, "PyInterpreterState.object_state.freelists")						\
 	FIELD(interp_freelists_end, "PyInterpreterState.object_state.freelists@end")					\
+	/* of free-threaded builds, in each thread's state: pycore_tstate.h, 3.13+ */					\
+	FIELD(tstate_freelists, "_PyThreadStateImpl.freelists")								\
+	FIELD(tstate_freelists_end, "_PyThreadStateImpl.freelists@end")						\
+	FIELD(tstate_mem_free_queue, "_PyThreadStateImpl.mem_free_queue")						\
+	FIELD(interp_mem_free_queue, "PyInterpreterState.mem_free_queue.head")					\
 	FIELD(interp_tuple_free, "PyInterpreterState.tuple.free_list")							\
 	FIELD(interp_tuple_free_end, "PyInterpreterState.tuple.free_list@end")						\
 	FIELD(interp_list_free, "PyInterpreterState.list.free_list")							\

@@ -1,5 +1,6 @@
 #include "daemon/analysis/audit.h"
 
+#include "daemon/heap/str.h"
 #include "daemon/heap/type.h"
 
 static void count(void *context, const struct reference *reference)
@@ -47,6 +48,22 @@ static void count_exact(audit_t *audit)
 	}
 }
 
+uint32_t audit_referred(const audit_t *audit, uint64_t address, uint64_t word)
+{
+	uint32_t index = table_find(&audit->table, word);
+	const uint32_t header = audit->heap->layout->ascii_size;
+	if (index != TABLE_NONE || !address || !heap_has(header))
+		return index;
+	index = table_find(&audit->table, word - header);
+	if (index == TABLE_NONE)
+		return TABLE_NONE;
+	const struct type *type = type_nth(audit->heap, audit->table.objects[index].type);
+	struct str str;
+	bool ascii = type->flags & PY_FLAG_UNICODE && !(type->flags & PY_FLAG_HEAPTYPE) &&
+		     str_read(audit->heap, word - header, &str) && str.ascii && str.compact;
+	return ascii && !owners_thread_at(&audit->owners, address) ? index : TABLE_NONE;
+}
+
 struct searching {
 	audit_t *audit;
 	enum owners_class class;
@@ -56,8 +73,7 @@ static void search_word(void *context, uint64_t address, uint64_t word)
 {
 	struct searching *searching = context;
 	struct audit_totals *totals = &searching->audit->totals;
-	uint32_t index = table_find(&searching->audit->table, word);
-	(void)address;
+	uint32_t index = audit_referred(searching->audit, address, word);
 	totals->words++;
 	if (index == TABLE_NONE || searching->audit->table.objects[index].refcount == TABLE_IMMORTAL)
 		return;

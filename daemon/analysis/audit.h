@@ -37,6 +37,13 @@ typedef struct audit {
 	struct audit_totals totals;
 } audit_t;
 
+/*
+ * The index of the object that a word found by searching at `address` (0: in a register) refers to, or TABLE_NONE: the object whose address it
+ * is, or the str whose characters it points to. C code that keeps what PyUnicode_AsUTF8() returned keeps the str with it (numpy's doc
+ * strings); on a stack such a pointer is borrowed.
+ */
+uint32_t audit_referred(const audit_t *audit, uint64_t address, uint64_t word);
+
 /* Audit the heap, which must outlive the audit, like what `view` points to. Errors: those of table_take() and owners_init(). */
 audit_t *audit_take(heap_t *heap, const struct owners_view *view, GError **error);
 void audit_free(audit_t *audit);

@@ -49,9 +49,10 @@ static const enum reference_kind kind_of_class[OWNERS_CLASSES] = {
 static void search_word(void *context, uint64_t address, uint64_t word)
 {
 	struct explaining *explaining = context;
-	const struct asked *asked = asked_at(explaining, word);
-	if (!asked)
+	uint32_t index = audit_referred(explaining->audit, address, word);
+	if (index == TABLE_NONE || explaining->asked_of[index] == TABLE_NONE)
 		return;
+	const struct asked *asked = &g_array_index(explaining->asked, struct asked, explaining->asked_of[index]);
 	enum owners_class class = owners_class_of(&explaining->audit->owners, address);
 	struct reference reference = {.kind = kind_of_class[class], .probable = true, .target = word, .word = address};
 	if (explain_interpreter_at(explaining, address))

@@ -113,9 +113,12 @@ static bool pool_block_at(const struct owners *owners, uint64_t address, uint64_
 /* The block of an arena that holds `address`, whole. */
 static void cover_block(struct owners *owners, uint64_t address, uint64_t end)
 {
-	uint64_t start = address;
-	pool_block_at(owners, address, &start, &end);
-	cover_set(&owners->cover, start, end);
+	uint64_t start, whole;
+	if (!owners_block_at(owners, address, &start, &whole)) {
+		start = address;
+		whole = end;
+	}
+	cover_set(&owners->cover, start, MAX(whole, end));
 }
 
 bool owners_block_at(const struct owners *owners, uint64_t address, uint64_t *start, uint64_t *end)
@@ -246,6 +249,17 @@ static bool is_untouched(const struct owners *owners, uint64_t start)
 	return true;
 }
 
+/*
+ * The loader's table of where objects are mapped, most of which is room that was never written to (glibc 2.35+, elf/dl-find_object.c, struct
+ * dlfo_mappings_segment: previous, to_free, size, allocated, 32 bytes an object).
+ */
+static bool is_loader_table(const struct memory *memory, uint64_t start, uint64_t size)
+{
+	uint64_t words[4];
+	return memory_read(memory, start, words, sizeof(words)) && words[1] == start && words[2] <= words[3] &&
+	       words[3] < size / 32 && size - 32 * words[3] < 32 + 2 * SLACK;
+}
+
 static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
 {
 	uint64_t size = chunk->end - chunk->start, type_word;
@@ -258,7 +272,8 @@ static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
 	/* a size of 0 in front of it is an object's count only if a type follows */
 	if (size >= 64 && bytes && is_dead(owners, chunk->start, bytes, size, &type_word))
 		cover_set(&owners->cover, chunk->start, chunk->end);
-	else if (is_atom(owners, chunk->start) || is_untouched(owners, chunk->start))
+	else if (is_atom(owners, chunk->start) || is_untouched(owners, chunk->start) ||
+		 is_loader_table(owners->heap->memory, chunk->start, size))
 		cover_set(&owners->cover, chunk->start, chunk->end);
 	else if (size >= 4096 && is_ast_block(owners->heap->memory, chunk->start))
 		cover_set(&owners->cover, chunk->start, chunk->end);
@@ -309,6 +324,7 @@ void owners_finish(struct owners *owners)
 {
 	for (size_t i = 0; i < owners->glibc.n; i++)
 		cover_chunk(owners, &owners->glibc.chunks[i]);
+	owners_cover_free_lists(owners);
 	cover_dead_stacks(owners);
 	cover_stack_caches(owners);
 }

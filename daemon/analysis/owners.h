@@ -65,6 +65,9 @@ void owners_account(struct owners *owners, uint64_t start, uint64_t end, bool wh
 void owners_finish(struct owners *owners);
 void owners_clear(struct owners *owners);
 
+/* free_lists.c: cover the interpreter's static arrays of dead objects (up to 3.9); owners_finish() does */
+void owners_cover_free_lists(struct owners *owners);
+
 /* The image that holds `address`, or NULL. */
 const struct owners_image *owners_image_at(const struct owners *owners, uint64_t address);
 /* The thread on whose stack `address` lies, or NULL. */

@@ -1,4 +1,5 @@
 /* The references of dicts, lists, tuples, sets, deques and ordered dicts. */
+#include "daemon/heap/candidate.h"
 #include "daemon/heap/references_private.h"
 
 #define MAX_ITEMS          (1ull << 40)
@@ -163,10 +164,36 @@ void references_list_subclass(references_t *references, const struct object *obj
 	references_scan(references, object, plan, references->heap->layout->list_size, plan->solid->basicsize);
 }
 
+static bool is_tracked(const heap_t *heap, const struct object *object)
+{
+	const struct py_layout *layout = heap->layout;
+	bool static_type =
+		object->type->flags & PY_FLAG_TYPE && !(load_u64(object->bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE);
+	return object->type->flags & PY_FLAG_HAVE_GC && !static_type &&
+	       memory_at(heap->memory, object->address - object->type->prefix, object->type->prefix + 1) &&
+	       candidate_tracked(heap, object);
+}
+
+/*
+ * property() keeps the tuple with the argument of its getter for the next call, untracked, and gives the argument's reference back (CPython 3.6,
+ * 3.7, Objects/descrobject.c, cached_args in property_descr_get()). A tuple that was untracked for what is in it has no tracked item.
+ */
+static bool is_cached_argument(const references_t *references, const struct object *tuple)
+{
+	heap_t *heap = references->heap;
+	uint64_t address;
+	struct object item;
+	return heap_has(heap->layout->gc_head_refs) && !is_tracked(heap, tuple) &&
+	       memory_u64(heap->memory, tuple->address + heap->layout->tuple_ob_item, &address) &&
+	       object_at(heap, address, &item) && is_tracked(heap, &item);
+}
+
 void references_tuple(references_t *references, const struct object *object, const struct plan *plan)
 {
 	const struct py_layout *layout = references->heap->layout;
 	uint64_t n = load_u64(object->bytes, layout->ob_size) + plan->hidden_items;
+	if (n == 1 && is_cached_argument(references, object))
+		return;
 	if (n <= MAX_ITEMS)
 		references_array(references, object->address + layout->tuple_ob_item, n, REFERENCE_TUPLE_ITEM, false);
 }

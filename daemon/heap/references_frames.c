@@ -1,6 +1,8 @@
 /* The references of frames: frame objects, interpreter frames (3.11+), generators, and the threads that run them. */
 #include "daemon/heap/references_private.h"
 
+#define MAX_WORK_CHUNKS       100000
+#define WORK_ITEMS_MOST       254 /* WORK_ITEMS_PER_CHUNK */
 #define MAX_STACK             1000000
 #define MAX_FRAMES            1000000
 #define MAX_CHUNKS            100000
@@ -324,6 +326,52 @@ static void borrowed_fields(references_t *references, uint64_t interpreter)
 	}
 }
 
+/*
+ * Blocks that wait to be freed until every thread has let go of them (CPython Objects/obmalloc.c, struct _mem_work_chunk: list node, read and write
+ * index, items of pointer and goal). They own nothing any more. A pointer with bit 0 set is an object; from 3.14 on one whose last reference
+ * is still to be given back.
+ */
+static void delayed_frees(references_t *references, uint64_t head)
+{
+	const struct memory *memory = references->heap->memory;
+	uint64_t chunk = 0;
+	memory_u64(memory, head, &chunk);
+	for (size_t n = 0; chunk && chunk != head && n < MAX_WORK_CHUNKS; n++) {
+		uint64_t read, write;
+		if (!memory_u64(memory, chunk + 16, &read) || !memory_u64(memory, chunk + 24, &write) ||
+		    write > WORK_ITEMS_MOST)
+			return;
+		for (uint64_t i = read; i < write; i++) {
+			struct reference reference = {
+				.kind = REFERENCE_INTERPRETER, .word = chunk + 32 + 16 * i, .field = "delayed release"};
+			if (!memory_u64(memory, reference.word, &reference.target))
+				return;
+			if (reference.target & 1) {
+				reference.target &= ~1ull;
+				references_emit(references, &reference);
+			} else {
+				references_extent(references, reference.target, 8, true);
+			}
+		}
+		references_extent(references, chunk, 32 + 16 * WORK_ITEMS_MOST, true);
+		if (!memory_u64(memory, chunk, &chunk))
+			return;
+	}
+}
+
+/* what a thread of a free-threaded build keeps for itself: as borrowed_fields() */
+static void borrowed_of_thread(references_t *references, uint64_t thread)
+{
+	const struct py_layout *layout = references->heap->layout;
+	if (layout->shape.gc != PY_GC_NONE)
+		return;
+	if (heap_has(layout->tstate_freelists) && heap_has(layout->tstate_freelists_end))
+		references_extent(references, thread + layout->tstate_freelists,
+				  layout->tstate_freelists_end - layout->tstate_freelists, false);
+	if (heap_has(layout->tstate_mem_free_queue))
+		delayed_frees(references, thread + layout->tstate_mem_free_queue);
+}
+
 /* an attribute cache of {version, name, value}: the name is owned, the value isn't (CPython Objects/typeobject.c) */
 static void method_cache(references_t *references, uint64_t cache, uint64_t bytes)
 {
@@ -345,12 +393,15 @@ void references_of_runtime(references_t *references)
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		uint64_t interpreter = heap->interpreters[i].address, thread = 0;
 		borrowed_fields(references, interpreter);
+		if (layout->shape.gc == PY_GC_NONE && heap_has(layout->interp_mem_free_queue))
+			delayed_frees(references, interpreter + layout->interp_mem_free_queue);
 		if (heap_has(layout->interp_type_cache))
 			method_cache(references, interpreter + layout->interp_type_cache,
 				     layout->interp_type_cache_end - layout->interp_type_cache);
 		memory_u64(heap->memory, interpreter + layout->interp_tstate_head, &thread);
 		for (size_t n = 0; thread && n < HEAP_MAX_THREADS; n++) {
 			references_thread(references, thread);
+			borrowed_of_thread(references, thread);
 			if (!memory_u64(heap->memory, thread + layout->tstate_next, &thread))
 				break;
 		}

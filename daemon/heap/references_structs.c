@@ -1,5 +1,6 @@
 /* The references of everything that has a struct of its own: functions, code, types, modules, descriptors, exceptions … */
 #include "daemon/heap/references_private.h"
+#include "daemon/heap/str.h"
 
 #define METH_METHOD       0x0200 /* CPython Include/methodobject.h */
 #define TEE_VALUES        57     /* CPython Modules/itertoolsmodule.c, LINKCELLS */
@@ -295,6 +296,25 @@ static void static_type(references_t *references, const struct object *object)
 	}
 }
 
+/* Who sets the doc string of a static type at run time keeps the str whose characters it points to (numpy.add_docstring()). */
+static void static_doc(references_t *references, const struct object *type)
+{
+	heap_t *heap = references->heap;
+	const uint32_t tp_doc = heap->layout->tp_flags + 8; /* what follows in all versions */
+	if (!references_room(type, tp_doc, 8))
+		return;
+	struct reference reference = {
+		.kind = REFERENCE_TYPE_ATTRIBUTE, .probable = true, .word = type->address + tp_doc, .field = "tp_doc"};
+	uint64_t text = load_u64(type->bytes, tp_doc);
+	struct str str;
+	struct object owner;
+	reference.target = text - heap->layout->ascii_size;
+	/* most are in the file's constants, where no str is */
+	if (text && object_at(heap, reference.target, &owner) && owner.type->flags & PY_FLAG_UNICODE &&
+	    str_read(heap, reference.target, &str) && str.data == text)
+		references_emit(references, &reference);
+}
+
 void references_type(references_t *references, const struct object *object, const struct plan *plan)
 {
 	static const struct owned_field fields[] = {
@@ -312,6 +332,7 @@ void references_type(references_t *references, const struct object *object, cons
 	const struct py_layout *layout = references->heap->layout;
 	if (!(load_u64(object->bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE)) {
 		static_type(references, object);
+		static_doc(references, object);
 		return;
 	}
 	for (size_t i = 0; i < G_N_ELEMENTS(fields); i++) {

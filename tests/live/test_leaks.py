@@ -11,6 +11,9 @@ MISTAKES = ["iter_kept", "dict_value_kept", "build_value_o", "list_item_counted"
             "attribute_kept", "borrowed_released", "careless_type", "freed_memory"]
 HONEST = ["registered", "chained"]
 COUNT = 50
+# where an extension can be compiled for
+VERSIONS = pytest.mark.versions("3.6", "3.7", *harness.PROMISED, "3.11-debian-debug", "3.13-sid", "3.14-sid", "3.15-sid",
+                                "3.14-sid-debug", "3.13t")
 
 
 @pytest.fixture(scope="session")
@@ -20,17 +23,18 @@ def extension(tmp_path_factory):
     directory = tmp_path_factory.mktemp("leaky")
 
     def build(python):
-        if python.root:
-            pytest.skip("no headers of Python %s at hand" % python)
         if python.name not in built:
-            command = [python.path, "-c", "import sysconfig; print(sysconfig.get_paths()['include'])"]
-            include = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+            command = (["chroot", python.root] if python.root else []) + [
+                python.path, "-c", "import sysconfig; print(sysconfig.get_paths()['include'])"]
+            root = python.root or ""
+            include = root + subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
             if not os.path.exists(os.path.join(include, "Python.h")):
                 pytest.skip("no headers of Python %s at hand" % python)
             out = str(directory / ("leaky-%s.so" % python.name))
-            subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-w", "-I", include, "-o", out,
+            # its pyconfig.h leads to one for the architecture; the C library's headers are ours
+            subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-w", "-I", include, "-idirafter", root + "/usr/include", "-o", out,
                             os.path.join(harness.TARGETS, "leaky.c")], check=True)
-            built[python.name] = out
+            built[python.name] = python.share(out)
         return built[python.name]
 
     return build
@@ -63,6 +67,7 @@ def accused(document):
     return {int(o["address"], 16): o["unexplained"] - o["deficit"] for o in document["objects"] if o["kind"] != "one-off"}
 
 
+@VERSIONS
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake_is_found(python, start, extension, mistake):
     if mistake == "careless_type" and python.version < (3, 8):
@@ -79,6 +84,7 @@ def test_mistake_is_found(python, start, extension, mistake):
     assert leaks(target.pid, "--fail", code=7)["found"] is True
 
 
+@VERSIONS
 @pytest.mark.parametrize("mistake", HONEST)
 def test_honest_is_not_accused(python, start, extension, mistake):
     target = start(python, "leaky.py", extension(python))
@@ -90,14 +96,19 @@ def test_honest_is_not_accused(python, start, extension, mistake):
     assert document["totals"]["deficit"] == 0
 
 
+@VERSIONS
 def test_lost_references_of_twelve_types(python, start, extension):
     """12,000 fresh objects that nobody holds, each with one lost reference: the worst case for what hides them."""
     target = start(python, "leaky.py", extension(python))
     target.ready()
+    target.wait_blocked()
+    # one-offs of the interpreter's own; among a thousand lost objects of their type they are told with these
+    before = {o["address"]: o["unexplained"] for o in leaks(target.pid)["objects"]}
     truth = {int(address) for address in target.ask("types 1000")["lost"]}
     assert len(truth) == 12000
     target.wait_blocked()
     document = leaks(target.pid)
+    document["objects"] = [o for o in document["objects"] if before.get(o["address"]) != o["unexplained"]]
     found = accused(document)
     assert set(found) <= truth, "accused though nothing is lost: %s" % [
         o for o in document["objects"] if int(o["address"], 16) in set(found) - truth][:10]
