@@ -166,12 +166,13 @@ void references_list_subclass(references_t *references, const struct object *obj
 
 static bool is_tracked(const heap_t *heap, const struct object *object)
 {
+	struct object asked = *object;
 	const struct py_layout *layout = heap->layout;
 	bool static_type =
 		object->type->flags & PY_FLAG_TYPE && !(load_u64(object->bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE);
 	return object->type->flags & PY_FLAG_HAVE_GC && !static_type &&
 	       memory_at(heap->memory, object->address - object->type->prefix, object->type->prefix + 1) &&
-	       candidate_tracked(heap, object);
+	       candidate_head(heap, &asked) && asked.tracked;
 }
 
 /*
