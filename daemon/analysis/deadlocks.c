@@ -15,28 +15,41 @@ static void append_object(GString *text, const struct stack_wait *wait)
 		g_string_append_printf(text, "0x%" PRIx64, wait->object);
 }
 
-/* The first frame that isn't of threading.py: where the program waits. */
+/* The first frame that isn't of threading.py (of queue.py, for a queue): where the program waits. */
 static const struct stack_frame *program_frame(const struct stack_thread *thread)
 {
+	const char *own = thread->wait.full ? "/queue.py" : "/threading.py";
 	for (size_t i = 0; i < thread->n_frames; i++) {
-		if (!thread->frames[i].native && !g_str_has_suffix(thread->frames[i].file, "/threading.py"))
+		const char *file = thread->frames[i].file;
+		if (!thread->frames[i].native && !g_str_has_suffix(file, "/threading.py") &&
+		    !g_str_has_suffix(file, own))
 			return &thread->frames[i];
 	}
 	return thread->n_frames ? &thread->frames[0] : NULL;
 }
 
-static void append_step(GString *text, const stacks_t *stacks, const struct stack_thread *thread)
+static void append_place(GString *text, const struct stack_thread *thread)
 {
-	const struct stack_wait *wait = &thread->wait;
-	const struct stack_thread *owner = &stacks->threads[wait->owner];
 	const struct stack_frame *frame = program_frame(thread);
-	g_autofree char *name = stack_thread_name(thread), *other = stack_thread_name(owner);
+	g_autofree char *name = stack_thread_name(thread);
 	g_autofree char *file = frame ? g_path_get_basename(frame->file) : NULL;
 	g_string_append(text, name);
 	if (frame)
 		g_string_append_printf(text, " at %s:%d in %s", file, frame->line, frame->function);
-	g_string_append(text, " waits for ");
-	append_object(text, wait);
+	g_string_append(text, thread->wait.full ? " waits for room in " : " waits for ");
+	append_object(text, &thread->wait);
+	if (thread->wait.full)
+		g_string_append_printf(text, " (%s)", thread->wait.state);
+}
+
+static void append_step(GString *text, const stacks_t *stacks, const struct stack_thread *thread)
+{
+	const struct stack_wait *wait = &thread->wait;
+	append_place(text, thread);
+	if (wait->full)
+		return;
+	const struct stack_thread *owner = &stacks->threads[wait->owner];
+	g_autofree char *other = stack_thread_name(owner);
 	if (wait->kind == WAIT_THREAD) {
 		g_string_append(text, other);
 		return;
@@ -114,9 +127,76 @@ static void find_cycles(stacks_t *stacks, size_t n, int (*next)(const stacks_t *
 	}
 }
 
+/* ---- queues that nobody will take from ---- */
+
+#define MAX_TOLD 8 /* threads that a sentence names */
+
+/* Whether this thread can go on only when `producer` does, or is such a one itself. */
+static bool depends(const stacks_t *stacks, size_t thread, size_t producer)
+{
+	for (size_t steps = 0; steps <= stacks->n_threads; steps++) {
+		const struct stack_wait *wait = &stacks->threads[thread].wait;
+		if (thread == producer || (wait->full && !wait->timed))
+			return true;
+		int next = thread_next(stacks, thread);
+		if (next < 0)
+			return false;
+		thread = (size_t)next;
+	}
+	return true; /* a cycle */
+}
+
+/*
+ * A queue has no owner: who puts into a full one waits for whoever takes from it. That nobody ever will is proved when every other thread that
+ * runs Python waits, without a time-out, for this one.
+ */
+static bool nobody_takes(const stacks_t *stacks, size_t producer)
+{
+	for (size_t i = 0; i < stacks->n_threads; i++) {
+		if (stacks->threads[i].ident && !depends(stacks, i, producer))
+			return false;
+	}
+	return true;
+}
+
+static void tell_queue(stacks_t *stacks, size_t producer)
+{
+	g_autoptr(GString) text = g_string_new("Deadlock: ");
+	size_t told = 0;
+	stacks->threads[producer].in_deadlock = true;
+	append_step(text, stacks, &stacks->threads[producer]);
+	g_string_append(text, ", and no thread is left that could take from it");
+	for (size_t i = 0; i < stacks->n_threads; i++) {
+		struct stack_thread *thread = &stacks->threads[i];
+		if (i == producer || !thread->ident)
+			continue;
+		if (told < MAX_TOLD) {
+			g_string_append(text, told ? "; " : ": ");
+			append_step(text, stacks, thread);
+		}
+		thread->in_deadlock = true;
+		told++;
+	}
+	if (told > MAX_TOLD)
+		g_string_append_printf(text, "; and %zu more", told - MAX_TOLD);
+	add_sentence(stacks, text);
+}
+
+static void find_queues(stacks_t *stacks)
+{
+	for (size_t i = 0; i < stacks->n_threads; i++) {
+		const struct stack_thread *thread = &stacks->threads[i];
+		if (thread->wait.full && !thread->wait.timed && !thread->in_deadlock && nobody_takes(stacks, i)) {
+			tell_queue(stacks, i);
+			return; /* all threads are in it */
+		}
+	}
+}
+
 void deadlocks_find(struct taking *taking)
 {
 	stacks_t *stacks = taking->stacks;
 	find_cycles(stacks, stacks->n_threads, thread_next, tell_threads);
+	find_queues(stacks);
 	find_cycles(stacks, stacks->n_tasks, task_next, tell_tasks);
 }

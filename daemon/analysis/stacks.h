@@ -70,6 +70,7 @@ struct stack_wait {
 	int owner;          /* index of the thread that holds it, -1: none known */
 	const char *owner_place; /* "app.py:20 in second": the `with` it is inside of; "" */
 	bool orphan;             /* no thread could ever release it */
+	bool full;               /* it puts something into a queue that is full: somebody has to take from it */
 };
 
 struct stack_thread {

@@ -411,6 +411,13 @@ static int thread_of_lock(struct taking *taking, uint64_t lock)
 	return g_hash_table_lookup_extended(taking->ends, &lock, NULL, &index) ? (int)GPOINTER_TO_UINT(index) : -1;
 }
 
+/* Whether the outermost waiting method, whose caller is frame `caller`, is the one that puts. */
+static bool in_put(struct taking *taking, guint index, guint caller)
+{
+	const struct frame *frame = caller ? thread_frame(taking, index, caller - 1) : NULL;
+	return frame && !strcmp(frame->code->name, "put");
+}
+
 static bool in_gil(struct taking *taking, guint index, uint64_t futex)
 {
 	struct gil gil = thread_gil(taking->heap, &g_array_index(taking->threads, struct thread, index));
@@ -432,6 +439,7 @@ static void wait_find(struct taking *taking, guint index)
 	const struct waiting_class *class = waiting_method(taking, index, lock, &object, &frame);
 	if (class) {
 		fill_object(taking, wait, class->kind, index, frame, object);
+		wait->full = g_str_has_prefix(wait->state, "full, ") && in_put(taking, index, frame);
 		if (class->kind == WAIT_THREAD)
 			owner_by_ident(taking, wait, (uint64_t)attribute_number(taking->heap, object, "_ident", 0));
 		else if (class->kind == WAIT_LOCK)

@@ -127,6 +127,32 @@ def test_what_a_thread_waits_for(python, start):
     assert threads["MainThread"]["wait"] == "read(0)" and threads["MainThread"]["wait_detail"] == "pipe"
 
 
+def test_a_full_queue(python, start):
+    """The producer has the lock that the consumer needs, the main thread waits for the producer: nobody will ever take."""
+    target, truth = hung(start, python, "full")
+    harness.wait_for(lambda: threads_in(target.pid, 202) == 3, 60, "all to wait")
+    document = stacks(target.pid)
+    sentence, = document["deadlocks"]
+    threads = by_name(document)
+    for part in ('"producer" (tid %d) at hung.py:%d in ' % (threads["producer"]["tid"], truth["room"]),
+                 "waits for room in queue.Queue self.jobs (full, 2 of 2 items), and no thread is left that could take from it: ",
+                 '"consumer" (tid %d) at hung.py:%d in ' % (threads["consumer"]["tid"], truth["wants"]),
+                 "waits for threading.Lock self.lock, which \"producer\" (tid %d) holds since hung.py:%d in " % (threads["producer"]["tid"], truth["takes"]),
+                 '"MainThread" (tid %d) at hung.py:' % target.pid, "waits for the end of \"producer\""):
+        assert part in sentence, (part, sentence)
+    assert all(t["deadlock"] for t in threads.values())
+    # the main thread reads: it could still take
+    target, truth = hung(start, python, "full-but")
+    target.wait_blocked()
+    document = stacks(target.pid)
+    assert document["deadlocks"] == [] and by_name(document)["consumer"]["waits_for"]["owner_name"] == "producer"
+    # one thread, its own queue
+    target, truth = hung(start, python, "alone")
+    harness.wait_for(lambda: threads_in(target.pid, 202), 60, "it to wait")
+    sentence, = stacks(target.pid)["deadlocks"]
+    assert re.search(r"at hung.py:%d in \S* ?waits for room in queue.Queue jobs \(full, 1 of 1 items\), and no thread is left" % truth["room"], sentence), sentence
+
+
 def test_a_lock_inherited_by_fork(python, start):
     target, truth = hung(start, python, "fork")
     try:

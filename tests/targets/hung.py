@@ -128,6 +128,41 @@ def events():
     sys.stdin.readline()
 
 
+class Pipeline:
+    """One puts into a queue while it has the lock that the other one needs to take from it."""
+    def __init__(self):
+        self.jobs, self.lock = queue.Queue(2), threading.Lock()
+
+    def produce(self):
+        with self.lock:  # takes the lock
+            GO.wait()
+            for i in range(9):
+                self.jobs.put(i)  # wants room
+
+    def consume(self):
+        GO.wait()
+        with self.lock:  # wants the lock
+            self.jobs.get()
+
+
+def full(reader):
+    pipeline = Pipeline()
+    producer = start(pipeline.produce, "producer")
+    start(pipeline.consume, "consumer")
+    wait(2)
+    say(takes=line("takes the lock"), room=line("wants room"), wants=line("wants the lock"))
+    if reader:  # somebody who could still come and take
+        sys.stdin.readline()
+    producer.join()
+
+
+def alone():
+    jobs = queue.Queue(1)
+    say(room=line("wants room alone"))
+    jobs.put(1)
+    jobs.put(2)  # wants room alone
+
+
 def fork():
     lock = threading.Lock()
     def holder():
@@ -203,4 +238,5 @@ def tasks():
 
 
 {"locks": lambda: locks(threading.Lock), "rlocks": lambda: locks(threading.RLock), "join": join, "events": events, "fork": fork,
+ "full": lambda: full(False), "full-but": lambda: full(True), "alone": alone,
  "imports": imports, "files": files, "tasks": tasks}[sys.argv[1]]()
