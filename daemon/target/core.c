@@ -16,6 +16,7 @@
 #include "daemon/target/image.h"
 
 #define PAGE        4096ull
+#define HEAP_REACH  (1ull << 30)
 #define MAX_THREADS 1000000
 #define MAX_FILES   1000000
 #define MAX_NOTE    (1ull << 30)
@@ -245,11 +246,34 @@ static uint64_t inode_of(const struct core *core, const char *path)
 	return 0;
 }
 
+/*
+ * Where the memory that brk() gives begins, which maps call [heap] and cores don't: behind the executable and its zeros, and not far from
+ * them (Linux mm/util.c, arch_randomize_brk(): within 32 MB, or 1 GB). 0: not known; then malloc's main heap can't be told from other memory.
+ */
+static uint64_t heap_find(const struct core *core)
+{
+	const struct core_file *exe = core->program_headers ? file_at(core, core->program_headers) : NULL;
+	uint64_t end = 0;
+	for (guint i = 0; exe && i < core->paths->len; i++) {
+		const struct core_file *file = core->paths->pdata[i];
+		if (!strcmp(file->path, exe->path))
+			end = MAX(end, (file->end + PAGE - 1) & ~(PAGE - 1));
+	}
+	for (guint i = 0; end && i < core->segments->len; i++) {
+		const GElf_Phdr *segment = &g_array_index(core->segments, GElf_Phdr, i);
+		uint64_t start = segment->p_vaddr & ~(PAGE - 1);
+		if (start <= end || file_at(core, segment->p_vaddr))
+			continue;
+		return start - end <= HEAP_REACH && segment->p_flags & PF_W ? start : 0;
+	}
+	return 0;
+}
+
 /* The segments as the lines of a maps file: what /proc/PID/maps would have said. */
 static bool make_maps(struct core *core, GError **error)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
-	uint64_t end = 0;
+	uint64_t end = 0, heap = heap_find(core);
 	for (guint i = 0; i < core->segments->len; i++) {
 		const GElf_Phdr *segment = &g_array_index(core->segments, GElf_Phdr, i);
 		const struct core_file *file = file_at(core, segment->p_vaddr);
@@ -267,6 +291,8 @@ static bool make_maps(struct core *core, GError **error)
 				       file ? inode_of(core, file->path) : 0);
 		if (file && !strchr(file->path, '\n'))
 			g_string_append_printf(text, " %s", file->path);
+		else if (heap && start == heap)
+			g_string_append(text, " [heap]");
 		g_string_append_c(text, '\n');
 	}
 	core->file.maps = maps_parse(text->str, text->len, error);

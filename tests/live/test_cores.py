@@ -1,6 +1,8 @@
 """Core files and saved images: what is read from them is what was read from the process."""
 import json
 import os
+import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -108,6 +110,83 @@ def test_an_image_needs_no_files(hung, tmp_path):
                           stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stderr
     assert rows(json.loads(done.stdout)) == before
+
+
+def leaks(*options):
+    result = harness.reftop("leaks", "--json", *options, timeout=300)
+    assert result.code == 0, result
+    document = json.loads(result.out)
+    types = sorted(tuple(sorted(t.items())) for t in document["types"])
+    objects = sorted(tuple(sorted((k, v) for k, v in o.items())) for o in document["objects"])
+    return document["totals"], types, objects
+
+
+@pytest.mark.versions("3.12")
+def test_a_million_objects(python, start, tmp_path):
+    """What a core and an image say of a process of a million objects, a thousand of them lost, is what was said of the process."""
+    target = start(python, "bench.py", 1000000, "lost")
+    assert target.line() == "ready"
+    target.wait_blocked()
+    live = histo("-p", target.pid), leaks("-p", target.pid)
+    assert live[0]["totals"]["objects"] > 1000000
+    assert 990 <= live[1][0]["unexplained"] <= 1000, live[1][0]  # words left over on the C stack may look like the others
+    core = gcore(target.pid, tmp_path / "core")
+    image = str(tmp_path / "image")
+    saved = harness.reftop("save", "-p", target.pid, "-o", image)
+    assert saved.code == 0 and os.path.getsize(image) < os.path.getsize(core) / 2, saved
+    for path in (core, image):
+        assert rows(histo("-c", path)) == rows(live[0])
+        totals, types, objects = leaks("-c", path)
+        assert totals == live[1][0] and types == live[1][1] and objects == live[1][2]
+
+
+@pytest.mark.versions("3.12")
+def test_the_pause_of_saving(python, start, tmp_path):
+    """A process that runs is stopped for as long as for any picture of it; compressing and writing come after."""
+    target = start(python, "bench.py", 300000, "busy")
+    assert target.line() == "ready"
+    saved, looked = [], []
+
+    def short():
+        result = harness.reftop("save", "-p", target.pid, "-o", tmp_path / "image")
+        assert result.code == 0, result
+        stopped = re.search(r"the process was stopped for ([0-9.]+) ms", result.out)
+        if not stopped:  # it didn't get a CPU meanwhile
+            return False
+        saved.append(float(stopped.group(1)))
+        looked.append(histo("-p", target.pid)["snapshot"]["pause_us"] / 1e3)
+        return min(saved) <= 1.5 * max(looked)
+
+    harness.wait_for(short, 60, "a pause like that of a snapshot")
+
+
+def test_a_core_of_the_kernel(python, start, tmp_path):
+    """What is there after abort(): without what the files have, and with the frames as they were."""
+    pattern = open("/proc/sys/kernel/core_pattern").read().strip()
+    if pattern.startswith(("|", "/")) or resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
+        pytest.skip("no core files are left here (%s)" % pattern)
+    (tmp_path / "cores").mkdir()
+
+    def prepare():
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    target = start(python, "moments.py", "aborts", cwd=None if python.root else str(tmp_path / "cores"), preexec=prepare)
+    truth = target.ready()
+    live = histo("-p", target.pid)
+    target.send("")
+    target.process.wait()
+    where = os.path.join(python.root, "") if python.root else str(tmp_path / "cores")
+    core, = [os.path.join(where, n) for n in os.listdir(where) if n.startswith("core")]
+    try:
+        root = ["--sysroot", python.root] if python.root else []
+        threads, document = frames("-c", core, *root)
+        assert document["target"]["pid"] == target.pid and document["target"]["python"] == live["target"]["python"]
+        functions = [(f.split(".")[-1], line) for f, file, line in threads[target.pid]]
+        assert functions[:3] == [("last_words", truth["line"]), ("aborts", truth["caller"]), ("<module>", functions[2][1])]
+        count = {(t["module"], t["qualname"]): t["count"] for t in histo("-c", core, *root)["types"]}
+        assert count["__main__", "Kept"] == 1234
+    finally:
+        os.unlink(core)
 
 
 def complaint(*arguments):

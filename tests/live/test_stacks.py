@@ -127,6 +127,7 @@ def test_what_a_thread_waits_for(python, start):
     assert threads["MainThread"]["wait"] == "read(0)" and threads["MainThread"]["wait_detail"] == "pipe"
 
 
+@pytest.mark.versions("3.6", "3.8", "3.11", "3.12", "3.13-sid", "3.14-sid", "3.15-sid", "3.13t")
 def test_a_full_queue(python, start):
     """The producer has the lock that the consumer needs, the main thread waits for the producer: nobody will ever take."""
     target, truth = hung(start, python, "full")

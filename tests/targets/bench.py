@@ -1,4 +1,5 @@
-"""The target of the benchmark: N objects the collector tracks, and as many values again; busy or idle.
+"""The target of the benchmark: N objects the collector tracks, and as many values again; busy or idle, or, idle too, "lost": a thousand of
+them have a reference that nobody holds.
 
 Commands on standard input, an answer a line: `count` times Counter(map(type, gc.get_objects())) in microseconds; `quit`.
 """
@@ -18,6 +19,11 @@ class Node(object):
 def main():
     n, busy = int(sys.argv[1]), sys.argv[2] == "busy"
     keep = [[Node(i) for i in range(n // 2)], [[i] for i in range(n // 4)], [{"a": i, i: 2.5 * i} for i in range(n // 4)]]
+    if sys.argv[2] == "lost":
+        import ctypes
+        for node in keep[0][:1000]:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(node))
+        del node
     gc.collect()
     sys.stdout.write("ready\n")
     sys.stdout.flush()

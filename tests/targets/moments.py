@@ -86,6 +86,23 @@ def in_extension():
     sum(range(10 ** 15))  # in C
 
 
+class Kept:
+    pass
+
+
+def last_words():
+    sys.stdin.readline()
+    os.abort()  # aborts
+
+
+def aborts():
+    """It leaves a core file."""
+    kept = [Kept() for _ in range(1234)]
+    say(line=line("aborts"), caller=line("its caller"))
+    last_words()  # its caller
+    return kept
+
+
 def gil_hog():
     """Another thread has the lock and never gives it away."""
     import collections
