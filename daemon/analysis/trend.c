@@ -93,6 +93,7 @@ void trend_free(trend_t *trend)
 
 static void row_append(trend_t *trend, struct row *row, uint32_t tick, const int64_t values[TREND_METRICS])
 {
+	memcpy(row->face.last, values, sizeof(row->face.last));
 	if (row->n_points && row->points[row->n_points - 1].tick == tick) {
 		memcpy(row->points[row->n_points - 1].values, values, sizeof(row->points->values));
 		return;

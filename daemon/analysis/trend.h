@@ -57,7 +57,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(trend_t, trend_free)
 void trend_add(trend_t *trend, sample_t *sample);
 
 /*
- * Put off judging while many samples are taken in at once; with `off` false, judge. Meanwhile the rows say nothing. Judging is the dear
+ * Put off judging while many samples are taken in at once; with `off` false, judge. Meanwhile the rows know their values, but verdicts, rates and
+ * settled changes are those of the last time. Judging is the dear
  * part: a millisecond where a hundred types move, against some ten microseconds for the sample.
  */
 void trend_defer(trend_t *trend, bool off);

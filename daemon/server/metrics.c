@@ -5,6 +5,7 @@
  * token= in the key file whoever shows the token sees all. Cardinality is bounded: top= types a process.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <glib-unix.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -18,12 +19,14 @@
 
 #define CONNECTIONS 32
 #define TIMEOUT_S   10
+#define LOOK_MS     1000
 #define MEMORY      16384 /* bytes for a request */
 #define NOBODY      ((uid_t)-1)
 
 struct metrics {
 	struct MHD_Daemon *http;
-	guint source, timer;
+	int listener;
+	guint source, timer, accepting;
 };
 
 /* ---- the text ---- */
@@ -392,7 +395,7 @@ static void serve(struct metrics *metrics)
 		g_source_remove(metrics->timer);
 	metrics->timer = 0;
 	if (MHD_get_timeout(metrics->http, &wait) == MHD_YES)
-		metrics->timer = g_timeout_add((guint)MIN(wait, 10000) + 1, on_time, metrics);
+		metrics->timer = g_timeout_add((guint)MIN(wait, LOOK_MS) + 1, on_time, metrics);
 }
 
 static gboolean on_time(gpointer data)
@@ -406,6 +409,30 @@ static gboolean on_time(gpointer data)
 static gboolean on_event(gint fd, GIOCondition condition, gpointer data)
 {
 	serve(data);
+	return G_SOURCE_CONTINUE;
+}
+
+/*
+ * Connections are taken here and handed over: libmicrohttpd 0.9.75 stops taking any once it was at its limit, when somebody else runs the
+ * main loop. So whoever is one too many is told so.
+ */
+static gboolean on_connection(gint listener, GIOCondition condition, gpointer data)
+{
+	static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 21\r\n\r\n"
+				   "too many connections\n";
+	struct metrics *metrics = data;
+	struct sockaddr_in peer;
+	socklen_t size = sizeof(peer);
+	int fd = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return G_SOURCE_CONTINUE;
+	serve(metrics); /* some may have gone */
+	if (MHD_get_daemon_info(metrics->http, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections >= CONNECTIONS) {
+		(void)!send(fd, busy, strlen(busy), MSG_NOSIGNAL | MSG_DONTWAIT);
+		close(fd);
+	} else if (MHD_add_connection(metrics->http, fd, (struct sockaddr *)&peer, size) == MHD_YES) {
+		serve(metrics);
+	}
 	return G_SOURCE_CONTINUE;
 }
 
@@ -435,21 +462,31 @@ gboolean metrics_open(struct server *server, GError **error)
 		return TRUE;
 	if (!parse_address(server->config->listen, &address, error))
 		return FALSE;
-	struct MHD_Daemon *http = MHD_start_daemon(
-		MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, MHD_OPTION_SOCK_ADDR, &address,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY, MHD_OPTION_END);
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	socklen_t size = sizeof(address);
+	struct MHD_Daemon *http = NULL;
+	if (fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) &&
+	    !bind(fd, (struct sockaddr *)&address, size) && !listen(fd, 128) &&
+	    !getsockname(fd, (struct sockaddr *)&address, &size))
+		http = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, server,
+					MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS * 2,
+					MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+					MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY, MHD_OPTION_END);
 	if (!http) {
 		error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, g_strerror(errno), NULL, "cannot listen on %s",
 			  server->config->listen);
+		if (fd >= 0)
+			close(fd);
 		return FALSE;
 	}
 	struct metrics *metrics = server->metrics = g_new0(struct metrics, 1);
 	metrics->http = http;
-	int fd = MHD_get_daemon_info(http, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-	metrics->source = g_unix_fd_add(fd, G_IO_IN, on_event, metrics);
-	unsigned port = MHD_get_daemon_info(http, MHD_DAEMON_INFO_BIND_PORT)->port;
-	server_log(server, G_LOG_LEVEL_MESSAGE, "metrics: http://%s, port %u", server->config->listen, port);
+	metrics->listener = fd;
+	metrics->accepting = g_unix_fd_add(fd, G_IO_IN, on_connection, metrics);
+	metrics->source = g_unix_fd_add(MHD_get_daemon_info(http, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, G_IO_IN,
+					on_event, metrics);
+	server_log(server, G_LOG_LEVEL_MESSAGE, "metrics: http://%s, port %u", server->config->listen,
+		   (unsigned)ntohs(address.sin_port));
 	return TRUE;
 }
 
@@ -459,6 +496,8 @@ void metrics_close(struct server *server)
 	if (!metrics)
 		return;
 	g_source_remove(metrics->source);
+	g_source_remove(metrics->accepting);
+	close(metrics->listener);
 	if (metrics->timer)
 		g_source_remove(metrics->timer);
 	MHD_stop_daemon(metrics->http);

@@ -220,7 +220,6 @@ static GString *ask_growth(const struct asked *asked)
 	json_put_text(builder, "schema", "reftop.growth/1");
 	json_put_time(builder, "time", g_get_real_time());
 	json_put_number(builder, "pid", asked->subject->pid);
-	asked->subject->judged_us = 0;
 	put_growing(builder, asked->subject, 1000);
 	json_builder_end_object(builder);
 	return accept_with(asked, json_line(builder));

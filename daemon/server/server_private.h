@@ -19,7 +19,8 @@ struct subject {
 	char *key;    /* pid and start in clock ticks */
 
 	/* times of the monotonic clock, µs */
-	int64_t interval_us, due_us, asked_us, judged_us, ask_again_us;
+	int64_t interval_us, due_us, asked_us, judge_due_us;
+	size_t judged_samples;
 	struct budget budget; /* of pauses */
 	int64_t viewer_us;    /* the shortest interval a viewer asked for; 0: none */
 	bool urgent;          /* somebody waits for it */

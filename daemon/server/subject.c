@@ -17,7 +17,7 @@
 #define TREND_MOMENTS 240
 #define BACKOFF_US    (5 * G_USEC_PER_SEC)
 #define LONGEST_US    (300 * G_USEC_PER_SEC)
-#define JUDGE_US      (20 * G_USEC_PER_SEC) /* verdicts are renewed no more often */
+#define JUDGE_SHARE   100 /* verdicts are renewed when that took no more than such a part of the time since */
 #define READ_BYTES    262144
 
 static bool is_dumpable(pid_t pid, uid_t uid)
@@ -325,10 +325,11 @@ void subject_ask(struct subject *subject)
 const trend_t *subject_trend(struct subject *subject)
 {
 	gint64 now = g_get_monotonic_time();
-	if (!subject->judged_us || now - subject->judged_us >= JUDGE_US) {
+	if (subject->judged_samples != trend_samples(subject->trend) && now >= subject->judge_due_us) {
 		trend_defer(subject->trend, false);
 		trend_defer(subject->trend, true);
-		subject->judged_us = now;
+		subject->judged_samples = trend_samples(subject->trend);
+		subject->judge_due_us = now + (g_get_monotonic_time() - now) * JUDGE_SHARE;
 	}
 	return subject->trend;
 }

@@ -4,10 +4,14 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
-import threading
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import pytest
 
@@ -433,3 +437,183 @@ def test_commands_use_it(daemon, leaker, tmp_path):
     one.stop(signal.SIGKILL)
     calls, _ = reads("histo", "-p", pid)
     assert calls > 0, "a dead daemon's socket is in nobody's way"
+
+
+# ---- rules, systemd, metrics ----
+
+def test_rules(daemon, leaker, tmp_path):
+    """on-growth and on-rss: a line in the log, a command with the words of the rule, an image that reads; each once."""
+    (tmp_path / "tell").write_text("#!/bin/sh\necho \"$@\" >> %s/told\n" % tmp_path)
+    os.chmod(tmp_path / "tell", 0o755)
+    config = key_file(tmp_path, "[daemon]\ninterval=1s\ncpu=100%%\n[rule leak]\non-growth=*Leaky\nrate=1000\ncommand=%s/tell %%p %%t '%%r x' %%i\n"
+                      "save=yes\n[rule large]\non-rss=1M\n[rule never]\non-growth=nobody.*\non-rss=1T\n" % tmp_path)
+    one = daemon("-p", leaker.pid, "--config", config)
+    told = tmp_path / "told"
+    harness.wait_for(told.exists, harness.DEADLINE, "the command")
+    harness.wait_for(lambda: told.read_text().endswith("\n"), harness.DEADLINE, "its line")
+    pid, name, rate, x, image = told.read_text().split()
+    assert int(pid) == leaker.pid and name == "__main__.Leaky" and abs(int(rate) / 60000 - 1) < 0.1 and x == "x"
+    harness.wait_for(lambda: reftop("histo", "-c", image, "--json").code == 0, harness.DEADLINE, "the image")
+    before = one.processes()[leaker.pid]["samples"]
+    one.wait_samples([leaker.pid], before + 2)
+    said = one.said()
+    assert said.count("rule leak: ") == 1 and said.count("rule large: ") == 1 and "rule never" not in said
+    assert len(told.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text, complaint", [
+    ("[daemon]\ninterval=soon\n", "interval=soon"), ("[daemon]\ncolour=red\n", "no such key"), ("[watch\n", "cannot read"),
+    ("[rule x]\njournal=yes\n", "without a condition"), ("[else]\n", "no such group"), ("[daemon]\ncpu=-3\n", "cpu=-3")])
+def test_bad_key_files(tmp_path, text, complaint):
+    done = reftop("daemon", "--config", key_file(tmp_path, text), "--socket", tmp_path / "s")
+    assert done.code in (1, 2) and complaint in done.err, done
+
+
+def test_one_daemon_a_socket(daemon, steady, tmp_path):
+    one = daemon("-p", steady().pid)
+    done = reftop("daemon", "--socket", one.socket, "-o", tmp_path / "other.db")
+    assert done.code == 1 and "cannot listen" in done.err
+    assert one.ask("processes")["ok"]
+
+
+def test_systemd(steady, tmp_path):
+    """Readiness, watchdog, socket activation: what systemd would say and hear."""
+    target = steady()
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify.settimeout(harness.DEADLINE)
+    notify.bind(str(tmp_path / "notify"))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(tmp_path / "activated"))
+    listener.listen(5)
+
+    waiting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    waiting.connect(str(tmp_path / "activated"))  # before there is a daemon
+    waiting.sendall(b'{"id":1,"op":"processes"}\n')
+    env = dict(os.environ, NOTIFY_SOCKET=str(tmp_path / "notify"), LISTEN_FDS="1", WATCHDOG_USEC="400000")
+    # LISTEN_PID must be the daemon's own number: a shell knows it before it execs
+    command = 'export LISTEN_PID=$$; exec "$0" "$@"'
+    daemon = subprocess.Popen(["/bin/sh", "-c", command, harness.REFTOP, "daemon", "-p", str(target.pid), "-o", str(tmp_path / "h.db"),
+                               "--socket", str(tmp_path / "never")], env=env, stdin=subprocess.DEVNULL,
+                              preexec_fn=lambda: os.dup2(listener.fileno(), 3), pass_fds=(3,))
+    try:
+        heard = [notify.recv(4096).decode() for _ in range(4)]
+        assert heard[0].startswith("READY=1") and heard[1:] == ["WATCHDOG=1"] * 3, heard
+        waiting.settimeout(harness.DEADLINE)
+        text = b""
+        while text.count(b"\n") < 2:
+            text += waiting.recv(65536)
+        assert b"reftop.hello/1" in text and b'"ok":true' in text
+        assert not os.path.exists(tmp_path / "never")
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(harness.DEADLINE) == 0
+        said = []
+        while "STOPPING=1" not in said:
+            said.append(notify.recv(4096).decode())
+        assert os.path.exists(tmp_path / "activated"), "systemd's socket stays"
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def scrape(port, path="/metrics", headers=None, method="GET"):
+    request = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), headers=headers or {}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read().decode(), answer.headers["Content-Type"]
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(), ""
+
+
+def test_metrics(daemon, leaker, tmp_path):
+    port = free_port()
+    one = daemon("-p", leaker.pid, "-i", "1", "--listen", "127.0.0.1:%d" % port)
+    one.wait_samples([leaker.pid], 12)
+    code, text, kind = scrape(port)
+    assert code == 200 and kind.startswith("text/plain; version=0.0.4") and "# EOF" not in text
+    objects = re.search(r'^reftop_objects{pid="%d",.*} (\d+)' % leaker.pid, text, re.M)
+    assert int(objects.group(1)) > 10000
+    growth = re.search(r'^reftop_type_growth_per_second{.*type="__main__.Leaky"} ([\d.]+)', text, re.M)
+    assert growth and abs(float(growth.group(1)) / 1000 - 1) < 0.1, text[-2000:]
+    assert len(re.findall(r"^reftop_type_bytes{", text, re.M)) == 10, "cardinality is bounded"
+    code, text, kind = scrape(port, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert code == 200 and kind.startswith("application/openmetrics-text") and text.endswith("# EOF\n")
+    if shutil.which("promtool"):
+        for good, name in ((scrape(port)[1], "metrics"),):
+            done = subprocess.run(["promtool", "check", name], input=good.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            assert done.returncode == 0, done.stdout.decode()
+    # nonsense
+    assert scrape(port, "/etc/passwd")[0] == 404 and scrape(port, method="POST")[0] == 405
+    assert scrape(port, "/" + "x" * 60000)[0] in (413, 414, 431)
+    for junk in (b"\x00" * 1000, b"GET\r\n\r\n", b"GET /metrics HTTP/9.9\r\n\r\n", b"A" * 100000 + b"\r\n"):
+        with socket.create_connection(("127.0.0.1", port), 20) as raw:
+            try:
+                raw.sendall(junk)
+                raw.recv(4096)
+            except OSError:
+                pass
+    slow = []
+    for _ in range(1000):
+        try:
+            slow.append(socket.create_connection(("127.0.0.1", port), 5))
+            slow[-1].sendall(b"GET /met")
+        except OSError:
+            break
+    assert one.ask("sample", pid=leaker.pid)["ok"]
+    for raw in slow:
+        raw.close()
+    harness.wait_for(slowly(lambda: scrape_or_none(port)), harness.DEADLINE, "metrics after all that")
+
+
+def scrape_or_none(port):
+    try:
+        return scrape(port)[0] == 200
+    except OSError:
+        return False
+
+
+@needs_root
+def test_metrics_of_another_user(daemon, steady, tmp_path):
+    target = steady()
+    port = free_port()
+    config = key_file(tmp_path, "[daemon]\ntoken=open sesame\n")
+    one = daemon("-p", target.pid, "-i", "1", "--config", config, "--listen", "127.0.0.1:%d" % port)
+    one.wait_samples([target.pid], 1)
+    mine = 'pid="%d"' % target.pid
+    assert mine in scrape(port)[1]
+    saw = as_nobody(lambda: {"plain": scrape(port)[1], "token": scrape(port, headers={"Authorization": "Bearer open sesame"})[1],
+                             "wrong": scrape(port, headers={"Authorization": "Bearer open sesam"})[1]})
+    assert mine not in saw["plain"] and mine not in saw["wrong"] and mine in saw["token"], saw
+
+
+@pytest.mark.skipif(not shutil.which("prometheus") or not shutil.which("promtool"), reason="no prometheus")
+def test_prometheus(daemon, leaker, tmp_path):
+    """Debian's Prometheus scrapes it; a query says the slope of the leak; the rules pass."""
+    rules = os.path.join(harness.ROOT, "docs", "monitoring", "reftop.rules.yml")
+    done = subprocess.run(["promtool", "check", "rules", rules], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    port, own = free_port(), free_port()
+    config = tmp_path / "prometheus.yml"
+    config.write_text("global: {scrape_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n- job_name: reftop\n  static_configs:\n"
+                      "  - targets: ['127.0.0.1:%d']\n" % (rules, port))
+    one = daemon("-p", leaker.pid, "-i", "1", "--listen", "127.0.0.1:%d" % port)
+    prometheus = subprocess.Popen(["prometheus", "--config.file=%s" % config, "--storage.tsdb.path=%s" % (tmp_path / "tsdb"),
+                                   "--web.listen-address=127.0.0.1:%d" % own], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def slope():
+        query = urllib.parse.urlencode({"query": 'deriv(reftop_type_objects{type="__main__.Leaky"}[10s])'})
+        try:
+            result = json.loads(scrape(own, "/api/v1/query?" + query)[1])["data"]["result"]
+        except (OSError, ValueError):
+            return False
+        return result and abs(float(result[0]["value"][1]) / 1000 - 1) < 0.15
+    try:
+        harness.wait_for(slowly(slope), harness.DEADLINE, "the slope of the leak")
+    finally:
+        prometheus.terminate()
+        prometheus.wait()
