@@ -150,7 +150,7 @@ def test_the_pause_of_saving(python, start, tmp_path):
     def short():
         result = harness.reftop("save", "-p", target.pid, "-o", tmp_path / "image")
         assert result.code == 0, result
-        stopped = re.search(r"the process was stopped for ([0-9.]+) ms", result.out)
+        stopped = re.search(r"the process was stopped for ([0-9.]+) ms", result.err)
         if not stopped:  # it didn't get a CPU meanwhile
             return False
         saved.append(float(stopped.group(1)))
