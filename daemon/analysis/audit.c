@@ -31,6 +31,18 @@ static void consider_interned(audit_t *audit)
 	}
 }
 
+uint32_t audit_born_with(const audit_t *audit, const struct table_object *object)
+{
+	heap_t *heap = audit->heap;
+	if (object->refcount == TABLE_IMMORTAL || !owners_image_at(&audit->owners, object->address))
+		return 0;
+	if (!heap_has(heap->layout->gc_head_refs) || !(type_nth(heap, object->type)->flags & PY_FLAG_TYPE))
+		return 1;
+	const struct type *type = type_get(heap, object->address);
+	const struct type *base = type && type->kind == TYPE_TUPLE && type->base ? type_get(heap, type->base) : NULL;
+	return base && !strcmp(base->qualname, "tuple") ? 2 : 1;
+}
+
 static void count_exact(audit_t *audit)
 {
 	references_begin(audit->references, count, account, audit);
@@ -40,12 +52,8 @@ static void count_exact(audit_t *audit)
 			references_of_object(audit->references, &object);
 	}
 	references_of_runtime(audit->references);
-	/* an object that the linker laid out was born with a count of 1, which nobody holds (or of 0, in careless C++) */
-	for (size_t i = 0; i < audit->table.n; i++) {
-		struct table_object *object = &audit->table.objects[i];
-		if (object->refcount != TABLE_IMMORTAL && owners_image_at(&audit->owners, object->address))
-			object->probable++;
-	}
+	for (size_t i = 0; i < audit->table.n; i++)
+		audit->table.objects[i].probable += audit_born_with(audit, &audit->table.objects[i]);
 }
 
 uint32_t audit_referred(const audit_t *audit, uint64_t address, uint64_t word)

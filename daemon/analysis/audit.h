@@ -44,6 +44,13 @@ typedef struct audit {
  */
 uint32_t audit_referred(const audit_t *audit, uint64_t address, uint64_t word);
 
+/*
+ * References that an object was born with and that nobody holds: 1 when the linker laid it out (or 0, in careless C++), and another for
+ * struct sequence types up to 3.7, which are copied from a template that has 1 and get 1 again (CPython Objects/structseq.c,
+ * PyStructSequence_InitType2()).
+ */
+uint32_t audit_born_with(const audit_t *audit, const struct table_object *object);
+
 /* Audit the heap, which must outlive the audit, like what `view` points to. Errors: those of table_take() and owners_init(). */
 audit_t *audit_take(heap_t *heap, const struct owners_view *view, GError **error);
 void audit_free(audit_t *audit);

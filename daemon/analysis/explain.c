@@ -77,7 +77,6 @@ static void search_registers(struct explaining *explaining)
 	}
 }
 
-/* an object that the linker laid out was born with a count of 1, which nobody holds */
 static void note_static(struct explaining *explaining, const struct asked *asked)
 {
 	const audit_t *audit = explaining->audit;
@@ -86,8 +85,7 @@ static void note_static(struct explaining *explaining, const struct asked *asked
 				.target = asked->address,
 				.word = asked->address,
 				.field = "statically allocated"};
-	if (audit->table.objects[asked->index].refcount != TABLE_IMMORTAL &&
-	    owners_image_at(&audit->owners, asked->address))
+	for (uint32_t n = audit_born_with(audit, &audit->table.objects[asked->index]); n; n--)
 		note(explaining, asked, &own, false);
 }
 

@@ -149,7 +149,7 @@ static void put_totals(JsonBuilder *builder, const struct sample_totals *totals)
 	json_builder_end_object(builder);
 }
 
-static void add_type(JsonBuilder *builder, const struct sample_type *type)
+static void add_type(JsonBuilder *builder, const struct sample_type *type, bool turnover)
 {
 	json_builder_begin_object(builder);
 	json_put_address(builder, "address", type->address);
@@ -165,6 +165,10 @@ static void add_type(JsonBuilder *builder, const struct sample_type *type)
 	json_put_number(builder, "refs_max", type->refs_max);
 	json_put_number(builder, "immortal", type->immortal);
 	json_put_number(builder, "owned", type->owned);
+	if (turnover) {
+		json_put_number(builder, "born", type->born);
+		json_put_number(builder, "died", type->died);
+	}
 	json_builder_end_object(builder);
 }
 
@@ -226,7 +230,7 @@ GString *json_sample(const sample_t *sample, const struct sample_type *const *ty
 	}
 	json_builder_begin_array(builder);
 	for (size_t i = 0; i < (types ? n_types : sample->n_types); i++)
-		add_type(builder, types ? types[i] : &sample->types[i]);
+		add_type(builder, types ? types[i] : &sample->types[i], sample->has_turnover);
 	json_builder_end_array(builder);
 	put_watched(builder, sample);
 	json_builder_end_object(builder);

@@ -218,6 +218,9 @@ static void read_types(struct reader *reader, JsonObject *root)
 		type->refs_max = get_number(reader, object, "refs_max");
 		type->immortal = get_number(reader, object, "immortal");
 		type->owned = get_number(reader, object, "owned");
+		type->born = get_number(reader, object, "born");
+		type->died = get_number(reader, object, "died");
+		sample->has_turnover |= type->born != SAMPLE_UNKNOWN;
 	}
 }
 

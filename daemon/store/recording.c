@@ -156,21 +156,52 @@ static gboolean create_schema(recording_t *recording)
 	return FALSE;
 }
 
+const struct recording_column recording_added[] = {
+	{"sample", "memory_objects", "INTEGER"},
+	{"sample", "memory_blocks", "INTEGER"},
+	{"sample", "memory_free_blocks", "INTEGER"},
+	{"sample", "memory_free_pools", "INTEGER"},
+	{"sample", "memory_malloc_heap", "INTEGER"},
+	{"sample", "memory_anonymous", "INTEGER"},
+	{"sample", "memory_file", "INTEGER"},
+	{"sample", "memory_other", "INTEGER"},
+	{"sample", "walk_us", "INTEGER"},
+	{"sample", "torn", "INTEGER"},
+	{"watched", "exact", "INTEGER"},
+	{"watched", "probable", "INTEGER"},
+	{"watched", "state", "TEXT NOT NULL DEFAULT 'alive'"},
+	{"watched", "value", "TEXT"},
+	{"watched", "now", "TEXT"},
+	{"sample_type", "born", "INTEGER"},
+	{"sample_type", "died", "INTEGER"},
+	{NULL, NULL, NULL},
+};
+
+bool recording_has_column(recording_t *recording, const struct recording_column *column)
+{
+	g_autofree char *sql = g_strdup_printf("SELECT count(*) FROM pragma_table_info('%s') WHERE name = '%s'",
+					       column->table, column->name);
+	return query_number(recording, sql) > 0;
+}
+
 /* Make an older recording one of this version. */
 static gboolean upgrade_schema(recording_t *recording)
 {
 	if (query_number(recording, "PRAGMA user_version") >= RECORDING_VERSION)
 		return TRUE;
-	g_autofree char *sql = g_strdup_printf(
-		"ALTER TABLE sample ADD COLUMN walk_us INTEGER; ALTER TABLE sample ADD COLUMN torn INTEGER; "
-		"PRAGMA user_version = %d; COMMIT;",
-		RECORDING_VERSION);
+	g_autoptr(GString) sql = g_string_new(NULL);
 	/* somebody else may have been faster */
 	if (!recording_execute(recording, "BEGIN IMMEDIATE"))
 		return FALSE;
 	if (query_number(recording, "PRAGMA user_version") >= RECORDING_VERSION)
 		return recording_execute(recording, "COMMIT");
-	return recording_execute(recording, sql);
+	for (const struct recording_column *column = recording_added; column->table; column++) {
+		if (!recording_has_column(recording, column))
+			g_string_append_printf(sql, "ALTER TABLE %s ADD COLUMN %s %s; ", column->table, column->name,
+					       column->declaration);
+	}
+	g_string_append_printf(sql, "PRAGMA user_version = %d; COMMIT;", RECORDING_VERSION);
+	return recording_execute(recording, sql->str);
 }
 
 /* Whether the recording is of the process the sample is of. Start times are known to the clock tick, and to the second

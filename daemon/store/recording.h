@@ -15,7 +15,7 @@
 
 #define RECORDING_APPLICATION 0x72667470 /* "rftp" */
 #define RECORDING_VERSION                                                                                              \
-	2 /* 1: sample without walk_us and torn; it can still be read, and is made 2 when appended to */
+	3 /* 1, 2: without some columns (recording_added); such can still be read, and are made 3 when appended to */
 
 typedef struct recording recording_t;
 

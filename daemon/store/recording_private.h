@@ -15,6 +15,13 @@ struct recording {
 	GHashTable *types; /* writer: struct type_key -> row of `type`, for the target in use */
 };
 
+/* columns that older recordings lack, ends with NULL: of version 1 there were several */
+struct recording_column {
+	const char *table, *name, *declaration;
+};
+extern const struct recording_column recording_added[];
+bool recording_has_column(recording_t *recording, const struct recording_column *column);
+
 /* An open file that is or becomes a recording, as recording_append_to() does, of whatever process. */
 recording_t *recording_open_writer(const char *path, const char *pragmas, const sample_t *sample, GError **error);
 gboolean recording_execute(recording_t *recording, const char *sql);

@@ -23,8 +23,9 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 		"allocated_blocks, memory_objects, memory_blocks, memory_free_blocks, memory_free_pools, "
 		"memory_malloc_heap, memory_anonymous, memory_file, memory_other, walk_us, torn "
 		"FROM sample JOIN target ON target.id = sample.target WHERE sample.id = ?",
-	[TYPES] = "SELECT address, module, qualname, count, gc_count, bytes, refs, refs_max, immortal, owned "
-		  "FROM sample_type JOIN type ON type.id = sample_type.type WHERE sample = ?",
+	[TYPES] =
+		"SELECT address, module, qualname, count, gc_count, bytes, refs, refs_max, immortal, owned, born, died "
+		"FROM sample_type JOIN type ON type.id = sample_type.type WHERE sample = ?",
 	[GC] = "SELECT interpreter, enabled, collecting, permanent FROM gc WHERE sample = ? ORDER BY interpreter",
 	[GENERATIONS] = "SELECT interpreter, generation, count, threshold, objects, collections FROM gc_generation "
 			"WHERE sample = ?",
@@ -33,17 +34,31 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 		"FROM watched LEFT JOIN type ON type.id = watched.type WHERE sample = ? ORDER BY watched.address",
 };
 
+/* A statement for the columns that there are: what the others would say is NULL. Free with g_free(). */
+static char *for_columns(recording_t *recording, const char *statement)
+{
+	char *sql = g_strdup(statement);
+	for (const struct recording_column *column = recording_added; column->table; column++) {
+		g_autofree char *word = g_strdup_printf("\\b%s\\b", column->name);
+		g_autoptr(GRegex) regex = g_regex_new(word, 0, 0, NULL);
+		if (!g_regex_match(regex, sql, 0, NULL) || recording_has_column(recording, column))
+			continue;
+		char *without = g_regex_replace_literal(regex, sql, -1, 0, "NULL", 0, NULL);
+		g_free(sql);
+		sql = without;
+	}
+	return sql;
+}
+
 gboolean recording_prepare_reader(recording_t *recording)
 {
 	for (size_t i = 0; i < RECORDING_STATEMENTS && statements[i]; i++) {
 		if (sqlite3_prepare_v3(recording->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT,
 				       &recording->statements[i], NULL) == SQLITE_OK)
 			continue;
-		/* a recording of version 1 doesn't say */
-		g_auto(GStrv) parts = i == SAMPLE ? g_strsplit(statements[i], "walk_us, torn", 2) : NULL;
-		g_autofree char *older = parts ? g_strjoinv("NULL, NULL", parts) : NULL;
-		if (!older || sqlite3_prepare_v3(recording->db, older, -1, SQLITE_PREPARE_PERSISTENT,
-						 &recording->statements[i], NULL) != SQLITE_OK)
+		g_autofree char *older = for_columns(recording, statements[i]);
+		if (sqlite3_prepare_v3(recording->db, older, -1, SQLITE_PREPARE_PERSISTENT, &recording->statements[i],
+				       NULL) != SQLITE_OK)
 			return FALSE;
 	}
 	return TRUE;
@@ -190,7 +205,10 @@ static gboolean read_types(recording_t *recording, sample_t *sample, int64_t id)
 			.refs_max = column_number(row, 7),
 			.immortal = column_number(row, 8),
 			.owned = column_number(row, 9),
+			.born = column_number(row, 10),
+			.died = column_number(row, 11),
 		};
+		sample->has_turnover |= type.born != SAMPLE_UNKNOWN;
 		g_array_append_val(types, type);
 	}
 	sqlite3_reset(row);

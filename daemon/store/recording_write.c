@@ -23,8 +23,8 @@ static const char *const statements[RECORDING_STATEMENTS] = {
 	[ADD_TYPE] = "INSERT INTO type (target, address, module, qualname) VALUES (?, ?, ?, ?) "
 		     "ON CONFLICT DO UPDATE SET module = module RETURNING id",
 	[ADD_SAMPLE_TYPE] =
-		"INSERT INTO sample_type (sample, type, count, gc_count, bytes, refs, refs_max, immortal, owned) "
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		"INSERT INTO sample_type (sample, type, count, gc_count, bytes, refs, refs_max, immortal, owned, born, died) "
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[ADD_GC] = "INSERT INTO gc (sample, interpreter, enabled, collecting, permanent) VALUES (?, ?, ?, ?, ?)",
 	[ADD_GENERATION] =
 		"INSERT INTO gc_generation (sample, interpreter, generation, count, threshold, objects, collections) "
@@ -230,8 +230,16 @@ static gboolean add_types(recording_t *recording, const sample_t *sample, int64_
 		if (!find_type(recording, type, &type_id))
 			return FALSE;
 		sqlite3_bind_int64(statement, 2, type_id);
-		const int64_t numbers[] = {type->count,    type->gc_count, type->bytes, type->refs,
-					   type->refs_max, type->immortal, type->owned};
+		bool counted = sample->has_turnover;
+		const int64_t numbers[] = {type->count,
+					   type->gc_count,
+					   type->bytes,
+					   type->refs,
+					   type->refs_max,
+					   type->immortal,
+					   type->owned,
+					   counted ? type->born : SAMPLE_UNKNOWN,
+					   counted ? type->died : SAMPLE_UNKNOWN};
 		bind_numbers(statement, 3, numbers, G_N_ELEMENTS(numbers));
 		if (!run(statement))
 			return FALSE;

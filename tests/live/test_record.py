@@ -161,7 +161,7 @@ def test_file_is_what_histo_says(start, any_python, tmp_path):
     said = [(int(t["address"], 16), t["module"], t["qualname"], t["gc_count"], t["bytes"], t["refs_max"])
             for t in sample["types"] if t["qualname"] in ("type", "module", "code")]
     assert sorted(recorded) == sorted(said)
-    assert query(path, "PRAGMA user_version") == [(2,)]
+    assert query(path, "PRAGMA user_version") == [(3,)]
 
 
 def test_full_disk(leaker, tmp_path):
@@ -215,3 +215,35 @@ def test_diff(leaker, tmp_path):
     for bad, code in (("%s@99" % path, 1), ("%s@never" % path, 2), ("/nonexistent", 1), ("/dev/null", 1)):
         refused = reftop("diff", bad, path)
         assert refused.code == code and refused.err.startswith("reftop: ") and len(refused.err.splitlines()) <= 3, refused
+
+
+def test_births_and_deaths(start, any_python, tmp_path):
+    """What came and went between two samples, by type, in the lines and in the file."""
+    script = tmp_path / "births.py"
+    script.write_text("import json, sys\n"
+                      "class Thing: pass\n"
+                      "things = [Thing() for _ in range(50)]\n"
+                      "print(json.dumps({'ready': True}), flush=True)\n"
+                      "for line in sys.stdin:\n"
+                      "    if line == 'make\\n': things += [Thing() for _ in range(100)]\n"
+                      "    else: del things[:40]\n"
+                      "    print('{}', flush=True)\n")
+    target = start(any_python, str(script))
+    target.ready()
+    path = tmp_path / "births.db"
+    with start_recorder("-p", target.pid, "-o", path, "-i", "50ms", "-q") as recorder:
+        for command in ("make", "drop", None):
+            # two whole samples of each state
+            n = samples_in(path)
+            harness.wait_for(lambda: samples_in(path) >= n + 2, harness.DEADLINE, "two samples")
+            if command:
+                target.ask(command)
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait(harness.DEADLINE) == 0
+    rows = query(path, "SELECT count, born, died FROM sample_type JOIN type ON type.id = type WHERE qualname = 'Thing' ORDER BY sample")
+    assert rows[0] == (50, None, None)
+    changes = [r for r in rows[1:] if r[1] or r[2]]
+    assert changes == [(150, 100, 0), (110, 0, 40)], rows
+    assert all((born, died) == (0, 0) for _, born, died in rows[1:] if (_, born, died) not in changes)
+    line = json.loads(reftop("record", "-p", target.pid, "-o", "-", "--json", "-i", "10ms", "-d", "300ms", "-q").out.splitlines()[-1])
+    assert [(t["count"], t["born"], t["died"]) for t in line["types"] if t["qualname"] == "Thing"] == [(110, 0, 0)]

@@ -94,6 +94,11 @@ static sample_t *make_sample(int64_t pid, int at, size_t n)
 							.refs = 100 * at,
 							.refs_max = 1,
 							.owned = SAMPLE_UNKNOWN};
+	sample->has_turnover = at > 0;
+	for (size_t i = 0; i < sample->n_types; i++) {
+		sample->types[i].born = at > 0 ? 20 + (int64_t)i : SAMPLE_UNKNOWN;
+		sample->types[i].died = at > 0 ? at : SAMPLE_UNKNOWN;
+	}
 	sample_seal(sample);
 	return sample;
 }
@@ -230,7 +235,7 @@ static void test_header(struct fixture *fixture, gconstpointer unused)
 {
 	recording_free(record(fixture->path, 0, 1, 1));
 	check_query(fixture->path, "PRAGMA application_id", "1919317104");
-	check_query(fixture->path, "PRAGMA user_version", "2");
+	check_query(fixture->path, "PRAGMA user_version", "3");
 	check_query(fixture->path, "PRAGMA journal_mode", "wal");
 	check_query(fixture->path, "PRAGMA integrity_check", "ok");
 	check_query(fixture->path,
@@ -248,33 +253,65 @@ static void test_append(struct fixture *fixture, gconstpointer unused)
 	check_query(fixture->path, "SELECT count(*) FROM type", "4");
 }
 
-/* a recording of version 1 is read as it is, and appended to after it was made one of version 2 */
-static void test_older(struct fixture *fixture, gconstpointer unused)
+/* what a recording that is so old doesn't say */
+static void forget(sample_t *sample, size_t age)
 {
-	recording_free(record(fixture->path, 0, 1, 1));
+	sample->has_turnover = false;
+	for (size_t i = 0; i < sample->n_types; i++)
+		sample->types[i].born = sample->types[i].died = SAMPLE_UNKNOWN;
+	if (age > 1)
+		sample->snapshot.walk_us = sample->snapshot.torn = SAMPLE_UNKNOWN;
+	if (age > 3)
+		sample->totals.has_memory = false;
+	for (size_t i = 0; i < SAMPLE_MEMORY_PARTS && age > 3; i++)
+		*sample_memory_at(&sample->totals.memory, i) = SAMPLE_UNKNOWN;
+}
+
+static void check_older(const struct fixture *fixture, const char *const *without, size_t age)
+{
+	recording_free(record(fixture->path, 0, 2, 1));
 	sqlite3 *db;
 	g_assert_cmpint(sqlite3_open(fixture->path, &db), ==, SQLITE_OK);
-	g_assert_cmpint(sqlite3_exec(db,
-				     "ALTER TABLE sample DROP COLUMN walk_us; ALTER TABLE sample DROP COLUMN torn; "
-				     "PRAGMA user_version = 1",
-				     NULL, NULL, NULL),
-			==, SQLITE_OK);
+	for (size_t i = 0; i < age; i++)
+		g_assert_cmpint(sqlite3_exec(db, without[i], NULL, NULL, NULL), ==, SQLITE_OK);
 	sqlite3_close(db);
 	for (int at = 0; at < 2; at++) {
 		if (at)
-			recording_free(record(fixture->path, 1, 2, 1));
+			recording_free(record(fixture->path, 2, 3, 1));
 		g_autoptr(GError) error = NULL;
 		g_autoptr(source_t) source = source_recorded_new(fixture->path, &error);
 		g_assert_no_error(error);
-		for (int k = 0; k <= at; k++) {
+		for (int k = 0; k < 2 + at; k++) {
 			g_autoptr(sample_t) sample = source_next(source, &error);
 			g_autoptr(sample_t) expected = make_sample(42, k, 1);
 			g_assert_no_error(error);
-			if (!k)
-				expected->snapshot.walk_us = expected->snapshot.torn = SAMPLE_UNKNOWN;
+			if (k < 2)
+				forget(expected, age);
 			assert_same(sample, expected);
 		}
-		check_query(fixture->path, "PRAGMA user_version", at ? "2" : "1");
+		check_query(fixture->path, "PRAGMA user_version", at ? "3" : age > 1 ? "1" : "2");
+	}
+}
+
+/* a recording of an older version is read as it is, and appended to after it was made one of this */
+static void test_older(struct fixture *fixture, gconstpointer unused)
+{
+	/* newest first: what each did not have yet */
+	static const char *const without[] = {
+		"ALTER TABLE sample_type DROP COLUMN born; ALTER TABLE sample_type DROP COLUMN died; "
+		"PRAGMA user_version = 2",
+		"ALTER TABLE sample DROP COLUMN walk_us; ALTER TABLE sample DROP COLUMN torn; PRAGMA user_version = 1",
+		"ALTER TABLE watched DROP COLUMN exact; ALTER TABLE watched DROP COLUMN probable; "
+		"ALTER TABLE watched DROP COLUMN state; ALTER TABLE watched DROP COLUMN value; "
+		"ALTER TABLE watched DROP COLUMN now",
+		"ALTER TABLE sample DROP COLUMN memory_objects; ALTER TABLE sample DROP COLUMN memory_blocks; "
+		"ALTER TABLE sample DROP COLUMN memory_free_blocks; ALTER TABLE sample DROP COLUMN memory_free_pools; "
+		"ALTER TABLE sample DROP COLUMN memory_malloc_heap; ALTER TABLE sample DROP COLUMN memory_anonymous; "
+		"ALTER TABLE sample DROP COLUMN memory_file",
+	};
+	for (size_t age = 1; age <= G_N_ELEMENTS(without); age++) {
+		g_unlink(fixture->path);
+		check_older(fixture, without, age);
 	}
 }
 
@@ -358,7 +395,7 @@ static void test_foreign_file(struct fixture *fixture, gconstpointer unused)
 	g_unlink(fixture->path);
 	recording_free(record(fixture->path, 0, 1, 1));
 	g_assert_cmpint(sqlite3_open(fixture->path, &db), ==, SQLITE_OK);
-	g_assert_cmpint(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; PRAGMA user_version = 3", NULL, NULL, NULL), ==,
+	g_assert_cmpint(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; PRAGMA user_version = 4", NULL, NULL, NULL), ==,
 			SQLITE_OK);
 	sqlite3_close(db);
 	check_refused(fixture->path, 42, "a newer reftop");

@@ -255,8 +255,10 @@ static int record_run(const struct options *options, GError **error)
 	recorder.path = options->output ? g_strdup(options->output)
 			: options->json ? g_strdup("-")
 					: g_strdup_printf("reftop-%" G_GINT64_FORMAT ".db", pid);
-	struct live_options live = {
-		.nonblocking = options->nonblocking, .max_pause_us = options->max_pause_us, .memory = options->memory};
+	struct live_options live = {.nonblocking = options->nonblocking,
+				    .turnover = TRUE,
+				    .max_pause_us = options->max_pause_us,
+				    .memory = options->memory};
 	recorder.source = open_process(options, (pid_t)pid,
 				       options->interval_us ? options->interval_us : DEFAULT_INTERVAL_US, &live, error);
 	if (!recorder.source)
