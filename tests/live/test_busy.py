@@ -16,7 +16,7 @@ def test_busy(python, start, kind):
     snapshots = SNAPSHOTS.get(python.name, 50)
     target = start(python, "busy.py", kind)
     target.ready()
-    recorder = subprocess.Popen([harness.REFTOP, "record", "-p", str(target.pid), "-o", "-", "--json", "-i", "5ms"],
+    recorder = subprocess.Popen([harness.REFTOP, "record", "-p", str(target.pid), "-o", "-", "--json", "-i", "5ms", "--budget", "100%"],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         modes = set()

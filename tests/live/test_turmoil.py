@@ -28,7 +28,7 @@ def check(sample, consistent):
     assert all(value >= 0 for part, value in memory.items() if part != "other"), memory
     if consistent:
         assert memory["other"] == 0, memory
-        assert totals["unreadable"] <= THREADS + 1, totals  # what a thread was in the middle of making or changing
+        assert totals["unreadable"] == 0, totals
     for gc in sample["gc"]:
         for generation in gc["generations"]:
             assert generation["objects"] is None or 0 <= generation["objects"] <= totals["objects"], gc
