@@ -291,6 +291,21 @@ static int compare(const void *a, const void *b)
 	return (x->start > y->start) - (x->start < y->start);
 }
 
+bool glibc_is_main_heap(const struct memory *memory, const struct mapping *mapping)
+{
+	if (strcmp(mapping->path, "[heap]") == 0)
+		return true;
+	uint64_t size = word_at(memory, mapping->start + 8);
+	if (mapping->path[0] || mapping->inode || !mapping->writable || mapping->shared ||
+	    word_at(memory, mapping->start) || (size & FLAGS) != PREV_INUSE)
+		return false;
+	for (size_t i = 0; i < G_N_ELEMENTS(tcaches); i++) {
+		if ((size & ~FLAGS) == tcaches[i].bytes + 8)
+			return true;
+	}
+	return false;
+}
+
 bool glibc_find(const struct memory *memory, const struct maps *maps, struct glibc *glibc)
 {
 	struct search search = {.memory = memory, .maps = maps};
@@ -304,7 +319,7 @@ bool glibc_find(const struct memory *memory, const struct maps *maps, struct gli
 		const struct mapping *mapping = &maps->mappings[i];
 		if (!mapping->writable || mapping->shared)
 			continue;
-		if (strcmp(mapping->path, "[heap]") == 0)
+		if (glibc_is_main_heap(memory, mapping))
 			main_heap(&search, mapping);
 		else if (!mapping->path[0] && mapping->start % THREAD_HEAP == 0)
 			thread_heap(&search, mapping);

@@ -29,6 +29,12 @@ struct glibc {
 	uint64_t tcache_key; /* 0: not found */
 };
 
+/*
+ * Whether this is the main heap: the kernel calls it [heap]; in a core file it has no name, but it begins with the tcache of the thread that made
+ * it.
+ */
+bool glibc_is_main_heap(const struct memory *memory, const struct mapping *mapping);
+
 /* Find the chunks; n is 0 when this isn't glibc's malloc. False: not enough memory. */
 bool glibc_find(const struct memory *memory, const struct maps *maps, struct glibc *glibc);
 void glibc_clear(struct glibc *glibc);

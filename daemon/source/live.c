@@ -155,12 +155,12 @@ snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, h
 	}
 }
 
-/* How the kernel names what malloc grows: [heap], and nothing at all for its other arenas and large blocks. */
-static enum memory_kind kind_of(const struct mapping *mapping)
+/* What malloc grows has a name or a look; its other arenas and large blocks have neither. */
+static enum memory_kind kind_of(const struct memory *memory, const struct mapping *mapping)
 {
 	if (mapping->inode)
 		return MEMORY_FILE;
-	return strcmp(mapping->path, "[heap]") == 0 ? MEMORY_HEAP : MEMORY_ANONYMOUS;
+	return glibc_is_main_heap(memory, mapping) ? MEMORY_HEAP : MEMORY_ANONYMOUS;
 }
 
 static int64_t resident_bytes(void *context, uint64_t start, uint64_t end)
@@ -173,7 +173,7 @@ static void describe_memory(const snapshot_t *snapshot, const struct histogram_m
 	g_autofree struct memory_span *spans = g_new0(struct memory_span, snapshot->maps->n + 1);
 	for (size_t i = 0; i < snapshot->maps->n; i++) {
 		const struct mapping *mapping = &snapshot->maps->mappings[i];
-		spans[i] = (struct memory_span){mapping->start, mapping->end, kind_of(mapping), 0};
+		spans[i] = (struct memory_span){mapping->start, mapping->end, kind_of(&snapshot->memory, mapping), 0};
 	}
 	for (size_t i = 0; i < snapshot->memory.n_regions; i++) {
 		uint32_t mapping = snapshot->memory.regions[i].mapping;
