@@ -481,6 +481,9 @@ bool object_at(heap_t *heap, uint64_t address, struct object *object)
 		return false;
 	if (region->lazy && !memory_at(heap->memory, address, type->least))
 		return false;
+	/* what is longer than the least, a heap type for one, has to be there as well */
+	if (region->lazy && type->basicsize > type->least && available > type->least)
+		memory_at(heap->memory, address, MIN(available, type->basicsize));
 	*object = (struct object){.address = address, .bytes = bytes, .available = available, .type = type};
 	return true;
 }

@@ -126,6 +126,8 @@ snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, h
 {
 	const struct snapshot_options options = {.extent = extent,
 						 .nonblocking = live->options.nonblocking,
+						 .precopy = live->options.precopy,
+						 .keep_tracking = live->options.again,
 						 .stream_limit = memory_limit(live),
 						 .max_pause_us = live->options.max_pause_us};
 	int64_t pause_us = 0;

@@ -6,6 +6,8 @@
 
 struct live_options {
 	gboolean nonblocking; /* --nonblocking */
+	gboolean precopy;     /* --precopy */
+	gboolean again;       /* there will be more than one sample: with precopy, writes are followed in between */
 	/*
 	 * --memory: a histogram of a process with more memory than that is counted piece by piece. 0: half of what is available, and
 	 * LIVE_PIECES with nonblocking, where a copy has no advantage.

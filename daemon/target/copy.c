@@ -11,7 +11,8 @@
 #define PIECE_RUNS  256            /* runs a call, at most IOV_MAX */
 #define SPARSE      (256ull << 20) /* mappings from this size on may be mostly empty: look before cutting them */
 #define UNSCANNABLE (256ull << 30)
-#define LOST_LIMIT  64 /* unreadable pages in a row after which the rest of a chunk isn't tried */
+#define TABLE       (2ull << 20) /* of addresses that one table of pages is for */
+#define LOST_LIMIT  64           /* unreadable pages in a row after which the rest of a chunk isn't tried */
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -391,29 +392,174 @@ static bool chunk_read(const struct copier *copier, const GArray *runs)
 	return true;
 }
 
+/* ---- what a tracker knows ---- */
+
+/* Pages [start, end) weren't written to since: those that aren't in the window for some reason are needed nevertheless, others are right. */
+static void add_clean(const struct plan *plan, const struct window *window, const struct chunk *chunk, uint64_t start,
+		      uint64_t end, GArray *runs, GArray *right)
+{
+	uint64_t page = plan->presence->page;
+	while (start < end) {
+		bool valid = pool_valid(window, start, page);
+		uint64_t until = start + page;
+		while (until < end && pool_valid(window, until, page) == valid)
+			until += page;
+		if (!valid)
+			run_append(runs, chunk, start, until);
+		else if (right)
+			run_append(right, chunk, start, until);
+		start = until;
+	}
+}
+
+/*
+ * The same for pages that presence_unprotected() didn't list: one page tells whether there is a table of pages for its 2 MB at all. If
+ * there is, all that isn't listed of it is there.
+ */
+static void add_unlisted(const struct work *work, const struct window *window, const struct chunk *chunk,
+			 uint64_t start, uint64_t end, GArray *runs, GArray *right, struct presence_sum *sum)
+{
+	const struct plan *plan = work->plan;
+	while (start < end) {
+		uint64_t until = MIN((start / TABLE + 1) * TABLE, end);
+		if (presence_at(plan->presence, start)) {
+			add_clean(plan, window, chunk, start, until, runs, right);
+			if (work->swapped)
+				presence_scan(plan->presence, start, until, PRESENCE_RESIDENT, NULL, sum);
+			else
+				sum->resident += until - start;
+		}
+		start = until;
+	}
+}
+
+/* While the target runs. */
+static bool chunk_round(const struct work *work, const struct chunk *chunk, enum presence_filter filter,
+			GArray *changes, GArray *runs, struct presence_sum *sum)
+{
+	const struct plan *plan = work->plan;
+	struct window *window = plan->mappings[chunk->mapping].window;
+	if (!presence_protect(plan->presence, chunk->start, chunk->end, filter, changes))
+		return false;
+	for (guint i = 0; i < changes->len; i++) {
+		const struct presence_change *change = &g_array_index(changes, struct presence_change, i);
+		/* whatever they hold now, it isn't what the window has */
+		pool_set_valid(window, change->start, change->end, plan->presence->page, false);
+		if (work->pages == WORK_ROUND)
+			run_append(runs, chunk, change->start, change->end);
+	}
+	if (work->pages == WORK_ROUND)
+		return true;
+	g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	if (!presence_scan(plan->presence, chunk->start, chunk->end, filter, all, sum))
+		return false;
+	for (guint i = 0; i < all->len; i++) {
+		const struct presence_run *run = &g_array_index(all, struct presence_run, i);
+		add_clean(plan, window, chunk, run->start, run->end, runs, NULL);
+	}
+	return true;
+}
+
+/*
+ * While it doesn't. Of a mapping that isn't tracked all pages are unprotected.
+ */
+static bool chunk_rest(const struct work *work, const struct chunk *chunk, enum presence_filter filter, GArray *changes,
+		       GArray *runs, GArray *right, struct presence_sum *sum)
+{
+	const struct plan *plan = work->plan;
+	struct window *window = plan->mappings[chunk->mapping].window;
+	uint64_t at = chunk->start;
+	if (!presence_unprotected(plan->presence, chunk->start, chunk->end, changes))
+		return false;
+	for (guint i = 0; i <= changes->len; i++) {
+		const struct presence_change *change =
+			i < changes->len ? &g_array_index(changes, struct presence_change, i) : NULL;
+		uint64_t until = change ? change->start : chunk->end;
+		if (at < until)
+			add_unlisted(work, window, chunk, at, until, runs, right, sum);
+		if (!change)
+			break;
+		if (!presence_scan(plan->presence, change->start, change->end, filter, runs, sum))
+			return false;
+		at = change->end;
+	}
+	return true;
+}
+
+/* The pages of the chunk that have to be copied, to `runs`; what is right as it is, to `right`. False: the process is gone. */
+static bool chunk_changes(const struct work *work, const struct chunk *chunk, GArray *changes, GArray *runs,
+			  GArray *right, struct presence_sum *sum)
+{
+	enum presence_filter filter =
+		work->plan->mappings[chunk->mapping].kind == PLAN_FILE ? PRESENCE_ANONYMOUS : PRESENCE_CONTENT;
+	g_array_set_size(runs, 0);
+	g_array_set_size(changes, 0);
+	return work->pages == WORK_REST ? chunk_rest(work, chunk, filter, changes, runs, right, sum)
+					: chunk_round(work, chunk, filter, changes, runs, sum);
+}
+
+/* what was copied from `first` on is in the window */
+static void note_valid(const struct plan *plan, const struct chunk *chunk, const struct copy_result *result,
+		       guint first)
+{
+	struct window *window = plan->mappings[chunk->mapping].window;
+	for (guint i = first; i < result->copied->len; i++) {
+		const struct presence_run *run = &g_array_index(result->copied, struct presence_run, i);
+		pool_set_valid(window, run->start, run->end, plan->presence->page, true);
+	}
+}
+
+/* Look at a chunk again, just before it is copied. False: the process is gone. */
+static bool chunk_ready(const struct work *work, struct chunk *chunk, const GArray *runs)
+{
+	const struct plan *plan = work->plan;
+	if (!chunk->prepared)
+		chunk_look(plan, chunk, runs);
+	for (int i = 0; i < 2 && !chunk->shared; i++) {
+		/* did it fork since that was looked at? */
+		struct presence_run page = {chunk->samples[i], chunk->samples[i] + plan->presence->page};
+		chunk->shared = page.start && presence_shared(plan->presence, &page, 1);
+	}
+	return true;
+}
+
+static bool chunk_copy(const struct work *work, struct chunk *chunk, GArray *runs, GArray *changes,
+		       struct copy_result *result)
+{
+	const struct plan *plan = work->plan;
+	struct presence_sum sum = {0};
+	guint before = result->copied->len;
+	bool rest = work->pages == WORK_REST;
+	g_autoptr(GArray) right = rest ? g_array_new(FALSE, FALSE, sizeof(struct presence_run)) : NULL;
+	bool good = work->pages == WORK_ALL ? chunk_scan(plan, chunk, runs, &sum)
+					    : chunk_changes(work, chunk, changes, runs, right, &sum);
+	if (!good) {
+		result->failure = ESRCH;
+		return false;
+	}
+	chunk->resident = sum.resident;
+	if (!runs->len && !right)
+		return true;
+	if (runs->len)
+		chunk_ready(work, chunk, runs);
+	const struct window *window = plan->mappings[chunk->mapping].window;
+	struct copier copier = {plan, chunk, window->bytes + (chunk->start - window->start), result};
+	if (runs->len && !chunk_read(&copier, runs))
+		return false;
+	if (work->pages != WORK_ALL)
+		note_valid(plan, chunk, result, before);
+	if (right)
+		g_array_append_vals(result->copied, right->data, right->len);
+	return true;
+}
+
 void plan_copy(struct work *work, struct copy_result *result)
 {
-	struct plan *plan = work->plan;
 	g_autoptr(GArray) runs = g_array_sized_new(FALSE, FALSE, sizeof(struct presence_run), CHUNK / 4096 / 2 + 1);
+	g_autoptr(GArray) changes = g_array_new(FALSE, FALSE, sizeof(struct presence_change));
 	struct chunk *chunk;
 	while ((chunk = work_next(work))) {
-		struct presence_sum sum = {0};
-		if (!chunk_scan(plan, chunk, runs, &sum)) {
-			result->failure = ESRCH;
-			work->stop = true;
-			return;
-		}
-		chunk->resident = sum.resident;
-		if (!chunk->prepared)
-			chunk_look(plan, chunk, runs);
-		for (int i = 0; i < 2 && !chunk->shared; i++) {
-			/* did it fork since that was looked at? */
-			struct presence_run page = {chunk->samples[i], chunk->samples[i] + plan->presence->page};
-			chunk->shared = page.start && presence_shared(plan->presence, &page, 1);
-		}
-		const struct window *window = plan->mappings[chunk->mapping].window;
-		struct copier copier = {plan, chunk, window->bytes + (chunk->start - window->start), result};
-		if (!chunk_read(&copier, runs)) {
+		if (!chunk_copy(work, chunk, runs, changes, result)) {
 			work->stop = true;
 			return;
 		}

@@ -79,10 +79,20 @@ void plan_stream(struct plan *plan);
 /* Leaves the maps alone if plan->maps was set to NULL. */
 void plan_free(struct plan *plan);
 
+/* which pages are copied: all, or as a tracker (track.h) says */
+enum work_pages {
+	WORK_ALL,
+	WORK_FIRST, /* as a round, and those that aren't in the windows for another reason */
+	WORK_ROUND, /* those written to since they were copied last; they are protected first. The target runs. */
+	WORK_REST,  /* the same, without protecting; the others are right already, and count as copied */
+};
+
 /* a run through all chunks, shared by the threads that take part */
 struct work {
 	struct plan *plan;
 	_Atomic size_t next;
+	enum work_pages pages;
+	bool swapped;        /* WORK_REST: pages may be swapped out, so what is there need not be resident */
 	size_t limit;        /* only the chunks before this one; 0: all */
 	int64_t deadline_ns; /* monotonic: stop then; 0: none */
 	_Atomic bool late;   /* that happened */

@@ -22,6 +22,7 @@ static void window_free(void *data)
 	struct window *window = data;
 	munmap(window->map, window->map_size);
 	g_free(window->huge);
+	g_free(window->valid);
 	g_array_unref(window->dirty);
 	g_free(window);
 }
@@ -146,8 +147,24 @@ void pool_populate(struct pool *pool, struct window *window, const struct presen
 		populate(window->bytes + (runs[i].start - window->start), runs[i].end - runs[i].start);
 }
 
+void pool_set_valid(struct window *window, uint64_t start, uint64_t end, uint64_t page, bool valid)
+{
+	if (!window->valid)
+		window->valid = g_new0(uint64_t, (window->end - window->start) / page / 64 + 1);
+	for (uint64_t i = (start - window->start) / page; i < (end - window->start) / page; i++) {
+		/* threads work on chunks, whose borders may lie within a word */
+		uint64_t bit = 1ull << i % 64;
+		if (valid)
+			__atomic_fetch_or(&window->valid[i / 64], bit, __ATOMIC_RELAXED);
+		else
+			__atomic_fetch_and(&window->valid[i / 64], ~bit, __ATOMIC_RELAXED);
+	}
+}
+
 static void make_zero(struct window *window, uint64_t start, uint64_t end)
 {
+	if (window->valid)
+		pool_set_valid(window, start, end, (uint64_t)sysconf(_SC_PAGESIZE), false);
 	uint8_t *bytes = window->bytes + (start - window->start);
 	if (end - start < ZERO_BY_HAND || madvise(bytes, end - start, MADV_DONTNEED) < 0)
 		memset(bytes, 0, end - start);

@@ -17,7 +17,8 @@ struct window {
 	uint8_t *bytes;      /* what mirrors `start`; at the same place in a huge page */
 	GArray *dirty;       /* struct presence_run: what may hold other bytes than zeros */
 	bool *huge;          /* for each huge page from `start` on: asked for one */
-	bool used;           /* by the snapshot being made */
+	uint64_t *valid; /* a bit a page: it was copied, and is right unless the target wrote to it since; NULL: none */
+	bool used;       /* by the snapshot being made */
 	void *map;
 	uint64_t map_size;
 };
@@ -48,6 +49,14 @@ void pool_settle(struct window *window, const struct presence_run *runs, size_t 
 
 /* Bytes at `runs` of the window are no zeros any more; in any order, and again is fine. */
 void pool_dirty(struct window *window, const struct presence_run *runs, size_t n);
+
+/* Pages [start, end), inside the window, are valid, or aren't. `page`: bytes of one. */
+void pool_set_valid(struct window *window, uint64_t start, uint64_t end, uint64_t page, bool valid);
+static inline bool pool_valid(const struct window *window, uint64_t address, uint64_t page)
+{
+	uint64_t i = (address - window->start) / page;
+	return window->valid && window->valid[i / 64] >> i % 64 & 1;
+}
 
 /* Start a new snapshot: no window is used. */
 void pool_begin(struct pool *pool);

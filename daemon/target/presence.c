@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 /* <linux/fs.h> of 6.7 and later; older headers build this program too */
+#define SCAN_WRITTEN (1u << 1)
 #define SCAN_FILE    (1u << 2) /* PAGE_IS_FILE, and so on */
 #define SCAN_PRESENT (1u << 3)
 #define SCAN_SWAPPED (1u << 4)
@@ -22,8 +23,9 @@ struct scan_arg {
 	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
 };
 
-#define SCAN_IOCTL  _IOWR('f', 16, struct scan_arg)
-#define SCAN_VECTOR 256
+#define SCAN_IOCTL   _IOWR('f', 16, struct scan_arg)
+#define SCAN_VECTOR  256
+#define SCAN_PROTECT (1u << 0) /* PM_SCAN_WP_MATCHING */
 
 /* bits of /proc/PID/pagemap */
 #define PM_EXCLUSIVE (1ull << 56)
@@ -77,22 +79,41 @@ static void run_add(GArray *runs, uint64_t start, uint64_t end)
 	g_array_append_val(runs, run);
 }
 
+static void change_add(GArray *changes, uint64_t start, uint64_t end, bool written)
+{
+	struct presence_change *last =
+		changes->len ? &g_array_index(changes, struct presence_change, changes->len - 1) : NULL;
+	if (last && last->end == start && last->written == written) {
+		last->end = end;
+		return;
+	}
+	struct presence_change change = {start, end, written};
+	g_array_append_val(changes, change);
+}
+
+static void scan_prepare(struct scan_arg *arg, struct scan_region vector[SCAN_VECTOR], uint64_t end,
+			 enum presence_filter filter)
+{
+	*arg = (struct scan_arg){.size = sizeof(*arg), .end = end, .vec = (uintptr_t)vector, .vec_len = SCAN_VECTOR};
+	/* a category in `inverted` and in `mask` must be absent */
+	arg->category_inverted = arg->category_mask = SCAN_PFNZERO;
+	arg->category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED;
+	arg->return_mask = SCAN_PRESENT;
+	if (filter == PRESENCE_RESIDENT) {
+		arg->category_mask |= SCAN_PRESENT;
+		arg->category_anyof_mask = 0;
+	} else if (filter == PRESENCE_ANONYMOUS) {
+		arg->category_inverted |= SCAN_FILE;
+		arg->category_mask |= SCAN_FILE;
+	}
+}
+
 static bool scan_ioctl(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
 		       GArray *runs, struct presence_sum *sum)
 {
 	struct scan_region vector[SCAN_VECTOR];
-	struct scan_arg arg = {.size = sizeof(arg), .end = end, .vec = (uintptr_t)vector, .vec_len = SCAN_VECTOR};
-	/* a category in `inverted` and in `mask` must be absent */
-	arg.category_inverted = arg.category_mask = SCAN_PFNZERO;
-	arg.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED;
-	arg.return_mask = SCAN_PRESENT;
-	if (filter == PRESENCE_RESIDENT) {
-		arg.category_mask |= SCAN_PRESENT;
-		arg.category_anyof_mask = 0;
-	} else if (filter == PRESENCE_ANONYMOUS) {
-		arg.category_inverted |= SCAN_FILE;
-		arg.category_mask |= SCAN_FILE;
-	}
+	struct scan_arg arg;
+	scan_prepare(&arg, vector, end, filter);
 	while (start < end) {
 		arg.start = start;
 		int n = ioctl(presence->fd, SCAN_IOCTL, &arg);
@@ -113,6 +134,78 @@ static bool scan_ioctl(const struct presence *presence, uint64_t start, uint64_t
 		start = arg.walk_end;
 	}
 	return true;
+}
+
+/* One pass over [start, end): what `arg` asks for, to `changes`. */
+static bool changes_scan(const struct presence *presence, struct scan_arg *arg, struct scan_region vector[SCAN_VECTOR],
+			 uint64_t start, GArray *changes, struct presence_sum *sum)
+{
+	while (start < arg->end) {
+		arg->start = start;
+		int n = ioctl(presence->fd, SCAN_IOCTL, arg);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return false;
+		for (int i = 0; i < n; i++) {
+			if (vector[i].start < start || vector[i].end > arg->end || vector[i].start >= vector[i].end)
+				continue;
+			change_add(changes, vector[i].start, vector[i].end, vector[i].categories & SCAN_WRITTEN);
+			uint64_t bytes = vector[i].end - vector[i].start;
+			sum->content += bytes;
+			sum->resident += vector[i].categories & SCAN_PRESENT ? bytes : 0;
+		}
+		if (arg->walk_end <= start)
+			break;
+		start = arg->walk_end;
+	}
+	return true;
+}
+
+bool presence_changes(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
+		      GArray *changes, struct presence_sum *sum)
+{
+	struct scan_region vector[SCAN_VECTOR];
+	struct scan_arg arg;
+	scan_prepare(&arg, vector, end, filter);
+	arg.return_mask = SCAN_PRESENT | SCAN_WRITTEN;
+	return changes_scan(presence, &arg, vector, start, changes, sum);
+}
+
+bool presence_protect(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
+		      GArray *changes)
+{
+	struct scan_region vector[SCAN_VECTOR];
+	struct scan_arg arg;
+	struct presence_sum sum = {0};
+	scan_prepare(&arg, vector, end, filter);
+	/* of pages that are there only: an empty entry would get a mark, and then look like one that is swapped out */
+	arg.flags = SCAN_PROTECT;
+	arg.category_mask |= SCAN_WRITTEN;
+	arg.return_mask = SCAN_PRESENT | SCAN_WRITTEN;
+	return changes_scan(presence, &arg, vector, start, changes, &sum);
+}
+
+bool presence_unprotected(const struct presence *presence, uint64_t start, uint64_t end, GArray *changes)
+{
+	struct scan_region vector[SCAN_VECTOR];
+	struct presence_sum sum = {0};
+	/* this and no other category: a faster way, that lists empty entries, too (fs/proc/task_mmu.c, pagemap_scan_pmd_entry()) */
+	struct scan_arg arg = {.size = sizeof(arg),
+			       .end = end,
+			       .vec = (uintptr_t)vector,
+			       .vec_len = SCAN_VECTOR,
+			       .category_mask = SCAN_WRITTEN,
+			       .return_mask = SCAN_WRITTEN};
+	return changes_scan(presence, &arg, vector, start, changes, &sum);
+}
+
+bool presence_at(const struct presence *presence, uint64_t address)
+{
+	uint64_t entry;
+	return pread(presence->fd, &entry, sizeof(entry), (off_t)(address / presence->page * sizeof(entry))) ==
+		       sizeof(entry) &&
+	       entry & (PM_PRESENT | PM_SWAPPED);
 }
 
 static bool entry_passes(uint64_t entry, enum presence_filter filter)

@@ -48,6 +48,29 @@ struct presence_sum {
 bool presence_scan(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
 		   GArray *runs, struct presence_sum *sum);
 
+/* a run of pages that hold something, and whether they were written to since they were protected */
+struct presence_change {
+	uint64_t start, end;
+	bool written;
+};
+
+/*
+ * The same with PAGEMAP_SCAN alone, telling pages that were written to since they were protected, or never were (daemon/target/track.h), to
+ * `changes` (of struct presence_change, adjacent ones merged where they are alike).
+ */
+bool presence_changes(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
+		      GArray *changes, struct presence_sum *sum);
+/* Protect those of them that were written to, and at the same moment list them. */
+bool presence_protect(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
+		      GArray *changes);
+/*
+ * List what isn't a protected page, several times as fast as the others: what was written to, pages of zeros, and where there is nothing (but
+ * not all of that). What isn't listed is as it was when it was protected, or there is nothing in all of its 2 MB.
+ */
+bool presence_unprotected(const struct presence *presence, uint64_t start, uint64_t end, GArray *changes);
+/* Whether the page at `address` is there, or swapped out. */
+bool presence_at(const struct presence *presence, uint64_t address);
+
 /*
  * Whether any anonymous page of the `n` runs (ascending) is mapped by other processes too: copy-on-write after a fork, or merged by
  * KSM. True when it can't be told: the careful answer.

@@ -150,7 +150,7 @@ static bool copy_running(struct taking *taking)
 
 /* ---- threads ---- */
 
-static void threads_looked(struct taking *taking)
+void taking_threads_looked(struct taking *taking)
 {
 	struct snapshot *snapshot = taking->snapshot;
 	g_free(snapshot->threads);
@@ -221,7 +221,7 @@ static bool try_quietly(struct taking *taking, int tries, bool patient, bool *va
 	if (*valid) {
 		taking->snapshot->mode = SNAPSHOT_QUIET;
 		taking->snapshot->consistent = true;
-		threads_looked(taking);
+		taking_threads_looked(taking);
 	}
 	return true;
 }
@@ -231,7 +231,7 @@ static bool take_stopped(struct taking *taking, GError **error)
 	struct work work = {.plan = taking->own->plan};
 	if (!taking->look && !look(taking, false))
 		return false;
-	threads_looked(taking);
+	taking_threads_looked(taking);
 	GError *skipped = NULL;
 	if (!stop_allowed(taking, taking->own->plan->bytes, &skipped)) {
 		/* registers are only had by a stop */
@@ -261,9 +261,12 @@ static bool take(struct taking *taking, GError **error)
 		snapshot->time_us = now_us(CLOCK_REALTIME);
 		if (!taking->look && !look(taking, false))
 			return false;
-		threads_looked(taking);
+		taking_threads_looked(taking);
 		return copy_running(taking);
 	}
+	/* what is followed needs no copy of everything to find out that it didn't run */
+	if (target->tracker && taking->options->precopy)
+		return precopy_take(taking, error);
 	if (taking->options->extent == SNAPSHOT_HEAP && !target->quiet_skip) {
 		bool valid;
 		if (!try_quietly(taking, QUIET_TRIES, false, &valid, error))
@@ -273,7 +276,7 @@ static bool take(struct taking *taking, GError **error)
 	} else if (target->quiet_skip) {
 		target->quiet_skip--;
 	}
-	return take_stopped(taking, error);
+	return taking->options->precopy ? precopy_take(taking, error) : take_stopped(taking, error);
 }
 
 /* Decide whether to stream, and prepare that. False: the target is gone. */
@@ -316,7 +319,7 @@ void snapshot_settle(snapshot_t *snapshot)
 
 snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *options, GError **error)
 {
-	int64_t begun = now_us(CLOCK_MONOTONIC);
+	int64_t begun = now_us(CLOCK_MONOTONIC), paused_ns = target->paused_ns;
 	if (target->file)
 		return file_snapshot(target->file);
 	if (!target_alive(target)) {
@@ -347,9 +350,11 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 		snapshot->resumed_us = now_us(CLOCK_MONOTONIC);
 		picture_make(snapshot, taking.results);
 		snapshot->memory.torn = !snapshot->consistent;
-		snapshot->pause_us = snapshot->mode == SNAPSHOT_STOP ? (taking.pause_ns + 999) / 1000 : 0;
+		snapshot->pause_us = (target->paused_ns - paused_ns + 999) / 1000;
 		snapshot->elapsed_us = now_us(CLOCK_MONOTONIC) - begun;
 	}
+	if (!options->keep_tracking)
+		g_clear_pointer(&target->tracker, track_free);
 	results_clear(&taking);
 	g_free(taking.maps_text);
 	g_clear_pointer(&taking.look, g_array_unref);

@@ -34,6 +34,11 @@ enum snapshot_extent {
 
 struct snapshot_options {
 	enum snapshot_extent extent;
+	/*
+	 * Copy while it runs, with its writes followed (daemon/target/track.h), and stop it for the rest only. keep_tracking: go on following until the
+	 * target is freed, so that the next one copies only what changed.
+	 */
+	bool precopy, keep_tracking;
 	bool nonblocking; /* never stop the target; the copy may be inconsistent */
 	/*
 	 * With more anonymous memory than so many bytes: copy none of it, but read it as somebody looks, with about that much kept at a time

@@ -73,6 +73,11 @@ static void *stop_main(void *data)
 static void stop_help(struct stop *stop)
 {
 	struct timespec until;
+	struct sched_param own, first = {.sched_priority = 1};
+	int policy = sched_getscheduler(0);
+	/* now: once the target is stopped, waiting for a CPU to ask for it on costs time */
+	bool raised =
+		policy == SCHED_OTHER && sched_getparam(0, &own) == 0 && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
 	do {
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += RESCUE_NS;
@@ -85,14 +90,10 @@ static void stop_help(struct stop *stop)
 		if (errno == ETIMEDOUT)
 			freeze_rescue(stop->taking->target->pid);
 	} while (true);
-	if (!stop->copying)
-		return;
-	struct sched_param own, first = {.sched_priority = 1};
-	int policy = sched_getscheduler(0);
-	bool raised =
-		policy == SCHED_OTHER && sched_getparam(0, &own) == 0 && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
-	plan_copy(stop->work, &stop->taking->results[1]);
-	sem_post(&stop->helped);
+	if (stop->copying) {
+		plan_copy(stop->work, &stop->taking->results[1]);
+		sem_post(&stop->helped);
+	}
 	if (raised)
 		sched_setscheduler(0, policy, &own);
 }

@@ -37,6 +37,15 @@ bool taking_copy(struct taking *taking, struct work *work);
 /* A copy that doesn't count leaves its bytes behind. */
 void taking_discard(struct taking *taking);
 
+/* The threads as they were at taking->look, to the snapshot. */
+void taking_threads_looked(struct taking *taking);
+
+/*
+ * Copy what the target changed since the last time, or all, while it runs, again and again, and stop it for the rest. Arms target->tracker,
+ * and leaves it so. Errors: as target_snapshot(), and track_new().
+ */
+bool precopy_take(struct taking *taking, GError **error);
+
 /*
  * Stop the target, copy what `work` says (its plan is set here), let it go. False without an error: the target is gone. Errors: as
  * target_snapshot(); SKIPPED as stop_allowed() where work->deadline_ns passed.

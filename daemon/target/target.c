@@ -119,6 +119,7 @@ void target_free(target_t *target)
 {
 	if (!target)
 		return;
+	track_free(target->tracker);
 	if (target->pidfd >= 0)
 		close(target->pidfd);
 	close_files(target);

@@ -9,6 +9,7 @@
 #include "daemon/target/process.h"
 #include "daemon/target/snapshot.h"
 #include "daemon/target/stream.h"
+#include "daemon/target/track.h"
 
 struct target {
 	pid_t pid;
@@ -27,6 +28,7 @@ struct target {
 	struct file_target *file; /* a core file or an image: there is no process; NULL: there is one */
 	unsigned quiet_misses;    /* tries in a row that didn't work */
 	double ns_per_byte;       /* of copying while it is stopped; 0: not measured yet */
+	struct tracker *tracker;  /* NULL: its writes are not followed */
 	int64_t paused_ns;        /* by all stops together */
 };
 

@@ -192,7 +192,7 @@ static int explain_run(const struct options *options, GError **error)
 	int own = parse_addresses(options, addresses, error);
 	if (!own)
 		return REFTOP_ERROR_USAGE;
-	struct live_options live = {.nonblocking = options->nonblocking};
+	struct live_options live = {.nonblocking = options->nonblocking, .precopy = options->precopy};
 	g_autoptr(source_t) source = open_source(&command_explain, options, own, &live, error);
 	struct telling telling = {.options = options, .several = addresses->len > 1};
 	gboolean good = source && source->ops->explain_all(source, (const uint64_t *)addresses->data, addresses->len,
@@ -218,7 +218,7 @@ const struct command command_explain = {
 		"Several addresses are explained in one look, which takes hardly longer than one; `-` reads them from standard "
 		"input. With --json each is a line, in the order they were asked for; where no object is, \"object\" is null.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
-					    OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_END},
+					    OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_PRECOPY, OPTION_END},
 	.min_arguments = 1,
 	.max_arguments = -1,
 	.run = explain_run,

@@ -175,6 +175,7 @@ static int histo_run(const struct options *options, GError **error)
 		return REFTOP_ERROR_USAGE;
 	}
 	struct live_options live = {.nonblocking = options->nonblocking,
+				    .precopy = options->precopy,
 				    .max_pause_us = options->max_pause_us,
 				    .memory = options->memory,
 				    .gc_only = options->gc};
@@ -196,8 +197,8 @@ const struct command command_histo = {
 		   "gc_count, refs, refs_max, immortal, owned, name.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
 					    OPTION_CSV, OPTION_SORT, OPTION_LIMIT, OPTION_STRICT, OPTION_NONBLOCKING,
-					    OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_GC, OPTION_NO_DAEMON,
-					    OPTION_VERBOSE, OPTION_END},
+					    OPTION_PRECOPY, OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_GC,
+					    OPTION_NO_DAEMON, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = histo_run,
 };

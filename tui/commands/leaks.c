@@ -107,7 +107,7 @@ static int wait_until(program_t *program, const sigset_t *signals, gint64 until)
  */
 static leaks_t *look_until_end(program_t *program, const struct options *options, gint64 *looked_us, GError **error)
 {
-	struct live_options live = {.nonblocking = options->nonblocking};
+	struct live_options live = {.nonblocking = options->nonblocking, .precopy = options->precopy};
 	leaks_t *last = NULL;
 	sigset_t signals;
 	int number = 0;
@@ -192,7 +192,7 @@ static int leaks_run(const struct options *options, GError **error)
 	}
 	if (options->program)
 		return run_program(options, error);
-	struct live_options live = {.nonblocking = options->nonblocking};
+	struct live_options live = {.nonblocking = options->nonblocking, .precopy = options->precopy};
 	g_autoptr(source_t) source = open_source(&command_leaks, options, 0, &live, error);
 	g_autoptr(leaks_t) leaks = source ? look_twice(source, options, error) : NULL;
 	if (!leaks || !tell(leaks, options, error))
@@ -217,7 +217,7 @@ const struct command command_leaks = {
 		"counts. The program's output goes to standard error.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_INTERVAL,
 					    OPTION_JSON, OPTION_LIMIT, OPTION_FAIL, OPTION_SUPPRESS, OPTION_NONBLOCKING,
-					    OPTION_QUIET, OPTION_VERBOSE, OPTION_END},
+					    OPTION_PRECOPY, OPTION_QUIET, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = leaks_run,
 };

@@ -56,7 +56,7 @@ static int objects_run(const struct options *options, GError **error)
 {
 	if (!check_sort(options->sort, error))
 		return REFTOP_ERROR_USAGE;
-	struct live_options live = {.nonblocking = options->nonblocking};
+	struct live_options live = {.nonblocking = options->nonblocking, .precopy = options->precopy};
 	size_t limit = options->limit ? (size_t)options->limit : options->json ? JSON_ROWS : TEXT_ROWS;
 	g_autoptr(source_t) source = open_source(&command_objects, options, 1, &live, error);
 	g_autoptr(instances_t) instances =
@@ -76,7 +76,7 @@ const struct command command_objects = {
 		"what `reftop leaks` would say: references that nothing explains; below 0: more are held than were counted. Sort "
 		"keys: refs (the default), bytes, unexplained, deficit.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
-					    OPTION_SORT, OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_END},
+					    OPTION_SORT, OPTION_LIMIT, OPTION_NONBLOCKING, OPTION_PRECOPY, OPTION_END},
 	.min_arguments = 1,
 	.max_arguments = 2,
 	.run = objects_run,

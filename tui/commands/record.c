@@ -257,6 +257,8 @@ static int record_run(const struct options *options, GError **error)
 					: g_strdup_printf("reftop-%" G_GINT64_FORMAT ".db", pid);
 	struct live_options live = {.nonblocking = options->nonblocking,
 				    .turnover = TRUE,
+				    .precopy = options->precopy,
+				    .again = TRUE,
 				    .max_pause_us = options->max_pause_us,
 				    .memory = options->memory};
 	recorder.source = open_process(options, (pid_t)pid,
@@ -301,8 +303,8 @@ const struct command command_record = {
 		"often as that takes less than a twentieth of the time what explains it; when the object dies or its address "
 		"is used again, that is told and its rows end.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_OUTPUT, OPTION_INTERVAL, OPTION_DURATION, OPTION_WATCH,
-					    OPTION_JSON, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_MAX_PAUSE,
-					    OPTION_MEMORY, OPTION_BUDGET, OPTION_QUIET, OPTION_END},
+					    OPTION_JSON, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_PRECOPY,
+					    OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_BUDGET, OPTION_QUIET, OPTION_END},
 	.max_arguments = 1,
 	.run = record_run,
 };

@@ -54,7 +54,7 @@ static gboolean save(source_t *source, const struct options *options, GError **e
 
 static int save_run(const struct options *options, GError **error)
 {
-	struct live_options live = {.nonblocking = options->nonblocking};
+	struct live_options live = {.nonblocking = options->nonblocking, .precopy = options->precopy};
 	if (!options->output || !strcmp(options->output, "-")) {
 		usage_error(error, &command_save, NULL, "which file? -o FILE");
 		return REFTOP_ERROR_USAGE;
@@ -74,7 +74,7 @@ const struct command command_save = {
 		"the process knew stands in it, passwords too.\n\n"
 		"With -c a core file becomes an image.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_NONBLOCKING,
-					    OPTION_QUIET, OPTION_END},
+					    OPTION_PRECOPY, OPTION_QUIET, OPTION_END},
 	.max_arguments = 1,
 	.run = save_run,
 };

@@ -59,6 +59,8 @@ static gboolean choose_process(const struct options *options, gint64 *pid, GErro
 static int watch(const struct options *options, pid_t pid, program_t *program, GError **error)
 {
 	struct live_options live = {.nonblocking = options->nonblocking,
+				    .precopy = options->precopy,
+				    .again = TRUE,
 				    .max_pause_us = options->max_pause_us,
 				    .memory = options->memory,
 				    .turnover = TRUE,
@@ -126,8 +128,8 @@ const struct command command_top = {
 		   "the size that COLUMNS "
 		   "and LINES say.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_INTERVAL, OPTION_ITERATIONS, OPTION_DUMP_SCREEN,
-					    OPTION_SCREEN, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_MAX_PAUSE,
-					    OPTION_MEMORY, OPTION_BUDGET, OPTION_END},
+					    OPTION_SCREEN, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_PRECOPY,
+					    OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_BUDGET, OPTION_END},
 	.max_arguments = 1,
 	.run = top_main,
 };

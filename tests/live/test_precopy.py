@@ -1,0 +1,194 @@
+"""--precopy: right numbers, short stops, and no trace afterwards, whatever ends it."""
+import errno
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+
+import pytest
+
+import harness
+
+KILLS = int(os.environ.get("REFTOP_TEST_KILLS", "40"))  # 200 by hand
+SIGNALS = 200000
+
+
+def armed(pid):
+    """What is left of following its writes: mappings that are write-protected, descriptors."""
+    with open("/proc/%d/smaps" % pid) as smaps:
+        flags = [line for line in smaps if line.startswith("VmFlags:") and {"uw", "um", "ui"} & set(line.split())]
+    descriptors = [os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid)]
+    return flags + [d for d in descriptors if "userfaultfd" in d]
+
+
+@pytest.fixture(scope="module")
+def able(tmp_path_factory):
+    """Skips where the kernel can't; says why by name."""
+    target = subprocess.Popen(["python3", "-c", "import sys\nprint(1, flush=True)\nwhile True: sys.intern('a')"], stdout=subprocess.PIPE)
+    try:
+        target.stdout.readline()
+        result = harness.reftop("histo", "-p", target.pid, "--precopy", "--json")
+    finally:
+        target.kill()
+        target.wait()
+        target.stdout.close()
+    if result.code:
+        pytest.skip(result.err.splitlines()[1].strip())
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def consistent(sample, truth, *names):
+    assert sample["snapshot"]["consistent"] is True and sample["snapshot"]["mode"] in ("precopy", "quiet"), sample["snapshot"]
+    assert sample["snapshot"]["skipped"] is None and sample["snapshot"]["torn"] is None
+    harness.check_sums(sample, half_made=4)
+    for name in names:
+        assert harness.row(sample, name)["count"] == truth[name], name
+
+
+def test_the_numbers_are_right(python, start, able):
+    """Of a target that changes all the time: in one sample, and in those of a recording, which copy what changed."""
+    target = start(python, "precopied.py", 30, "-")
+    truth = target.ready()
+    for _ in range(3):
+        sample = harness.histo(target.pid, "--precopy")
+        consistent(sample, truth, "Kept", "Cell")
+        assert sample["snapshot"]["mode"] == "precopy" and sample["snapshot"]["pause_us"] > 0
+        assert harness.row(sample, "Kept")["refs"] >= truth["Kept"]
+    assert armed(target.pid) == []
+    result = harness.reftop("record", "-p", target.pid, "--precopy", "--json", "-i", "20ms", "-d", "1500ms", "--budget", "50%")
+    assert result.code == 0, result
+    samples = lines(result.out)
+    assert len(samples) >= 3
+    for sample in samples:
+        consistent(sample, truth, "Kept", "Cell")
+    # what is copied again is a part of it: tracking stayed on in between
+    first, later = samples[0]["snapshot"]["bytes_copied"], sorted(s["snapshot"]["bytes_copied"] for s in samples[1:])
+    assert later[0] < first / 2, (first, later)
+    assert armed(target.pid) == []
+    work = target.ask("work")
+    assert work["rounds"] > 0 and work["wrong"] == [], work
+
+
+@pytest.mark.parametrize("kind", ["threads", "fork", "churn", "collect"])
+def test_targets_that_are_never_quiet(any_python, start, able, kind):
+    """Threads, forks, and a heap that is rebuilt: consistent each time, and the target's own sums are right."""
+    target = start(any_python, "busy.py", kind)
+    target.ready()
+    truth = {"Known": 20000, "Linked": 5000}
+    result = harness.reftop("record", "-p", target.pid, "--precopy", "--json", "-i", "10ms", "-d", "100ms" if kind == "threads" else "1500ms",
+                            "--budget", "100%")
+    assert result.code == 0, result
+    for sample in lines(result.out):
+        consistent(sample, truth, "Known", "Linked")
+    assert armed(target.pid) == []
+    answer = target.ask("quit")
+    assert answer["wrong"] == [] and answer["rounds"] > 0, answer
+
+
+def test_memory_that_comes_and_goes(any_python, start, able):
+    """Arenas are unmapped and mapped again at the same places: nothing of what was there is taken for what is."""
+    target = start(any_python, "large.py", 20, "busy")
+    truth = target.ready()
+    result = harness.reftop("record", "-p", target.pid, "--precopy", "--json", "-i", "1ms", "-d", "2s", "--budget", "100%")
+    assert result.code == 0, result
+    samples = lines(result.out)
+    for sample in samples:
+        assert sample["snapshot"]["consistent"] is True and sample["totals"]["unreadable"] <= 4, sample["totals"]
+        for name in ("Slotted", "Text"):
+            assert harness.row(sample, name)["count"] == truth["count"][name], name
+        # one more is made in every round
+        assert 0 <= harness.row(sample, "Plain")["count"] - truth["count"]["Plain"] <= 2
+    target.send("quit")
+    assert target.process.wait(60) == 0
+
+
+def test_leaks_and_questions_use_it_too(any_python, start, able):
+    target = start(any_python, "precopied.py", 5, "-")
+    truth = target.ready()
+    answer = harness.reftop("leaks", "-p", target.pid, "--precopy", "--json").json
+    assert answer["snapshot"]["mode"] == "precopy" and answer["totals"]["objects"] > truth["Kept"] * 2
+    assert answer["totals"]["unexplained"] < 100, answer["totals"]
+    listed = harness.reftop("objects", "-p", target.pid, "__main__.Kept", "--precopy", "--json", "--limit", "3").json
+    assert len(listed["objects"]) == 3
+    assert armed(target.pid) == []
+
+
+def test_no_signal_is_lost(any_python, start, helper, able):
+    """200,000 queued ones, while it is armed and let go again and again."""
+    target = start(any_python, "precopied.py", 10, helper("counter"))
+    number = target.ready()["signal"]
+    recorder = subprocess.Popen(["sh", "-c", "while :; do \"$0\" histo -p $1 --precopy --json >&2 || exit 1; echo; done", harness.REFTOP,
+                                 str(target.pid)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        sent = rounds = 0
+        while sent < SIGNALS or rounds < 5:
+            try:
+                os.kill(target.pid, number)
+                sent += 1
+            except OSError as error:
+                assert error.errno == errno.EAGAIN  # the queue is full
+                select.select([], [], [], 0.0005)
+            if sent % 500 == 0 and select.select([recorder.stdout], [], [], 0)[0]:
+                rounds += len(os.read(recorder.stdout.fileno(), 100))
+        assert recorder.poll() is None
+    finally:
+        os.killpg(recorder.pid, signal.SIGKILL)
+        recorder.wait()
+        recorder.stdout.close()
+    harness.wait_for(lambda: target.ask("count")["count"] >= sent, 60, "the signals to arrive")
+    assert target.ask("count")["count"] == sent
+    assert target.ask("work")["wrong"] == []
+
+
+def test_killed_at_any_moment(any_python, start, able):
+    """kill -9 at random moments: the target goes on, nothing of it is protected, and no descriptor is left in it."""
+    target = start(any_python, "precopied.py", 20, "-")
+    target.ready()
+    dice = random.Random(1)
+    for _ in range(KILLS):
+        victim = subprocess.Popen([harness.REFTOP, "record", "-p", str(target.pid), "--precopy", "--json", "-i", "1ms", "--budget", "100%"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        select.select([], [], [], dice.random() * 0.25)
+        victim.kill()
+        victim.wait()
+        harness.wait_for(lambda: armed(target.pid) == [], 20, "the kernel to let go")
+        work = target.ask("work")
+        assert work["rounds"] > 0 and work["wrong"] == [], work
+    with open("/proc/%d/status" % target.pid) as status:
+        assert "TracerPid:\t0\n" in status.read()
+
+
+def test_an_idle_target_is_not_armed(any_python, start, able):
+    """It is quiet, so nothing is done to it."""
+    target = start(any_python, "law.py")
+    target.ready()
+    target.wait_blocked()
+    sample = harness.histo(target.pid, "--precopy")
+    assert sample["snapshot"]["mode"] == "quiet" and sample["snapshot"]["pause_us"] == 0
+
+
+def test_what_may_not_be_done_is_said(any_python, start, able, tmp_path):
+    """A filter of system calls may kill for one it doesn't expect: such a target is not made to call."""
+    script = tmp_path / "filtered.py"
+    script.write_text("""
+import ctypes, os, select, struct
+class Filter(ctypes.Structure):
+    _fields_ = [("n", ctypes.c_ushort), ("at", ctypes.c_void_p)]
+allow = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7fff0000))
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+assert libc.prctl(22, 2, ctypes.byref(Filter(1, ctypes.addressof(allow))), 0, 0) == 0
+os.write(1, b'{"ready": true}\\n')
+while not select.select([0], [], [], 0)[0]:
+    pass
+""")
+    target = start(any_python, str(script))
+    target.ready()
+    result = harness.reftop("histo", "-p", target.pid, "--precopy")
+    assert result.code == 4 and "seccomp" in result.err and "leave out --precopy" in result.err, result
+    assert harness.histo(target.pid)["snapshot"]["mode"] == "stop"
