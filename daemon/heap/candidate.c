@@ -152,6 +152,14 @@ static bool links_plausible(const heap_t *heap, const uint8_t *head)
 		maybe_count(heap, load_u64(head, 8)));
 }
 
+/* Whether the object is just being appended to a list: the one before it points to it, its own link to the list isn't made yet. */
+static bool being_linked(const heap_t *heap, uint64_t head, const uint8_t *at)
+{
+	uint64_t prev = load_u64(at, 8) & LINK_MASK, link;
+	return !heap_has(heap->layout->gc_head_refs) && link_plausible(prev) && memory_u64(heap->memory, prev, &link) &&
+	       (link & LINK_MASK) == head;
+}
+
 bool candidate_head(const heap_t *heap, struct object *object)
 {
 	if (heap->layout->shape.gc == PY_GC_NONE) {
@@ -162,7 +170,8 @@ bool candidate_head(const heap_t *heap, struct object *object)
 	const uint8_t *head = object->bytes - heap->layout->gc_head_size;
 	object->tracked = head_tracked(heap, head, &plausible);
 	if (!object->tracked)
-		return plausible && (heap->collecting || !object->type->made_in_python);
+		return (plausible || being_linked(heap, object->address - heap->layout->gc_head_size, head)) &&
+		       (heap->collecting || !object->type->made_in_python);
 	return links_plausible(heap, head) && linked(heap, object->address - heap->layout->gc_head_size, head);
 }
 

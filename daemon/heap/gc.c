@@ -36,6 +36,12 @@ static void walk_object(struct walker *walker, uint64_t head)
 	walker->visit(walker->context, &object);
 }
 
+/* what ends a walk in a circle, of objects or of anything else */
+static uint64_t steps(const struct walker *walker)
+{
+	return (uint64_t)(walker->result.objects + walker->result.unreadable);
+}
+
 /* Links of a head: next, prev. False: not readable. */
 static bool links_read(const heap_t *heap, uint64_t head, uint64_t *next, uint64_t *prev)
 {
@@ -49,14 +55,15 @@ static bool links_read(const heap_t *heap, uint64_t head, uint64_t *next, uint64
 
 /*
  * Backwards from the list's end to `last`, the last object the forward walk came to: what lies between was cut off by a
- * link that was being made or undone when the target stopped.
+ * link that was being made or undone when the target stopped. Or to the one `before` it: an object that is being appended
+ * is linked from the one before, but nothing points back to it yet.
  */
-static void walk_back(struct walker *walker, uint64_t list, uint64_t last)
+static void walk_back(struct walker *walker, uint64_t list, uint64_t before, uint64_t last)
 {
 	uint64_t next, prev, at = list;
 	if (!links_read(walker->heap, list, &next, &prev))
 		return;
-	for (at = prev; at && at != last && at != list && walker->result.objects < (int64_t)walker->limit; at = prev) {
+	for (at = prev; at && at != last && at != before && at != list && steps(walker) < walker->limit; at = prev) {
 		if (!links_read(walker->heap, at, &next, &prev))
 			return;
 		walk_object(walker, at);
@@ -66,23 +73,24 @@ static void walk_back(struct walker *walker, uint64_t list, uint64_t last)
 struct gc_walk gc_walk_list(heap_t *heap, uint64_t head, gc_visit *visit, void *context)
 {
 	struct walker walker = {heap, visit, context, {.intact = true}, memory_capacity(heap)};
-	uint64_t next, prev, last = head, at;
+	uint64_t next, prev, before = head, last = head, at;
 	if (!links_read(heap, head, &at, &prev)) {
 		walker.result.intact = false;
 		return walker.result;
 	}
 	while (at != head) {
 		memory_rest(heap->memory, NULL);
-		if (!at || !links_read(heap, at, &next, &prev) || walker.result.objects >= (int64_t)walker.limit) {
+		if (!at || !links_read(heap, at, &next, &prev) || steps(&walker) >= walker.limit) {
 			walker.result.intact = false;
 			if (!heap->collecting)
-				walk_back(&walker, head, last);
+				walk_back(&walker, head, before, last);
 			return walker.result;
 		}
 		if (prev != last && !heap->collecting)
 			walker.result.intact = false;
 		/* an object that is being appended: it is linked, its own links are not made yet */
 		walk_object(&walker, at);
+		before = last;
 		last = at;
 		at = next;
 	}

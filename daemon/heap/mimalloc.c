@@ -50,6 +50,11 @@ static bool page_at(const heap_t *heap, const struct mimalloc_segment *segment, 
 	page->slice_count = load_u32(page->bytes, layout->mi_page_slice_count);
 	if (!page->slice_count || load_u32(page->bytes, layout->mi_page_slice_offset))
 		return false;
+	/* corrupt: longer than the segment */
+	if (page->slice_count > segment->slices - slice) {
+		page->slice_count = 1;
+		return false;
+	}
 	uint64_t slice_start = segment->start + slice * SLICE_BYTES;
 	if (heap_has(layout->mi_page_start)) {
 		page->block_size = load_u64(page->bytes, layout->mi_page_block_size);

@@ -65,6 +65,10 @@ char *str_text(const heap_t *heap, uint64_t address, uint64_t max)
 	if (!str.kind || !str.data)
 		return NULL;
 	uint64_t n = MIN(str.length, max);
+	/* not there: no need to ask for as much memory as it says it has */
+	uint8_t byte;
+	if (!memory_u8(heap->memory, str.data + n * str.kind - 1, &byte))
+		return NULL;
 	g_autofree uint8_t *units = g_try_malloc(n * str.kind);
 	if (!units || !memory_read(heap->memory, str.data, units, n * str.kind))
 		return NULL;
