@@ -21,7 +21,7 @@ static bool own_u64(const struct object *object, uint32_t offset, uint64_t *valu
 static uint64_t ob_size(const heap_t *heap, const struct object *object)
 {
 	int64_t size = load_i64(object->bytes, heap->layout->ob_size);
-	return (uint64_t)(size < 0 ? -size : size);
+	return size < 0 ? -(uint64_t)size : (uint64_t)size;
 }
 
 static bool sane(uint64_t size, int64_t *bytes)
