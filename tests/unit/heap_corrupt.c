@@ -52,7 +52,7 @@ static void populate(struct world *world)
 static size_t read_all(struct world *world)
 {
 	g_autoptr(GError) error = NULL;
-	g_autoptr(heap_t) heap = heap_open(&world->memory, &world->python, &error);
+	g_autoptr(heap_t) heap = heap_open(&world->memory, NULL, &world->python, &error);
 	if (!heap) {
 		g_assert_nonnull(error);
 		return 0;

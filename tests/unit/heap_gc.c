@@ -192,11 +192,11 @@ static void test_no_lists(void)
 	g_autoptr(GError) error = NULL;
 	put64(world, list_head(world, 1), HEAP);
 	put64(world, list_head(world, 1) + 8, HEAP + 64);
-	g_assert_null(heap_open(&world->memory, &world->python, &error));
+	g_assert_null(heap_open(&world->memory, NULL, &world->python, &error));
 	g_assert_nonnull(strstr(error->message, "generation 1"));
 	g_clear_error(&error);
 	put64(world, world->python.runtime + world->python.layout.runtime_interpreters_head, 0);
-	g_assert_null(heap_open(&world->memory, &world->python, &error));
+	g_assert_null(heap_open(&world->memory, NULL, &world->python, &error));
 	g_assert_nonnull(error);
 }
 
@@ -206,7 +206,7 @@ static void test_interpreters_in_a_circle(void)
 	g_autoptr(world_t) world = world_new();
 	g_autoptr(GError) error = NULL;
 	put64(world, world->interp + world->python.layout.interp_next, world->interp);
-	g_autoptr(heap_t) heap = heap_open(&world->memory, &world->python, &error);
+	g_autoptr(heap_t) heap = heap_open(&world->memory, NULL, &world->python, &error);
 	g_assert_true(!heap || heap->n_interpreters <= HEAP_MAX_INTERPRETERS);
 }
 

@@ -8,7 +8,7 @@ static heap_t *opened(struct world *world)
 {
 	g_autoptr(GError) error = NULL;
 	heap_free(world->heap);
-	world->heap = heap_open(&world->memory, &world->python, &error);
+	world->heap = heap_open(&world->memory, NULL, &world->python, &error);
 	g_assert_no_error(error);
 	return world->heap;
 }

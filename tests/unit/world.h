@@ -348,7 +348,7 @@ G_GNUC_UNUSED static void look(struct world *world, enum census_coverage coverag
 	memset(found, 0, sizeof(*found));
 	found->objects = g_array_new(FALSE, FALSE, sizeof(struct object));
 	heap_free(world->heap);
-	world->heap = heap_open(&world->memory, &world->python, &error);
+	world->heap = heap_open(&world->memory, NULL, &world->python, &error);
 	if (!world->heap)
 		return;
 	void *contexts[] = {found};
