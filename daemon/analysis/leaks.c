@@ -169,8 +169,11 @@ static void collect_types(struct judging *judging)
 	for (size_t i = 0; i < n; i++) {
 		const struct type *type = type_nth(judging->audit->heap, i);
 		struct leak_type *row = &judging->types[i];
-		/* objects that one look met are no proof, unless there are many: those that are lost one by one are new each time */
-		bool confirmed = row->unexplained > 0 && judging->unconfirmed[i] > 0 &&
+		/*
+		 * Objects that one look met are no proof, unless there are many: those that are lost one by one are new each time. A few
+		 * one-offs of the same type are no proof either.
+		 */
+		bool confirmed = row->unexplained_objects >= UNCONFIRMED_MANY && judging->unconfirmed[i] > 0 &&
 				 judging->new_objects[i] * 100 >= row->unexplained_objects;
 		if (judging->new_objects[i] >= UNCONFIRMED_MANY || (confirmed && judging->new_objects[i] > 1)) {
 			row->growth += judging->unconfirmed[i];

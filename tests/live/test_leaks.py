@@ -251,3 +251,24 @@ def test_interrupt_takes_a_last_look(any_python, extension, tmp_path):
     assert process.returncode == 0, err
     document = harness.json.loads(out)
     assert sum(t["unexplained"] for t in document["types"] if t["qualname"] == "Thing") == 100, document["types"]
+
+
+def test_what_it_costs(any_python, start):
+    """A million objects: under 3 s after the copy, and no more memory than three times what was copied."""
+    target = harness.Target(any_python.argv("bench.py", "400000", "lost"))
+    try:
+        assert target.line() == "ready"
+        target.wait_blocked()
+        process = subprocess.Popen([harness.REFTOP, "leaks", "-p", str(target.pid), "--json", "-i", "10ms"], stdout=subprocess.PIPE)
+        document = harness.json.loads(process.stdout.read())
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.WEXITSTATUS(status)
+    finally:
+        target.close()
+    assert process.returncode == 0
+    assert document["totals"]["objects"] >= 10 ** 6
+    assert document["snapshot"]["walk_us"] < 3 * 10 ** 6
+    assert usage.ru_maxrss * 1024 <= 3 * document["snapshot"]["bytes_copied"]
+    # a word of the last one may be left somewhere in C code's memory
+    lost = [(t["qualname"], t["unexplained"]) for t in document["types"] if t["kind"] != "one-off"]
+    assert lost in ([("Node", 1000)], [("Node", 999)]), lost
