@@ -6,7 +6,7 @@ packages=
 for purpose; do
 	case $purpose in
 	build) packages="$packages gcc libc6-dev pkg-config libglib2.0-dev libjson-glib-dev libsqlite3-dev libncurses-dev libelf-dev libdw-dev libzstd-dev libseccomp-dev libcap-ng-dev libmicrohttpd-dev libsystemd-dev" ;;
-	check) packages="$packages perl python3 python3-pytest tmux sqlite3 gdb" ;;
+	check) packages="$packages perl python3 python3-pytest python3-numpy python3-pandas ipython3 tmux sqlite3 gdb" ;;
 	bench) packages="$packages austin gdb python3-dbg" ;;
 	demo) packages="$packages python3" ;;
 	lint) packages="$packages clang-format clang-tidy cppcheck" ;;
@@ -33,6 +33,8 @@ have() {
 	libsystemd-dev) pkg-config --exists libsystemd ;;
 	perl) command -v prove ;;
 	python3-pytest) [ -x /usr/bin/pytest-3 ] || python3 -m pytest --version ;;
+	python3-numpy) [ -d /usr/lib/python3/dist-packages/numpy ] ;;
+	python3-pandas) [ -d /usr/lib/python3/dist-packages/pandas ] ;;
 	python3-dbg) ls /usr/share/gdb/auto-load/usr/bin/python3*-gdb.py ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # freethreaded.sh [SUITE MINOR]: build a free-threaded CPython from Debian's source package into .cache/freethreaded-MINOR, once, for
 # the tests: Debian has no such package. Run it as .cache/freethreaded-MINOR/bin/pythonMINORt. Takes some minutes; needs a compiler,
-# apt and the network.
+# apt, the network, and a mirror that carries the sources (some name those of 3.14 and 3.15 in their lists and lack the files).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 suite=${1:-forky} minor=${2:-3.13}

@@ -3,7 +3,7 @@
 Without a mark a test runs under harness.PROMISED. @pytest.mark.versions("3.8", "3.12") narrows that for a heavy one, and
 @pytest.mark.versions("all") widens it to harness.EXPECTED.
 REFTOP_PYTHONS=3.8,3.12 narrows a whole run. An interpreter that isn't at hand is skipped by name, and the table in the last lines says so.
-REFTOP_TEST_FETCH=1 (`make check`) first fetches those of Debian's other suites, once; REFTOP_TEST_BUILD=1 builds the free-threaded one.
+REFTOP_TEST_FETCH=1 (`make check`) first fetches those of Debian's other suites, once; REFTOP_TEST_BUILD=1 builds the free-threaded ones, where the mirror has their sources.
 """
 import os
 

@@ -79,13 +79,20 @@ EXPECTED = ["3.6", "3.7"] + PROMISED + ["3.13-trixie", "3.13-sid", "3.14-forky",
                                          "3.13t", "3.14t", "3.15t"]
 
 
+# Debian has no packages of them: built from its sources, where the mirror carries those (tools/freethreaded.sh)
+FREE_THREADED = [("forky", "3.13"), ("forky", "3.14"), ("sid", "3.15")]
+
+
 def fetch_interpreters():
     """Have the interpreters of Debian's other suites fetched, where that is asked for; why it failed, or ""."""
     problems = []
     wanted = [s for s in ("sid", "trixie") if not os.path.exists(os.path.join(CACHE, "rootfs-" + s, ".done"))]
     for asked, tool, arguments, limit in (("REFTOP_TEST_FETCH", "interpreters.sh", wanted, 600),
-                                          ("REFTOP_TEST_BUILD", "freethreaded.sh", ["forky", "3.13"], 3600)):
+                                          *[("REFTOP_TEST_BUILD", "freethreaded.sh", [suite, minor], 3600)
+                                            for suite, minor in FREE_THREADED]):
         if os.environ.get(asked) != "1" or not arguments:
+            continue
+        if tool == "freethreaded.sh" and os.path.exists(os.path.join(CACHE, "freethreaded-" + arguments[1])):
             continue
         if os.geteuid():
             problems.append("%s needs root, for chroot" % tool)
