@@ -22,6 +22,7 @@
 #define NEW_GROUND      0.5  /* share of a later window's growth that lies above everything before it */
 #define MOST_OF_HISTORY 0.6  /* share of the time from which a window needs no new ground */
 #define MAX_SLOWDOWN    1.5  /* rate of the 4 window lengths before a later window, over that of the window */
+#define UNEVEN          0.65 /* the older half of the values spans so much of the time */
 #define MIN_PART        8    /* a later window is at least 1/8 of the samples */
 #define NEXT_WINDOW     0.8  /* the next window to try is so much of the last */
 
@@ -233,7 +234,7 @@ static size_t window_refine(const int64_t *times_us, const int64_t *values, size
 	return start;
 }
 
-struct growth growth_judge(const int64_t *times_us, const int64_t *values, size_t n)
+static struct growth judge(const int64_t *times_us, const int64_t *values, size_t n)
 {
 	struct growth growth = {.verdict = n < GROWTH_MIN_SAMPLES ? GROWTH_WAITING : GROWTH_NONE};
 	size_t shortest = n / MIN_PART > GROWTH_MIN_SAMPLES ? n / MIN_PART : GROWTH_MIN_SAMPLES;
@@ -256,6 +257,45 @@ struct growth growth_judge(const int64_t *times_us, const int64_t *values, size_
 		break;
 	}
 	return growth;
+}
+
+/* Medians of equal stretches of time, at the median time of each; stretches without a value are left out. Returns how many. */
+static size_t even_out(const int64_t *times_us, const int64_t *values, size_t n, int64_t *even_times,
+		       int64_t *even_values)
+{
+	size_t m = 0;
+	int64_t span = times_us[n - 1] - times_us[0];
+	for (size_t from = 0, to; from < n; from = to) {
+		int64_t stretch = (int64_t)((double)(times_us[from] - times_us[0]) / (double)(span + 1) * MAX_POINTS);
+		double part[MAX_POINTS];
+		size_t k = 0;
+		for (to = from; to < n; to++)
+			if ((int64_t)((double)(times_us[to] - times_us[0]) / (double)(span + 1) * MAX_POINTS) !=
+			    stretch)
+				break;
+		for (size_t i = from, stride = (to - from) / MAX_POINTS + 1; i < to; i += stride)
+			part[k++] = (double)values[i];
+		even_times[m] = times_us[from + (to - from) / 2];
+		even_values[m++] = (int64_t)median(part, k);
+	}
+	return m;
+}
+
+struct growth growth_judge(const int64_t *times_us, const int64_t *values, size_t n)
+{
+	struct growth growth = judge(times_us, values, n);
+	int64_t even_times[MAX_POINTS + 1], even_values[MAX_POINTS + 1];
+	/*
+	 * A history that was thinned out where it is old has most of its values in the recent past. Growth that is slow against the
+	 * noise shows only where all stretches of time count the same.
+	 */
+	if (growth.verdict == GROWTH_WAITING || n <= MAX_POINTS / 2 ||
+	    (double)(times_us[n / 2] - times_us[0]) < UNEVEN * (double)(times_us[n - 1] - times_us[0]))
+		return growth;
+	size_t m = even_out(times_us, values, n, even_times, even_values);
+	struct growth even = judge(even_times, even_values, m);
+	bool longer = growth.verdict != GROWTH_STEADY || even.since_us < growth.since_us;
+	return even.verdict == GROWTH_STEADY && longer ? even : growth;
 }
 
 double growth_slope(const int64_t *times_us, const int64_t *values, size_t n)

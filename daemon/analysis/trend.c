@@ -155,14 +155,27 @@ static bool row_forgotten(const struct row *row)
 	return row->n_points == 1 && row->points[0].values[TREND_COUNT] == 0 && row->face.baseline[TREND_COUNT] == 0;
 }
 
-/* Drop every other tick of the older half, but never the first. */
+/*
+ * Drop half of the older half of the ticks, one after the other that with the closest neighbours, never the first. So the older half is
+ * spread evenly over its time, however long that has become.
+ */
+static void ticks_thin(trend_t *trend)
+{
+	struct tick *ticks = trend->ticks;
+	size_t older = trend->n_ticks / 2;
+	for (size_t left = trend->n_ticks / 4; left > 0 && older > 1; left--, older--) {
+		size_t closest = 1;
+		for (size_t i = 2; i < older; i++)
+			if (ticks[i + 1].time_us - ticks[i - 1].time_us <
+			    ticks[closest + 1].time_us - ticks[closest - 1].time_us)
+				closest = i;
+		memmove(ticks + closest, ticks + closest + 1, (--trend->n_ticks - closest) * sizeof(*ticks));
+	}
+}
+
 static void trend_thin(trend_t *trend)
 {
-	size_t half = trend->n_ticks / 2, kept = 0;
-	for (size_t i = 0; i < trend->n_ticks; i++)
-		if (i >= half || i % 2 == 0)
-			trend->ticks[kept++] = trend->ticks[i];
-	trend->n_ticks = kept;
+	ticks_thin(trend);
 	for (guint i = trend->rows->len; i-- > 0;) {
 		struct row *row = trend->rows->pdata[i];
 		row_thin(trend, row);

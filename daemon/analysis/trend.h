@@ -2,8 +2,8 @@
  * The history of a process by type: what every sample said, thinned out where it is old, and what follows from it: change since a
  * baseline, rates, and which types grow steadily (growth.h).
  *
- * Memory is bounded. At most TREND_TICKS moments are kept: when they are full, every other one of the older half goes, so the history
- * reaches back to the first sample while the recent past stays exact. A type's series stores a point only where it changed; types
+ * Memory is bounded. At most TREND_TICKS moments are kept: when they are full, half of the older half goes, so that what stays of it is
+ * spread evenly in time: the history reaches back to the first sample while the recent past stays exact. A type's series stores a point only where it changed; types
  * that don't move cost one. All series together hold at most TREND_POINTS points: beyond that, moments go sooner.
  *
  * A type is known by its address, module and name: a new class at the address of a dead one is another row. A type that a sample doesn't
