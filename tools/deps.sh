@@ -32,6 +32,7 @@ have() {
 	libmicrohttpd-dev) pkg-config --exists libmicrohttpd ;;
 	libsystemd-dev) pkg-config --exists libsystemd ;;
 	perl) command -v prove ;;
+	python3-pytest-xdist) [ -e /usr/lib/python3/dist-packages/xdist ] ;;
 	python3-pytest) [ -x /usr/bin/pytest-3 ] || python3 -m pytest --version ;;
 	python3-numpy) [ -d /usr/lib/python3/dist-packages/numpy ] ;;
 	python3-pandas) [ -d /usr/lib/python3/dist-packages/pandas ] ;;

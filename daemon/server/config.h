@@ -47,6 +47,7 @@ struct config {
 	int64_t top;          /* types a process in the metrics */
 	pid_t root;           /* watch this process and, with `children`, its descendants; 0: no such limit */
 	bool children;
+	bool adopts; /* orphans of the descendants become our children */
 	bool quiet;
 	GPtrArray *matches; /* struct config_match * */
 	GPtrArray *rules;   /* struct config_rule * */

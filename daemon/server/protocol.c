@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "daemon/analysis/shape.h"
 #include "daemon/server/client.h"
 #include "daemon/store/json.h"
 
@@ -89,7 +90,15 @@ static bool get_bool(const struct asked *asked, const char *key)
 	       json_node_get_boolean(node);
 }
 
-static void put_growth(JsonBuilder *builder, const struct trend_row *row)
+static enum shape shape_of(const trend_t *trend, const struct trend_row *row, enum trend_metric metric)
+{
+	size_t room = trend_ticks(trend) + 1;
+	g_autofree int64_t *times = g_new(int64_t, room), *values = g_new(int64_t, room);
+	size_t n = trend_series(trend, row, metric, times, values);
+	return shape_judge(times, values, n);
+}
+
+static void put_growth(JsonBuilder *builder, const trend_t *trend, const struct trend_row *row)
 {
 	enum trend_metric metric = row->leaks != TREND_METRICS ? row->leaks : TREND_COUNT;
 	const struct growth *growth = &row->growth[metric];
@@ -103,6 +112,7 @@ static void put_growth(JsonBuilder *builder, const struct trend_row *row)
 	json_put_number(builder, "count", row->last[TREND_COUNT]);
 	json_put_number(builder, "bytes", row->last[TREND_BYTES]);
 	json_put_text(builder, "verdict", verdicts[growth->verdict]);
+	json_put_text(builder, "shape", shape_names[shape_of(trend, row, metric)]);
 	json_put_text(builder, "metric", metrics[metric]);
 	json_builder_set_member_name(builder, "per_minute");
 	if (growth->verdict == GROWTH_STEADY)
@@ -123,25 +133,27 @@ static int by_bytes_grown(gconstpointer a, gconstpointer b)
 	return (xs < ys) - (xs > ys);
 }
 
-/* The rows that grow, the program's own classes first. Free with g_ptr_array_unref(). */
-static GPtrArray *growing(const trend_t *trend)
+/* The rows that grow, or all that are not what they were; the program's own classes first. Free with g_ptr_array_unref(). */
+static GPtrArray *growing(const trend_t *trend, bool moved)
 {
 	GPtrArray *rows = g_ptr_array_new();
 	const GPtrArray *all = trend_rows(trend);
 	for (guint i = 0; i < all->len; i++)
-		if (((struct trend_row *)all->pdata[i])->leaks != TREND_METRICS)
+		if (((struct trend_row *)all->pdata[i])->leaks != TREND_METRICS ||
+		    (moved && ((struct trend_row *)all->pdata[i])->settled[TREND_COUNT]))
 			g_ptr_array_add(rows, all->pdata[i]);
 	g_ptr_array_sort(rows, by_bytes_grown);
 	return rows;
 }
 
-static void put_growing(JsonBuilder *builder, struct subject *subject, guint most)
+static void put_growing(JsonBuilder *builder, struct subject *subject, guint most, bool moved)
 {
-	g_autoptr(GPtrArray) rows = growing(subject_trend(subject));
+	const trend_t *trend = subject_trend(subject);
+	g_autoptr(GPtrArray) rows = growing(trend, moved);
 	json_builder_set_member_name(builder, "growing");
 	json_builder_begin_array(builder);
 	for (guint i = 0; i < rows->len && i < most; i++)
-		put_growth(builder, rows->pdata[i]);
+		put_growth(builder, trend, rows->pdata[i]);
 	json_builder_end_array(builder);
 }
 
@@ -178,7 +190,7 @@ static void put_process(JsonBuilder *builder, struct subject *subject)
 	} else {
 		json_builder_add_null_value(builder);
 	}
-	put_growing(builder, subject, 5);
+	put_growing(builder, subject, 5, false);
 	json_builder_end_object(builder);
 }
 
@@ -220,7 +232,7 @@ static GString *ask_growth(const struct asked *asked)
 	json_put_text(builder, "schema", "reftop.growth/1");
 	json_put_time(builder, "time", g_get_real_time());
 	json_put_number(builder, "pid", asked->subject->pid);
-	put_growing(builder, asked->subject, 1000);
+	put_growing(builder, asked->subject, 1000, get_bool(asked, "moved"));
 	json_builder_end_object(builder);
 	return accept_with(asked, json_line(builder));
 }

@@ -24,13 +24,17 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(server_t, server_free)
 void server_run(server_t *server);
 void server_stop(server_t *server);
 
-/* What is known of a process that grows, worst first: for a summary at the end. `process` frees what it has with the array. */
+/* a type that grows steadily in a process, which may have ended */
 struct server_growth {
 	pid_t pid;
 	char *command, *type;
 	double rate; /* objects a second */
 	int64_t amount, since_us, until_us;
+	bool builtin;
 };
+/* From now on remember what grew in processes that have ended. */
+void server_remember(server_t *server);
+/* All that grew, a program's own classes and the fastest first, as GArray of struct server_growth that frees what it holds. */
 GArray *server_growths(server_t *server);
-/* Sample all processes that are watched, now, whatever the budget says, and wait for that (at most `wait_us`). */
-void server_sample_all(server_t *server, gint64 wait_us);
+/* How many processes were read at least once; only with server_remember(). */
+guint server_processes(const server_t *server);

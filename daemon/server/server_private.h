@@ -48,8 +48,9 @@ struct subject {
 	/* sums, for metrics */
 	uint64_t samples, repeats, errors, crashes;
 	int64_t pause_sum_us, pause_max_us, cpu_sum_us;
-	int64_t since_us; /* monotonic: watched since */
-	GHashTable *told; /* rule and type -> time (monotonic), gint64 * */
+	int64_t since_us;  /* monotonic: watched since */
+	GHashTable *noted; /* name of a type -> struct noted *: what grew; NULL: not remembered */
+	GHashTable *told;  /* rule and type -> time (monotonic), gint64 * */
 };
 
 struct server {
@@ -82,6 +83,8 @@ struct server {
 	struct metrics *metrics; /* NULL: none */
 	GPtrArray *signals;
 	gboolean stopping;
+	GArray *growths; /* struct server_growth, of those that ended; NULL: not remembered */
+	guint processes; /* that ended and were read at least once */
 	int64_t started_us;
 };
 
@@ -126,6 +129,10 @@ gboolean clients_open(struct server *server, GError **error);
 void clients_close(struct server *server);
 /* There is a new sample of the subject, or (sample NULL) it has ended. */
 void clients_tell(struct server *server, struct subject *subject, const sample_t *sample);
+
+/* server.c: remember what grows; and when it ends, what grew in it. */
+void server_note(struct server *server, struct subject *subject);
+void server_forget(struct server *server, struct subject *subject);
 
 /* rules.c */
 void rules_check(struct server *server, struct subject *subject);

@@ -108,6 +108,7 @@ void subject_free(gpointer data)
 {
 	struct subject *subject = data;
 	struct server *server = subject->server;
+	server_forget(server, subject);
 	if (subject->worker && server->nursery)
 		nursery_kill(server->nursery, subject->worker);
 	subject_drop_worker(subject);
@@ -122,6 +123,7 @@ void subject_free(gpointer data)
 	trend_free(subject->trend);
 	sample_unref(subject->last);
 	g_hash_table_destroy(subject->told);
+	g_clear_pointer(&subject->noted, g_hash_table_destroy);
 	g_free(subject->why_name);
 	g_free(subject->why);
 	g_free(subject->key);
@@ -188,6 +190,7 @@ static void take_sample(struct subject *subject, sample_t *sample)
 	subject->due_us = MAX(subject->asked_us + schedule_interval(subject), subject->budget.due_us);
 	clients_tell(server, subject, sample);
 	rules_check(server, subject);
+	server_note(server, subject);
 }
 
 static void take_answer(struct subject *subject, const char *text)

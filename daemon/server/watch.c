@@ -28,7 +28,9 @@ static bool is_member(struct server *server, const struct process *process)
 	if (!root || process->pid == root)
 		return true;
 	const struct seen *parent = g_hash_table_lookup(server->seen, GINT_TO_POINTER(process->ppid));
-	return server->config->children && (process->ppid == root || (parent && parent->member));
+	/* a descendant whose parent has ended comes to us, where we asked for that (PR_SET_CHILD_SUBREAPER) */
+	bool ours = server->config->adopts && process->ppid == getpid();
+	return server->config->children && (process->ppid == root || ours || (parent && parent->member));
 }
 
 static void begin(struct server *server, struct python_process *python, const char *key)

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "daemon/source/live.h"
 #include "tui/commands/commands.h"
+#include "tui/commands/tree.h"
 #include "tui/opening.h"
 #include "tui/processes.h"
 #include "tui/program.h"
@@ -88,6 +89,14 @@ static int watch(const struct options *options, pid_t pid, program_t *program, G
 static int top_main(const struct options *options, GError **error)
 {
 	gint64 pid = 0;
+	if (options->subprocesses && options->program && !options->pid && !options->n_arguments)
+		return tree_run(options, error);
+	if (options->subprocesses) {
+		usage_error(error, &command_top,
+			    "a process that runs already is watched so by `reftop daemon -p PID -s`",
+			    "--subprocesses is for a program that is started");
+		return REFTOP_ERROR_USAGE;
+	}
 	if (options->program && (options->pid || options->n_arguments)) {
 		usage_error(error, &command_top, NULL, "either a process or a program, not both");
 		return REFTOP_ERROR_USAGE;
@@ -119,17 +128,21 @@ const struct command command_top = {
 	.name = "top",
 	.synopsis = "[-p PID | -- PROGRAM ...]",
 	.summary = "the live view: types, counts, bytes, reference counts, and how they grow",
-	.details = "`reftop PID` and `reftop -- PROGRAM ...` are the same; without either the processes are listed, to "
-		   "pick one. A program that is started so has no input, "
-		   "and its output goes to a "
-		   "file that is named; its exit status is told at the end. It is not killed: it goes on when the view "
-		   "is left. With "
-		   "--dump-screen no terminal is needed: after --iterations samples the screen is written as text, in "
-		   "the size that COLUMNS "
-		   "and LINES say.",
+	.details =
+		"`reftop PID` and `reftop -- PROGRAM ...` are the same; without either the processes are listed, to "
+		"pick one. A program that is started so has no input, "
+		"and its output goes to a "
+		"file that is named; its exit status is told at the end. It is not killed: it goes on when the view "
+		"is left. With "
+		"--dump-screen no terminal is needed: after --iterations samples the screen is written as text, in "
+		"the size that COLUMNS "
+		"and LINES say.\n\n"
+		"`reftop -s -- PROGRAM ...` runs a program with its own input and output, watches it and all that it "
+		"starts, as the workers of `pytest -n 4`, and says on standard error at its end what grew, how fast, "
+		"and in which process. The exit status is the program's.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_INTERVAL, OPTION_ITERATIONS, OPTION_DUMP_SCREEN,
-					    OPTION_SCREEN, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_PRECOPY,
-					    OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_BUDGET, OPTION_END},
+					    OPTION_SUBPROCESSES, OPTION_SCREEN, OPTION_NO_DAEMON, OPTION_NONBLOCKING,
+					    OPTION_PRECOPY, OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_BUDGET, OPTION_END},
 	.max_arguments = 1,
 	.run = top_main,
 };
