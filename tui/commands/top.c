@@ -6,12 +6,12 @@
 #include "base/error.h"
 #include "daemon/source/live.h"
 #include "tui/commands/commands.h"
-#include "tui/commands/tree.h"
 #include "tui/opening.h"
 #include "tui/processes.h"
 #include "tui/program.h"
 #include "tui/screens/screen.h"
 #include "tui/screens/top.h"
+#include "tui/tree.h"
 
 static char *ended(void *context)
 {

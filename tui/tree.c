@@ -1,4 +1,4 @@
-#include "tui/commands/tree.h"
+#include "tui/tree.h"
 
 #include <glib/gstdio.h>
 #include <signal.h>
