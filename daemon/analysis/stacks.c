@@ -48,20 +48,17 @@ char *stack_thread_name(const struct stack_thread *thread)
 
 /* ---- frames ---- */
 
-/* up to 3.10 a code object has no qualified name: that of a function with this code, where one is found at hand */
-static char *function_name(struct taking *taking, const struct frame *frame)
+static char *function_name(struct taking *taking, const struct frame *frame, const struct frame *caller)
 {
-	heap_t *heap = taking->heap;
 	const struct code *code = frame->code;
-	if (code->qualname)
-		return g_strdup(code->qualname);
-	(void)heap;
-	return g_strdup(code->name);
+	const char *qualname = code->qualname ? code->qualname : qualname_find(taking, frame, caller);
+	return g_strdup(qualname ? qualname : code->name);
 }
 
 char *frame_place(struct taking *taking, const struct frame *frame)
 {
-	g_autofree char *function = function_name(taking, frame), *file = g_path_get_basename(frame->code->filename);
+	g_autofree char *function = function_name(taking, frame, NULL),
+			*file = g_path_get_basename(frame->code->filename);
 	int line = frame_line(taking->codes, frame);
 	return line == LINE_NONE ? g_strdup_printf("%s in %s", file, function)
 				 : g_strdup_printf("%s:%d in %s", file, line, function);
@@ -95,9 +92,9 @@ static void fill_variables(struct taking *taking, const struct frame *frame, str
 	}
 }
 
-void fill_frame(struct taking *taking, const struct frame *frame, struct stack_frame *out)
+void fill_frame(struct taking *taking, const struct frame *frame, const struct frame *caller, struct stack_frame *out)
 {
-	out->function = take_text(taking, function_name(taking, frame));
+	out->function = take_text(taking, function_name(taking, frame, caller));
 	out->file = stacks_text(taking->stacks, frame->code->filename);
 	out->line = frame_line(taking->codes, frame);
 	out->entry = frame->entry;
@@ -117,7 +114,9 @@ static void fill_frames(struct taking *taking, guint index)
 	thread->frames = g_new0(struct stack_frame, n);
 	thread->n_frames = n;
 	for (guint i = 0; i < n; i++)
-		fill_frame(taking, &g_array_index(frames, struct frame, i), &thread->frames[i]);
+		fill_frame(taking, &g_array_index(frames, struct frame, i),
+			   i + 1 < frames->len ? &g_array_index(frames, struct frame, i + 1) : NULL,
+			   &thread->frames[i]);
 }
 
 static GArray *walk_frames(struct taking *taking, const struct thread *thread)
@@ -239,6 +238,7 @@ stacks_t *stacks_take(heap_t *heap, const struct stacks_fact *facts, size_t n_fa
 	g_array_unref(taking.threads);
 	g_array_unref(taking.held);
 	g_clear_pointer(&taking.ends, g_hash_table_destroy);
+	g_clear_pointer(&taking.names, g_hash_table_destroy);
 	g_free(taking.facts);
 	references_free(taking.references);
 	codes_free(taking.codes);

@@ -15,7 +15,8 @@ struct taking {
 	GPtrArray *frames;                /* one GArray of struct frame a thread, innermost first */
 	const struct stacks_fact **facts; /* one a thread of stacks; NULL: none */
 	GArray *held;                     /* of struct held */
-	GHashTable *ends; /* address of a lock -> index of the thread whose end it stands for; NULL: not needed yet */
+	GHashTable *names; /* address of a code object -> its qualified name, as far as found; NULL: none needed yet */
+	GHashTable *ends;  /* address of a lock -> index of the thread whose end it stands for; NULL: not needed yet */
 };
 
 /* a lock that a frame is inside `with` of */
@@ -28,7 +29,10 @@ struct held {
 const char *take_text(struct taking *taking, char *text);            /* frees text */
 char *frame_place(struct taking *taking, const struct frame *frame); /* "app.py:20 in second"; free with g_free() */
 struct frame *thread_frame(struct taking *taking, guint thread, guint frame); /* NULL: there is none */
-void fill_frame(struct taking *taking, const struct frame *frame, struct stack_frame *out);
+/* `caller`: the next outer frame, NULL: none, or not known. */
+void fill_frame(struct taking *taking, const struct frame *frame, const struct frame *caller, struct stack_frame *out);
+/* The qualified name of a frame's function where code objects have none (up to 3.10); NULL: not found. */
+const char *qualname_find(struct taking *taking, const struct frame *frame, const struct frame *caller);
 
 /* What every thread waits for and who holds it; then the cycles. */
 void waits_find(struct taking *taking);

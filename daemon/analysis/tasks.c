@@ -226,7 +226,7 @@ static void fill_task(struct taking *taking, struct found_task *found, struct st
 	task->frames = g_new0(struct stack_frame, chain->len);
 	task->n_frames = chain->len;
 	for (guint i = 0; i < chain->len; i++)
-		fill_frame(taking, &g_array_index(chain, struct frame, chain->len - 1 - i), &task->frames[i]);
+		fill_frame(taking, &g_array_index(chain, struct frame, chain->len - 1 - i), NULL, &task->frames[i]);
 }
 
 static int index_of(const GArray *tasks, uint64_t address)
