@@ -69,8 +69,7 @@ def open_copy(tmp_path_factory):
     if os.geteuid():
         pytest.skip("becoming another user needs root")
     directory = tmp_path_factory.mktemp("open")
-    for parent in (directory, directory.parent, directory.parent.parent):
-        os.chmod(parent, 0o755)
+    harness.open_path(directory)
     copy = directory / "reftop"
     copy.write_bytes(open(harness.REFTOP, "rb").read())
     copy.chmod(0o755)

@@ -255,9 +255,7 @@ def test_another_user_learns_nothing(daemon, steady, start, tmp_path):
     theirs = start(debian, "steady.py", 0.5, 10, preexec=lambda: (os.setgid(65534), os.setuid(65534)))
     theirs.ready()
     ours = steady()
-    os.chmod(tmp_path, 0o755)
-    for directory in list(tmp_path.parents)[:3]:
-        os.chmod(directory, 0o755)
+    harness.open_path(tmp_path)
     one = daemon("--config", key_file(tmp_path, only(os.getpid())))
     one.wait_samples([ours.pid, theirs.pid], 1)
 
