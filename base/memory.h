@@ -58,7 +58,9 @@ struct memory {
 	bool torn;                    /* copied while the process ran: neighbouring pages may be of different moments */
 	/* make [offset, offset + size) of a lazy region readable; false: it can't be had */
 	bool (*load)(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size);
-	void *context;                        /* of load */
+	/* see memory_content(); NULL: not known */
+	uint64_t (*content)(const struct memory *memory, uint64_t address);
+	void *context;                        /* of load and content */
 	_Atomic uint32_t hints[MEMORY_HINTS]; /* last region found, by address; private */
 };
 
@@ -96,6 +98,15 @@ static inline void memory_prefetch(const struct memory *memory, uint64_t address
 	const struct memory_region *region = &memory->regions[hint];
 	if (hint < memory->n_regions && address - region->start < region->size && !region->lazy)
 		__builtin_prefetch(region->bytes + (address - region->start));
+}
+
+/*
+ * The first address from `address` on that may hold anything but zeros (or that of a region which isn't a copy); UINT64_MAX: there is none.
+ * For what would look at gigabytes that were reserved and never touched.
+ */
+static inline uint64_t memory_content(const struct memory *memory, uint64_t address)
+{
+	return memory->content ? memory->content(memory, address) : address;
 }
 
 /* Whether it is time for memory_rest(). */

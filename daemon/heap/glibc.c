@@ -38,6 +38,7 @@ static size_t walk(struct search *search, uint64_t chunk, uint64_t end, bool add
 	uint64_t first = chunk;
 	while (chunk + HEADER <= end) {
 		uint64_t size;
+		memory_rest(search->memory, NULL);
 		if (!memory_u64(search->memory, chunk + 8, &size))
 			break;
 		uint64_t bytes = size & ~(FLAGS | 8);
@@ -91,6 +92,12 @@ static void thread_heap(struct search *search, const struct mapping *mapping)
 static void mapped_chunks(struct search *search, const struct mapping *mapping)
 {
 	for (uint64_t at = mapping->start; at < mapping->end;) {
+		uint64_t content = memory_content(search->memory, at) & ~(uint64_t)(PAGE - 1);
+		if (content > at) {
+			at = content;
+			continue;
+		}
+		memory_rest(search->memory, NULL);
 		uint64_t size = word_at(search->memory, at + 8), bytes = size & ~FLAGS;
 		if ((size & FLAGS) == IS_MMAPPED && bytes && bytes % PAGE == 0 && bytes <= mapping->end - at &&
 		    word_at(search->memory, at) == 0) {

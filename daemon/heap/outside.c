@@ -6,6 +6,7 @@
 #include "daemon/heap/type.h"
 
 #define PAGE          4096
+#define WINDOW_BYTES  65536
 #define LARGEST_BLOCK 512 /* pymalloc's, CPython Objects/obmalloc.c, SMALL_REQUEST_THRESHOLD */
 
 struct frame_visit {
@@ -79,7 +80,10 @@ void outside_chunks(heap_t *heap, const struct allocator *allocator, const struc
 		    allocator_owns(allocator, &hint, chunk->start))
 			continue;
 		struct block block = {.address = chunk->start, .size = size, .domain = BLOCK_ANY};
-		block.bytes = memory_at(heap->memory, chunk->start, size);
+		memory_rest(heap->memory, NULL);
+		/* what isn't kept is read as far as it is looked at in place */
+		bool part = heap->memory->window && !allocator->debug_hooks && size > WINDOW_BYTES;
+		block.bytes = memory_at(heap->memory, chunk->start, part ? WINDOW_BYTES : size);
 		if (!block.bytes)
 			continue;
 		/* what is too large for pymalloc went through the hooks of raw memory, too */

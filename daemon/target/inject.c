@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -182,6 +183,8 @@ G_NORETURN static void injector(const pid_t *tids, size_t n, int pidfd, uint64_t
 {
 	struct answer answer = {.stage = STAGE_STOP, .number = ESRCH};
 	int fd = -1;
+	/* where that is permitted: the thread waits for us, not for whoever has the CPU */
+	sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1});
 	setsid(); /* what is sent to our group, or terminal, is not for this one */
 	for (size_t i = 0; i < n; i++) {
 		answer.stage = inject(tids[i], pidfd, code, &fd, &answer);

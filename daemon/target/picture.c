@@ -83,6 +83,29 @@ static bool snapshot_load(const struct memory *memory, const struct memory_regio
 	return lazy && lazy_load(lazy, region->start + offset, size);
 }
 
+static uint64_t snapshot_content(const struct memory *memory, uint64_t address)
+{
+	const struct snapshot_private *own = memory->context;
+	const struct mapping *mapping = maps_find(own->plan->maps, address);
+	size_t i = mapping ? (size_t)(mapping - own->plan->maps->mappings) : 0;
+	if (mapping && own->plan->mappings[i].kind == PLAN_STREAM)
+		return stream_content(own->stream, i, address);
+	if (!mapping || own->plan->mappings[i].kind != PLAN_ANONYMOUS)
+		return address;
+	/* the first copied run that ends behind it */
+	guint low = 0, high = own->copied->len;
+	while (low < high) {
+		guint middle = low + (high - low) / 2;
+		if (g_array_index(own->copied, struct presence_run, middle).end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	uint64_t next =
+		low < own->copied->len ? g_array_index(own->copied, struct presence_run, low).start : UINT64_MAX;
+	return MAX(address, MIN(next, mapping->end));
+}
+
 /* one region a mapping, less what couldn't be read */
 static void regions_make(snapshot_t *snapshot)
 {
@@ -116,6 +139,7 @@ static void regions_make(snapshot_t *snapshot)
 	size_t n = regions->len;
 	memory_init(&snapshot->memory, (struct memory_region *)(void *)g_array_free(regions, FALSE), n);
 	snapshot->memory.load = snapshot_load;
+	snapshot->memory.content = snapshot_content;
 	snapshot->memory.context = own;
 	if (own->stream)
 		stream_attach(own->stream, &snapshot->memory);

@@ -125,6 +125,19 @@ bool stream_load(struct stream *stream, const struct memory_region *region, uint
 	return good;
 }
 
+uint64_t stream_content(const struct stream *stream, size_t i, uint64_t address)
+{
+	const struct area *area = &stream->areas[i];
+	uint64_t at = (address - area->start) / stream->page, end = (area->end - area->start) / stream->page;
+	while (at < end && !bit(area->present, at)) {
+		if (at % 64 == 0 && !area->present[at / 64])
+			at += 64;
+		else
+			at++;
+	}
+	return MAX(address, MIN(area->start + at * stream->page, area->end));
+}
+
 /* ---- the window ---- */
 
 static int hold_compare(const void *a, const void *b)

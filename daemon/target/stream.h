@@ -24,6 +24,8 @@ void stream_free(struct stream *stream);
 uint8_t *stream_bytes(const struct stream *stream, size_t i);
 /* Put it behind `memory`, whose streamed regions have their mapping's index: for stream_load() and the window's functions. */
 void stream_attach(struct stream *stream, struct memory *memory);
+/* The first address of mapping `i` from `address` on that may hold anything but zeros; its end: none. */
+uint64_t stream_content(const struct stream *stream, size_t i, uint64_t address);
 bool stream_load(struct stream *stream, const struct memory_region *region, uint64_t offset, uint64_t size);
 
 /* Bytes read so far, and bytes that are there but couldn't be. */

@@ -45,7 +45,7 @@ def lines(text):
 def consistent(sample, truth, *names):
     assert sample["snapshot"]["consistent"] is True and sample["snapshot"]["mode"] in ("precopy", "quiet"), sample["snapshot"]
     assert sample["snapshot"]["skipped"] is None and sample["snapshot"]["torn"] is None
-    harness.check_sums(sample, half_made=4)
+    harness.check_sums(sample, classes_die=True)
     for name in names:
         assert harness.row(sample, name)["count"] == truth[name], name
 
@@ -74,14 +74,13 @@ def test_the_numbers_are_right(python, start, able):
     assert work["rounds"] > 0 and work["wrong"] == [], work
 
 
-@pytest.mark.parametrize("kind", ["threads", "fork", "churn", "collect"])
+@pytest.mark.parametrize("kind", ["fork", "churn", "collect"])
 def test_targets_that_are_never_quiet(any_python, start, able, kind):
-    """Threads, forks, and a heap that is rebuilt: consistent each time, and the target's own sums are right."""
+    """Forks, threads that come and go, and a heap that is rebuilt: consistent each time, and the target's own sums are right."""
     target = start(any_python, "busy.py", kind)
     target.ready()
     truth = {"Known": 20000, "Linked": 5000}
-    result = harness.reftop("record", "-p", target.pid, "--precopy", "--json", "-i", "10ms", "-d", "100ms" if kind == "threads" else "1500ms",
-                            "--budget", "100%")
+    result = harness.reftop("record", "-p", target.pid, "--precopy", "--json", "-i", "10ms", "-d", "1500ms", "--budget", "100%")
     assert result.code == 0, result
     for sample in lines(result.out):
         consistent(sample, truth, "Known", "Linked")
@@ -98,7 +97,7 @@ def test_memory_that_comes_and_goes(any_python, start, able):
     assert result.code == 0, result
     samples = lines(result.out)
     for sample in samples:
-        assert sample["snapshot"]["consistent"] is True and sample["totals"]["unreadable"] <= 4, sample["totals"]
+        assert sample["snapshot"]["consistent"] is True and sample["totals"]["unreadable"] == 0, sample["totals"]
         for name in ("Slotted", "Text"):
             assert harness.row(sample, name)["count"] == truth["count"][name], name
         # one more is made in every round
