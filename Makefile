@@ -80,6 +80,15 @@ bench: all units $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(wildcard te
 	@tools/deps.sh build check bench
 	@for bench in tests/bench/*.py; do echo "== $$bench"; REFTOP=$(abspath $(BUILD)/reftop) BUILD=$(abspath $(BUILD)) python3 $$bench || exit 1; done
 
+FUZZ_SECONDS ?= 600
+FUZZ := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+
+fuzz: all ## run the fuzzers (clang), FUZZ_SECONDS each
+	@tools/deps.sh build fuzz
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang CFLAGS="$(FUZZ) -fsanitize=fuzzer-no-link -Wno-unknown-warning-option" $(BUILD)/fuzz/libreftop.a
+	@for name in protocol heap; do clang $(STRICT) $(FUZZ) -fsanitize=fuzzer -I. $(PKG_CFLAGS) -o $(BUILD)/fuzz/$$name tests/fuzz/$$name.c $(BUILD)/fuzz/libreftop.a $(PKG_LIBS) || exit 1; done
+	python3 tests/fuzz/run.py $(BUILD)/reftop $(BUILD) $(FUZZ_SECONDS)
+
 # the built-in layout tables, from the interpreters at hand (symbols/layouts/)
 $(BUILD)/layouts: tools/layouts.c $(BUILD)/libreftop.a
 	@mkdir -p $(@D)
@@ -136,4 +145,4 @@ help: ## list the targets
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d) $(BUILD)/layouts.d
 
-.PHONY: all units packages deps demo check check-built floors bench layouts manual manual-check install lint format clean help
+.PHONY: all units packages deps demo check check-built floors bench fuzz layouts manual manual-check install lint format clean help

@@ -9,6 +9,7 @@ for purpose; do
 	check) packages="$packages perl python3 python3-pytest python3-numpy python3-pandas ipython3 tmux sqlite3 gdb" ;;
 	bench) packages="$packages austin gdb python3-dbg" ;;
 	demo) packages="$packages python3" ;;
+	fuzz) packages="$packages clang" ;;
 	lint) packages="$packages clang-format clang-tidy cppcheck" ;;
 	*) echo "deps.sh: unknown purpose: $purpose" >&2; exit 2 ;;
 	esac

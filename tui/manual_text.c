@@ -103,7 +103,7 @@ static const char json[] =
 	"  {\"schema\":\"reftop.processes/1\",\"time\":\"...Z\",\n"
 	"   \"processes\":[{\"pid\":...,\"ppid\":...,\"uid\":...,\"user\":\"...\",\"python\":\"3.12\",\"rss\":...,\"start_time\":\"...Z\",\n"
 	"                 \"uptime_ms\":...,\"state\":\"running|sleeping|waiting|stopped|traced|zombie|idle\",\"readable\":false,\n"
-	"                 \"why\":{\"name\":\"yama-1\",\"cause\":\"...\",\"fix\":\"...\"},\"exe\":\"...\",\"cmdline\":[\"...\"]}]}\n\n"
+	"                 \"growing\":null,\"why\":{\"name\":\"yama-1\",\"cause\":\"...\",\"fix\":\"...\"},\"exe\":\"...\",\"cmdline\":[\"...\"]}]}\n\n"
 	"why is null for a process that can be read. why --json is reftop.why/1:\n\n"
 	"  {\"schema\":\"reftop.why/1\",\"time\":\"...Z\",\"pid\":...,\"readable\":false,\"name\":\"...\",\"problem\":\"...\",\"cause\":\"...\",\n"
 	"   \"fix\":\"...\",\"python\":\"3.12.1\",\"interpreter\":\"...\",\"layout\":\"...\"}\n\n"

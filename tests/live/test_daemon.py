@@ -71,6 +71,11 @@ def test_history_over_a_restart(daemon, leaker):
     growth = one.ask("growth", pid=leaker.pid)["result"]["growing"]
     leaky = [g for g in growth if g["qualname"] == "Leaky"][0]
     assert leaky["verdict"] == "steady" and abs(leaky["per_minute"] / 60000 - 1) < 0.05
+    env = dict(os.environ, REFTOP_SOCKET=one.socket)
+    listed = {p["pid"]: p for p in reftop("ps", "--json", env=env).json["processes"]}
+    assert listed[leaker.pid]["growing"][0]["qualname"] == "Leaky" and listed[os.getpid()]["growing"] is None
+    line = next(l for l in reftop("ps", env=env).out.splitlines() if l.split()[0] == str(leaker.pid))
+    assert re.search(r" Leaky \+1,000/s +\\_ .*leaker.py", line) or re.search(r" Leaky \+9\d\d/s", line), line
     shown = reftop("view", one.store, "--dump-screen")
     assert shown.code == 0 and "steadily" in shown.out, "the store is a recording like any other"
 

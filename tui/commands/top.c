@@ -34,7 +34,9 @@ static gboolean pick_process(gint64 *pid, GError **error)
 	struct winsize size = {0};
 	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
 	g_autoptr(GPtrArray) processes = processes_find();
-	g_autoptr(GString) table = processes_table(processes, size.ws_col);
+	GHashTable *watched = processes_watched();
+	g_autoptr(GString) table = processes_table(processes, watched, size.ws_col);
+	g_clear_pointer(&watched, g_hash_table_unref);
 	if (!processes->len) {
 		error_set(error, FACE_ERROR, REFTOP_ERROR_GONE, "no process of this machine looks like one",
 			  "start one, or let `reftop -- PROGRAM` do that", "there is no Python process to watch");
