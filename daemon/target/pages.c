@@ -14,7 +14,7 @@ enum pages_kind {
 	PAGES_NOTHING,   /* unreadable, a device, shared with others */
 	PAGES_ANONYMOUS, /* absent pages are zeros */
 	PAGES_FILE,      /* pages not written to are the file's */
-	PAGES_KERNEL,    /* [vdso]: always there */
+	PAGES_KERNEL,    /* [vdso]: the same in every process */
 };
 
 struct area {
@@ -184,6 +184,35 @@ static void wipe(const pages_t *pages, struct area *area, uint64_t start, uint64
 	}
 }
 
+/*
+ * Our own vdso: the kernel has one for all 64-bit processes. A page of it that the process hasn't used isn't in its page tables, and reading it
+ * there would put it in. NULL: the process has another one.
+ */
+static const uint8_t *own_vdso(uint64_t size)
+{
+	g_autofree char *text = NULL;
+	gsize length;
+	struct maps *maps =
+		g_file_get_contents("/proc/self/maps", &text, &length, NULL) ? maps_parse(text, length, NULL) : NULL;
+	const uint8_t *found = NULL;
+	for (size_t i = 0; maps && i < maps->n; i++) {
+		const struct mapping *mapping = &maps->mappings[i];
+		if (!strcmp(mapping->path, "[vdso]") && mapping->end - mapping->start == size)
+			found = (const uint8_t *)(uintptr_t)mapping->start;
+	}
+	maps_free(maps);
+	return found;
+}
+
+static bool read_kernel(const struct area *area, uint64_t start, uint64_t end)
+{
+	const struct mapping *mapping = area->mapping;
+	const uint8_t *own = start < end ? own_vdso(mapping->end - mapping->start) : NULL;
+	if (own)
+		memcpy(area->bytes + (start - mapping->start), own + (start - mapping->start), end - start);
+	return own || start >= end;
+}
+
 /* Have [start, end) of an area, of which the process has the `runs` from *cursor on. */
 static bool fill(pages_t *pages, struct area *area, uint64_t start, uint64_t end, const GArray *runs, guint *cursor)
 {
@@ -197,7 +226,9 @@ static bool fill(pages_t *pages, struct area *area, uint64_t start, uint64_t end
 		uint64_t from = CLAMP(run.start, at, end), to = CLAMP(run.end, at, end);
 		if (area->kind == PAGES_FILE && !read_file(area, at, from))
 			return false;
-		if (area->kind != PAGES_FILE && area->stale)
+		if (area->kind == PAGES_KERNEL && !read_kernel(area, at, from))
+			return false;
+		if (area->kind == PAGES_ANONYMOUS && area->stale)
 			wipe(pages, area, at, from);
 		if (from < to)
 			read_process(pages, area, from, to);
@@ -210,12 +241,7 @@ static bool fill(pages_t *pages, struct area *area, uint64_t start, uint64_t end
 static bool scan(pages_t *pages, const struct area *area, uint64_t start, uint64_t end)
 {
 	struct presence_sum sum = {0};
-	struct presence_run all = {start, end};
 	g_array_set_size(pages->runs, 0);
-	if (area->kind == PAGES_KERNEL) {
-		g_array_append_val(pages->runs, all);
-		return true;
-	}
 	return presence_scan(&pages->target->presence, start, end,
 			     area->kind == PAGES_FILE ? PRESENCE_ANONYMOUS : PRESENCE_CONTENT, pages->runs, &sum);
 }

@@ -71,6 +71,10 @@ def test_the_target_sees_nothing(python, start, helper, kind):
         sample = harness.histo(target.pid)
         assert sample["snapshot"]["mode"] == kind
         assert (sample["snapshot"]["pause_us"] > 0) == (kind == "stop")
+    for options in ((), ("--locals",), ("--native", "--locals")):
+        look = harness.reftop("stacks", "-p", target.pid, "--json", *options)
+        assert look.code == 0, look
+        assert look.json["snapshot"]["mode"] == ("stop" if "--native" in options else kind)
     assert accounts(target.pid) == kernel
     after = memory_picture(target.pid)
     assert {m for m in picture if picture[m] != after.get(m)} == set()

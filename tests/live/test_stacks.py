@@ -222,10 +222,10 @@ def test_native_frames_stand_between_those_of_python(python, start):
     target.wait_blocked()
     document = stacks(target.pid, "--native")
     assert document["snapshot"]["mode"] == "stop"
-    threads = by_name(document)
+    threads, without = by_name(document), by_name(stacks(target.pid))
     for thread in document["threads"]:
         python_frames = [f["line"] for f in thread["frames"] if not f["native"]]
-        assert python_frames == [f["line"] for f in by_name(stacks(target.pid))[thread["name"]]["frames"]]
+        assert python_frames == [f["line"] for f in without[thread["name"]]["frames"]]
         functions = [f["function"] for f in thread["frames"] if f["native"]]
         assert not any(f.startswith("_PyEval_EvalFrameDefault") for f in functions)
         # from the system call to where threads begin
