@@ -2,7 +2,8 @@
 """What counting every object costs, by how many there are: the target's pause, our time after the copy, our memory; and in turn with each
 snapshot one of what the collector tracks only (--gc), whose pause it must not exceed.
 
-Fresh heaps lie in memory in the order they were made; in aged ones neighbours are strangers. The walk is measured while the target is
+Time on the clock is what it was with whatever else the machine did; CPU is that of all processors together, so half of it passes where
+two are free. Fresh heaps lie in memory in the order they were made; in aged ones neighbours are strangers. The walk is measured while the target is
 idle, the pauses while it is busy: an idle one isn't stopped. Prints a table in markdown.
 Usage: objects.py [--python PYTHON] [--rounds N] [--objects N,N,...]
 """
@@ -45,22 +46,22 @@ class Target:
 
 
 def histo(target, *options):
-    """A sample, and the peak of our memory, bytes."""
+    """A sample, the peak of our memory, bytes, and the time our own code took on all processors, seconds."""
     process = subprocess.Popen([REFTOP, "histo", "-p", str(target.process.pid), "--json", *options], stdout=subprocess.PIPE)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = status
     if status:
         sys.exit("reftop ended with %s" % status)
-    return json.loads(output), usage.ru_maxrss * 1024
+    return json.loads(output), usage.ru_maxrss * 1024, usage.ru_utime
 
 
 def measure(target, rounds):
     walks, stops = [], []
     for _ in range(rounds):
-        (every, memory), (listed, _) = histo(target), histo(target, "--gc")
+        (every, memory, cpu), (listed, _, _) = histo(target), histo(target, "--gc")
         walks.append((every["snapshot"]["walk_us"], every["snapshot"]["elapsed_us"], every["totals"]["objects"], memory,
-                      listed["snapshot"]["walk_us"], every["snapshot"]["mode"]))
+                      listed["snapshot"]["walk_us"], cpu))
     target.turn("busy")
     for i in range(rounds):
         pair = {}
@@ -80,11 +81,12 @@ def main():
     parser.add_argument("--objects", default="100000,1000000,5000000,20000000")
     options = parser.parse_args()
     version = subprocess.run([options.python, "--version"], stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
-    print("%s, Linux %s, %d CPUs; medians of %d; --gc: only what the collector tracks\n" %
+    print("%s, Linux %s, %d CPUs; medians of %d (best: the least of them); --gc: only what the collector tracks\n" %
           (version, platform.release(), os.cpu_count(), options.rounds))
-    print("| objects | heap | target, MB | walk, ms | ns an object | elapsed, ms | our memory, MB | pause, ms | pause of --gc, ms | "
+    print("| objects | heap | target, MB | walk, ms | ns an object | best | CPU, ns an object | elapsed, ms | our memory, MB | "
+          "pause, ms | pause of --gc, ms | "
           "ratio | walk of --gc, ms |")
-    print("|" + "---:|" * 11)
+    print("|" + "---:|" * 13)
     median = lambda values: statistics.median(values)
     for objects in map(int, options.objects.split(",")):
         for age in ("fresh", "aged"):
@@ -92,9 +94,11 @@ def main():
             walks, stops = measure(target, options.rounds)
             resident = target.resident()
             target.close()
-            print("| {:,.0f} | {} | {:.0f} | {:.1f} | {:.1f} | {:.1f} | {:.0f} | {:.1f} | {:.1f} | {:.2f} | {:.1f} |".format(
+            print("| {:,.0f} | {} | {:.0f} | {:.1f} | {:.1f} | {:.1f} | {:.1f} | {:.1f} | {:.0f} | {:.1f} | {:.1f} | "
+                  "{:.2f} | {:.1f} |".format(
                 median(w[2] for w in walks), age, resident / 2**20, median(w[0] for w in walks) / 1e3,
-                median(w[0] * 1e3 / w[2] for w in walks), median(w[1] for w in walks) / 1e3, median(w[3] for w in walks) / 2**20,
+                median(w[0] * 1e3 / w[2] for w in walks), min(w[0] * 1e3 / w[2] for w in walks),
+                median(w[5] * 1e9 / w[2] for w in walks), median(w[1] for w in walks) / 1e3, median(w[3] for w in walks) / 2**20,
                 median(s[0] for s in stops) / 1e3, median(s[1] for s in stops) / 1e3, median(s[0] / max(s[1], 1) for s in stops),
                 median(w[4] for w in walks) / 1e3), flush=True)
 
