@@ -5,7 +5,8 @@
  * A free-threaded 3.13 with one segment of mimalloc: 32 MiB aligned, in slices of 64 KiB, of which the first holds the descriptions of the
  * others. Only the first slices are there; nobody ever touched the rest.
  */
-#define PYTHON_313T   0x030d00f0u
+/* 2.1.2, and 2.5.2 as 3.14.8 carries it; no free-threaded 3.14 was ever at hand, only its headers */
+static const uint32_t versions[] = {0x030d00f0u, 0x030e0af0u};
 #define SEGMENT       (32ull << 20)
 #define SLICE         65536ull
 #define SLICES        8
@@ -13,10 +14,10 @@
 #define TAG_GC        2
 #define TAG_GC_PREFIX 3
 
-static world_t *world_mimalloc(void)
+static world_t *world_mimalloc(uint32_t version)
 {
 	world_t *world = g_new0(world_t, 1);
-	world_init(world, PYTHON_313T, true);
+	world_init(world, version, true);
 	const struct py_layout *layout = &world->python.layout;
 	/* in place of the arena */
 	g_free(world->bytes[1]);
@@ -38,10 +39,21 @@ static uint64_t page_of(struct world *world, uint32_t slice)
 
 static uint64_t block_of(struct world *world, uint32_t slice, uint32_t i)
 {
+	const struct py_layout *layout = &world->python.layout;
+	if (heap_has(layout->mi_page_start)) {
+		uint64_t at_page = page_of(world, slice);
+		return get64(world, at_page + layout->mi_page_start) +
+		       i * get64(world, at_page + layout->mi_page_block_size);
+	}
 	uint64_t page = page_of(world, slice),
 		 size = load_u32(at(world, page + world->python.layout.mi_page_xblock_size), 0);
 	/* small blocks begin a little behind the slice (2.1.2, _mi_segment_page_start_from_slice()) */
 	return SEGMENT + slice * SLICE + (size >= 8 && size <= 64 ? 3 * size : size <= 512 ? size : 0) + i * size;
+}
+
+static void put16(struct world *world, uint64_t address, uint32_t value)
+{
+	memcpy(at(world, address), &value, 2);
 }
 
 static void page_new(struct world *world, uint32_t slice, uint32_t size, uint32_t capacity, uint32_t tag)
@@ -49,10 +61,16 @@ static void page_new(struct world *world, uint32_t slice, uint32_t size, uint32_
 	const struct py_layout *layout = &world->python.layout;
 	uint64_t page = page_of(world, slice);
 	put32(world, page + layout->mi_page_slice_count, 1);
-	put32(world, page + layout->mi_page_xblock_size, size);
-	put32(world, page + layout->mi_page_used, capacity);
-	memcpy(at(world, page + layout->mi_page_capacity), &capacity, 2);
-	*at(world, page + 8) = (uint8_t)(tag << 3);
+	put16(world, page + layout->mi_page_used, capacity);
+	put16(world, page + layout->mi_page_capacity, capacity);
+	if (heap_has(layout->mi_page_start)) {
+		put64(world, page + layout->mi_page_block_size, size);
+		put64(world, page + layout->mi_page_start, SEGMENT + slice * SLICE);
+		*at(world, page + layout->mi_page_tag) = (uint8_t)tag;
+	} else {
+		put32(world, page + layout->mi_page_xblock_size, size);
+		*at(world, page + 8) = (uint8_t)(tag << 3);
+	}
 }
 
 static void floats_new(struct world *world, uint32_t slice, uint32_t n, uint32_t tag)
@@ -69,12 +87,12 @@ static void free_block(struct world *world, uint32_t slice, uint32_t i, uint32_t
 	put64(world, page + chain, block);
 	uint64_t used = page + world->python.layout.mi_page_used;
 	if (counted)
-		put32(world, used, load_u32(at(world, used), 0) - 1);
+		put16(world, used, load_u32(at(world, used), 0) - 1);
 }
 
-static void test_used_and_free(void)
+static void test_used_and_free(gconstpointer version)
 {
-	g_autoptr(world_t) world = world_mimalloc();
+	g_autoptr(world_t) world = world_mimalloc(*(const uint32_t *)version);
 	const struct py_layout *layout = &world->python.layout;
 	floats_new(world, 1, 60, TAG_OBJECT);
 	for (uint32_t i = 0; i < 10; i++)
@@ -96,9 +114,9 @@ static void test_used_and_free(void)
 }
 
 /* what a page is for decides whether there are objects in it */
-static void test_tags(void)
+static void test_tags(gconstpointer version)
 {
-	g_autoptr(world_t) world = world_mimalloc();
+	g_autoptr(world_t) world = world_mimalloc(*(const uint32_t *)version);
 	for (uint32_t tag = 0; tag < 8; tag++)
 		if (tag + 1 < SLICES)
 			floats_new(world, tag + 1, 10, tag);
@@ -112,9 +130,9 @@ static void test_tags(void)
 }
 
 /* a bit of the object says that the collector has it, another that it leaves it alone */
-static void test_tracked_by_a_bit(void)
+static void test_tracked_by_a_bit(gconstpointer version)
 {
-	g_autoptr(world_t) world = world_mimalloc();
+	g_autoptr(world_t) world = world_mimalloc(*(const uint32_t *)version);
 	const struct py_layout *layout = &world->python.layout;
 	page_new(world, 1, 64, 30, TAG_GC);
 	for (uint32_t i = 0; i < 30; i++) {
@@ -133,9 +151,9 @@ static void test_tracked_by_a_bit(void)
 	found_clear(&found);
 }
 
-static void test_corrupt_pages(void)
+static void test_corrupt_pages(gconstpointer version)
 {
-	g_autoptr(world_t) world = world_mimalloc();
+	g_autoptr(world_t) world = world_mimalloc(*(const uint32_t *)version);
 	const struct py_layout *layout = &world->python.layout;
 	floats_new(world, 1, 10, TAG_OBJECT);
 	floats_new(world, 2, 10, TAG_OBJECT);
@@ -143,9 +161,11 @@ static void test_corrupt_pages(void)
 	put64(world, block_of(world, 2, 5), block_of(world, 2, 5)); /* a chain into itself */
 	floats_new(world, 3, 10, TAG_OBJECT);
 	put64(world, page_of(world, 3) + layout->mi_page_free, 0x7777777777777777ull);
-	put32(world, page_of(world, 3) + layout->mi_page_used, 3); /* says fewer than there are */
+	put16(world, page_of(world, 3) + layout->mi_page_used, 3); /* says fewer than there are */
 	floats_new(world, 4, 10, TAG_OBJECT);
-	put32(world, page_of(world, 4) + layout->mi_page_xblock_size, 7); /* no size a block has */
+	bool legacy = !heap_has(layout->mi_page_start);
+	/* no size a block has */
+	put32(world, page_of(world, 4) + (legacy ? layout->mi_page_xblock_size : layout->mi_page_block_size), 7);
 	floats_new(world, 5, 10, TAG_OBJECT);
 	memset(at(world, page_of(world, 5) + layout->mi_page_capacity), 0xff, 2); /* reaches beyond what is there */
 	floats_new(world, 6, 10, TAG_OBJECT);
@@ -164,16 +184,16 @@ static void test_corrupt_pages(void)
 	found_clear(&found);
 }
 
-static void test_no_segment(void)
+static void test_no_segment(gconstpointer version)
 {
-	const struct py_layout *layout = py_builtin_find(PYTHON_313T, false, true, false)->layout;
+	const struct py_layout *layout = py_builtin_find(*(const uint32_t *)version, false, true, false)->layout;
 	const struct {
 		uint64_t offset, value;
 	} cases[] = {{layout->mi_segment_slice_entries, 0}, {layout->mi_segment_slice_entries, 513},
 		     {layout->mi_segment_info_slices, 0},   {layout->mi_segment_info_slices, 600},
 		     {layout->mi_segment_used, 1000},       {layout->mi_segment_kind, 0x7fffffff}};
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-		g_autoptr(world_t) world = world_mimalloc();
+		g_autoptr(world_t) world = world_mimalloc(*(const uint32_t *)version);
 		floats_new(world, 1, 10, TAG_OBJECT);
 		put64(world, SEGMENT + cases[i].offset, cases[i].value);
 		struct found found;
@@ -187,11 +207,23 @@ static void test_no_segment(void)
 
 int main(int argc, char **argv)
 {
+	static const struct {
+		const char *name;
+		GTestDataFunc function;
+	} tests[] = {
+		{"used-and-free", test_used_and_free},
+		{"tags", test_tags},
+		{"tracked-by-a-bit", test_tracked_by_a_bit},
+		{"corrupt-pages", test_corrupt_pages},
+		{"no-segment", test_no_segment},
+	};
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/heap/mimalloc/used-and-free", test_used_and_free);
-	g_test_add_func("/heap/mimalloc/tags", test_tags);
-	g_test_add_func("/heap/mimalloc/tracked-by-a-bit", test_tracked_by_a_bit);
-	g_test_add_func("/heap/mimalloc/corrupt-pages", test_corrupt_pages);
-	g_test_add_func("/heap/mimalloc/no-segment", test_no_segment);
+	for (size_t i = 0; i < G_N_ELEMENTS(versions); i++) {
+		for (size_t k = 0; k < G_N_ELEMENTS(tests); k++) {
+			g_autofree char *path =
+				g_strdup_printf("/heap/mimalloc/3.%u/%s", versions[i] >> 16 & 0xff, tests[k].name);
+			g_test_add_data_func(path, &versions[i], tests[k].function);
+		}
+	}
 	return g_test_run();
 }
