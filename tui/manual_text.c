@@ -165,6 +165,7 @@ static char *show_schema(void)
 
 const struct manual_section manual_sections[] = {
 	{"first-law", "What it does to the target", first_law, NULL},
+	{"cost", "What it costs, and where that ends", manual_cost, NULL},
 	{"keys", "Keys", keys, list_keys},
 	{"permissions", "Permissions", permissions, NULL},
 	{"references", "How references are explained", manual_references, NULL},
