@@ -70,6 +70,7 @@ def test_a_core_is_the_process(python, start, tmp_path):
     assert check_same(target, path)["snapshot"]["mode"] == "core"
 
 
+@pytest.mark.versions(*harness.PROMISED, "3.13t")
 def test_an_image_is_the_process(python, start, tmp_path):
     target, truth = stacks.hung(start, python, "events")
     target.wait_blocked()

@@ -666,3 +666,20 @@ def test_status_of_a_program(tmp_path):
         assert reftop("-s", "--", *program).code == status
     assert reftop("-s", "--", "/no/such/program").code == 2
     assert reftop("top", "-s", "-p", os.getpid()).code == 2
+
+
+def test_every_version(daemon, start, tmp_path):
+    """What a worker in its sandbox reads of each interpreter at hand is what histo reads without one, to the object."""
+    targets = {}
+    for name, python in harness.find_interpreters().items():
+        if name in harness.EXPECTED:
+            targets[name] = start(python, "steady.py", 1000, 1)
+            targets[name].ready()
+    one = daemon("--config", key_file(tmp_path, only(os.getpid())))
+    known = one.wait_samples([t.pid for t in targets.values()], 1)
+    for name, target in targets.items():
+        theirs = one.ask("sample", pid=target.pid)["result"]
+        ours = harness.histo(target.pid, "--no-daemon")
+        counts = [{(t["module"], t["qualname"], t["address"]): (t["count"], t["bytes"], t["refs"]) for t in s["types"]} for s in (theirs, ours)]
+        assert counts[0] == counts[1], (name, known[target.pid])
+        assert theirs["target"]["python"] == ours["target"]["python"] and theirs["target"]["layout"] == ours["target"]["layout"], name
