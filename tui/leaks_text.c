@@ -82,9 +82,9 @@ static void append_accusation(GString *text, const leaks_t *leaks, const struct 
 	g_autofree char *name = type_name(type->module, type->qualname);
 	char lost[32], objects[32], growth[32];
 	if (type->unexplained)
-		g_string_append_printf(text, "LOST: %s reference%s to %s object%s of type %s",
-				       text_count(lost, type->unexplained), plural(type->unexplained),
-				       text_count(objects, type->unexplained_objects),
+		g_string_append_printf(text, "%s: %s reference%s to %s object%s of type %s",
+				       type->growth == 0 ? "STEADY" : "LOST", text_count(lost, type->unexplained),
+				       plural(type->unexplained), text_count(objects, type->unexplained_objects),
 				       plural(type->unexplained_objects), name);
 	else
 		g_string_append_printf(text, "DEFICIT: %s reference%s too few counted on %s object%s of type %s",
@@ -100,9 +100,10 @@ static void append_accusation(GString *text, const leaks_t *leaks, const struct 
 
 static void append_verdict(GString *text, const leaks_t *leaks)
 {
-	size_t accused = 0, one_offs = 0, suppressed = 0;
+	size_t accused = 0, one_offs = 0, suppressed = 0, steady = 0;
 	for (size_t i = 0; i < leaks->n_types; i++) {
 		const struct leak_type *type = &leaks->types[i];
+		steady += type->kind == LEAK_STEADY && !type->suppressed;
 		if (type->suppressed)
 			suppressed++;
 		else if (type->kind == LEAK_ONE_OFF)
@@ -114,6 +115,12 @@ static void append_verdict(GString *text, const leaks_t *leaks)
 		g_string_append(text, "No references are lost.\n");
 	else if (accused > 5)
 		g_string_append_printf(text, "And %zu more types.\n", accused - 5);
+	if (steady && leaks->cython)
+		append_wrapped(
+			text,
+			"Modules made by Cython are loaded. Each keeps types, tuples and code objects for good when it is imported, "
+			"to which no pointer leads: steady ones may be these (see \"How references are explained\" in the manual).",
+			"");
 	if (accused && leaks->looks > 1)
 		g_string_append(
 			text,

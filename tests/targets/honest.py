@@ -160,10 +160,10 @@ def make(name):
 
 
 def main():
+    kept = make("stdlib" if sys.argv[1] == "busy" else sys.argv[1])
     if sys.argv[1] == "busy":
         for i in range(3):
             threading.Thread(target=busy, args=(i,), daemon=True).start()
-    kept = make("stdlib" if sys.argv[1] == "busy" else sys.argv[1])
     print(json.dumps({"ready": True}), flush=True)
     sys.stdin.read()
     return kept
