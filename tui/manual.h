@@ -32,4 +32,5 @@ GString *completion_fish(void);
 GString *(*manual_format(const char *name))(void);
 
 /* texts of sections that have a file of their own */
-extern const char manual_references[], manual_references_json[], manual_watching[], manual_protocol[], manual_cost[];
+extern const char manual_references[], manual_references_json[], manual_watching[], manual_protocol[], manual_cost[],
+	manual_stacks_json[];

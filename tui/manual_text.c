@@ -172,6 +172,7 @@ const struct manual_section manual_sections[] = {
 	{"exit-status", "Exit status", exit_status, NULL},
 	{"json", "JSON", json, NULL},
 	{"json-references", "JSON about references", manual_references_json, NULL},
+	{"json-stacks", "JSON about stacks", manual_stacks_json, NULL},
 	{"recording", "The recording", recording, show_schema},
 	{"watching", "The daemon", manual_watching, NULL},
 	{"protocol", "The daemon's protocol", manual_protocol, NULL},
