@@ -352,10 +352,11 @@ static bool layout_sane(const struct py_layout *layout)
 				return false;
 		}
 	}
-	/* without these nothing works; a free-threaded object has two counts instead of one */
-	bool counted = layout->ob_refcnt != PY_ABSENT ||
-		       (layout->ob_ref_local != PY_ABSENT && layout->ob_ref_shared != PY_ABSENT);
-	return layout->ob_type != PY_ABSENT && counted && layout->type_size != PY_ABSENT &&
+	/*
+	 * Without these nothing works. A free-threaded interpreter has no ob_refcnt: its image is refused, because by what stands in it
+	 * not all of its objects are found.
+	 */
+	return layout->ob_type != PY_ABSENT && layout->ob_refcnt != PY_ABSENT && layout->type_size != PY_ABSENT &&
 	       layout->code_size != PY_ABSENT && layout->interp_size != PY_ABSENT;
 }
 

@@ -70,7 +70,16 @@ def test_a_core_is_the_process(python, start, tmp_path):
     assert check_same(target, path)["snapshot"]["mode"] == "core"
 
 
-@pytest.mark.versions(*harness.PROMISED, "3.13t")
+@pytest.mark.versions("3.13t")
+def test_an_image_of_a_free_threaded_process_is_refused(python, start, tmp_path):
+    """Better none than one in which objects are missing."""
+    target, truth = stacks.hung(start, python, "events")
+    path = str(tmp_path / "image")
+    assert harness.reftop("save", "-p", target.pid, "-o", path).code == 0
+    result = harness.reftop("histo", "-c", path)
+    assert result.code == 1 and "makes no sense" in result.err, result
+
+
 def test_an_image_is_the_process(python, start, tmp_path):
     target, truth = stacks.hung(start, python, "events")
     target.wait_blocked()
