@@ -6,6 +6,7 @@
 #include "daemon/heap/type.h"
 
 #define MAX_THREADS 8
+#define MAX_REFS    (1ll << 36) /* to one object: as many as half a terabyte has words; beyond, the count is corrupt */
 
 /* the counters of one type, beside the type table: index is type->index */
 struct row {
@@ -87,9 +88,11 @@ static void count_object(void *context, const struct object *object)
 		row->owned += bytes;
 	if (refcount.immortal) {
 		row->immortal++;
-	} else {
+	} else if (refcount.count > -MAX_REFS && refcount.count < MAX_REFS) {
 		row->refs += refcount.count;
 		row->refs_max = MAX(row->refs_max, refcount.count);
+	} else {
+		counter->unreadable++;
 	}
 }
 
