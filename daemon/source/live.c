@@ -204,6 +204,8 @@ static void describe_turnover(struct live *live, population_t *now, sample_t *sa
 	}
 	population_free(live->population);
 	live->population = now;
+	/* a list of all objects and what it was made from are tens of megabytes that nobody needs until the next sample */
+	malloc_trim(0);
 }
 
 sample_t *live_make_sample(struct live *live, snapshot_t *snapshot, heap_t *heap, audit_t *audit, GError **error)
