@@ -168,7 +168,7 @@ bool owners_init(struct owners *owners, heap_t *heap, const struct table *table,
 		return false;
 	}
 	if (!cover_init(&owners->cover, view->memory, view->maps) ||
-	    !glibc_find(view->memory, view->maps, &owners->glibc)) {
+	    !glibc_find(view->memory, view->maps, &owners->allocator, &owners->glibc)) {
 		error_set(error, HEAP_ERROR, REFTOP_ERROR_FAILED, "there is not enough memory", NULL,
 			  "cannot explain the references of the process");
 		owners_clear(owners);

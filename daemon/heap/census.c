@@ -577,7 +577,7 @@ bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visi
 	}
 	survey.overhead = survey.allocator.debug_hooks ? BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX : 0;
 	addresses_init(&survey.frozen);
-	glibc_find(heap->memory, heap->maps, &survey.glibc);
+	glibc_find(heap->memory, heap->maps, &survey.allocator, &survey.glibc);
 	take_all(&survey, contexts, n);
 	addresses_clear(&survey.frozen);
 	glibc_clear(&survey.glibc);

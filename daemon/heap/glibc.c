@@ -19,9 +19,10 @@
 struct search {
 	const struct memory *memory;
 	const struct maps *maps;
-	GArray *chunks; /* struct glibc_chunk, user data */
-	GArray *tops;   /* uint64_t: chunk addresses of the tops */
-	GArray *firsts; /* uint64_t: user data of the first chunks */
+	const struct allocator *allocator; /* whose memory is not malloc's; or NULL */
+	GArray *chunks;                    /* struct glibc_chunk, user data */
+	GArray *tops;                      /* uint64_t: chunk addresses of the tops */
+	GArray *firsts;                    /* uint64_t: user data of the first chunks */
 };
 
 static uint64_t word_at(const struct memory *memory, uint64_t address)
@@ -88,10 +89,18 @@ static void thread_heap(struct search *search, const struct mapping *mapping)
 	}
 }
 
-/* A chunk of its own mapping: at the start of a page, its size whole pages. */
+/*
+ * Chunks of their own mapping: at the start of a page, their size whole pages. The kernel makes one of neighbouring mappings, so other memory may
+ * lie before and between them.
+ */
 static void mapped_chunks(struct search *search, const struct mapping *mapping)
 {
+	struct allocator_hint hint = {0};
 	for (uint64_t at = mapping->start; at < mapping->end;) {
+		if (search->allocator && allocator_owns(search->allocator, &hint, at)) {
+			at = hint.start + hint.size;
+			continue;
+		}
 		uint64_t content = memory_content(search->memory, at) & ~(uint64_t)(PAGE - 1);
 		if (content > at) {
 			at = content;
@@ -313,9 +322,10 @@ bool glibc_is_main_heap(const struct memory *memory, const struct mapping *mappi
 	return false;
 }
 
-bool glibc_find(const struct memory *memory, const struct maps *maps, struct glibc *glibc)
+bool glibc_find(const struct memory *memory, const struct maps *maps, const struct allocator *allocator,
+		struct glibc *glibc)
 {
-	struct search search = {.memory = memory, .maps = maps};
+	struct search search = {.memory = memory, .maps = maps, .allocator = allocator};
 	memset(glibc, 0, sizeof(*glibc));
 	if (!maps)
 		return true;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/memory.h"
+#include "daemon/heap/allocator.h"
 #include "symbols/maps.h"
 
 enum glibc_state { GLIBC_IN_USE, GLIBC_FREE, GLIBC_TOP, GLIBC_TCACHE, GLIBC_FASTBIN };
@@ -35,8 +36,10 @@ struct glibc {
  */
 bool glibc_is_main_heap(const struct memory *memory, const struct mapping *mapping);
 
-/* Find the chunks; n is 0 when this isn't glibc's malloc. False: not enough memory. */
-bool glibc_find(const struct memory *memory, const struct maps *maps, struct glibc *glibc);
+/* Find the chunks, but not where another allocator has its memory (NULL: there is none); n is 0 when this isn't glibc's malloc. False: not
+ * enough memory. */
+bool glibc_find(const struct memory *memory, const struct maps *maps, const struct allocator *allocator,
+		struct glibc *glibc);
 void glibc_clear(struct glibc *glibc);
 
 /* The chunk whose user data holds `address`, or NULL. */

@@ -5,9 +5,9 @@
 #include "daemon/heap/references.h"
 #include "daemon/heap/type.h"
 
-#define PAGE          4096
-#define WINDOW_BYTES  65536
-#define LARGEST_BLOCK 512 /* pymalloc's, CPython Objects/obmalloc.c, SMALL_REQUEST_THRESHOLD */
+#define PAGE           4096
+#define LARGEST_STRUCT 2048 /* of an object, without the items that follow it */
+#define LARGEST_BLOCK  512  /* pymalloc's, CPython Objects/obmalloc.c, SMALL_REQUEST_THRESHOLD */
 
 struct frame_visit {
 	outside_visit *visit;
@@ -81,9 +81,7 @@ void outside_chunks(heap_t *heap, const struct allocator *allocator, const struc
 			continue;
 		struct block block = {.address = chunk->start, .size = size, .domain = BLOCK_ANY};
 		memory_rest(heap->memory, NULL);
-		/* what isn't kept is read as far as it is looked at in place */
-		bool part = heap->memory->window && !allocator->debug_hooks && size > WINDOW_BYTES;
-		block.bytes = memory_at(heap->memory, chunk->start, part ? WINDOW_BYTES : size);
+		block.bytes = memory_at(heap->memory, chunk->start, MIN(size, LARGEST_STRUCT));
 		if (!block.bytes)
 			continue;
 		/* what is too large for pymalloc went through the hooks of raw memory, too */

@@ -62,7 +62,7 @@ static void test_states(void)
 	uint64_t cached = chunk(&fixture, 0x30, true, 7, KEY);
 	uint64_t cached_too = chunk(&fixture, 0x50, true, 8, KEY);
 	uint64_t top = chunk(&fixture, HEAP_BYTES - fixture.at, true, 9, 10);
-	g_assert_true(glibc_find(&fixture.memory, fixture.maps, &fixture.glibc));
+	g_assert_true(glibc_find(&fixture.memory, fixture.maps, NULL, &fixture.glibc));
 	g_assert_cmpuint(fixture.glibc.n, ==, 6);
 	g_assert_cmphex(fixture.glibc.tcache_key, ==, KEY);
 	g_assert_cmpint(state(&fixture, used), ==, GLIBC_IN_USE);
@@ -81,7 +81,7 @@ static void test_bounds(void)
 	fixture_init(&fixture);
 	uint64_t first = chunk(&fixture, 0x20, true, 1, 2), second = chunk(&fixture, 0x40, true, 3, 4);
 	chunk(&fixture, HEAP_BYTES - fixture.at, true, 0, 0);
-	g_assert_true(glibc_find(&fixture.memory, fixture.maps, &fixture.glibc));
+	g_assert_true(glibc_find(&fixture.memory, fixture.maps, NULL, &fixture.glibc));
 	g_assert_cmphex(glibc_chunk_at(&fixture.glibc, first + 0x17)->start, ==, first);
 	g_assert_null(glibc_chunk_at(&fixture.glibc, first + 0x18)); /* the next one's size */
 	g_assert_cmphex(glibc_chunk_at(&fixture.glibc, second)->start, ==, second);
@@ -98,7 +98,7 @@ static void test_nonsense(void)
 		struct fixture fixture;
 		fixture_init(&fixture);
 		fixture.words[1] = sizes[i];
-		g_assert_true(glibc_find(&fixture.memory, fixture.maps, &fixture.glibc));
+		g_assert_true(glibc_find(&fixture.memory, fixture.maps, NULL, &fixture.glibc));
 		for (size_t k = 0; k < fixture.glibc.n; k++) {
 			g_assert_cmphex(fixture.glibc.chunks[k].start, >, HEAP);
 			g_assert_cmphex(fixture.glibc.chunks[k].end, <=, HEAP + HEAP_BYTES);
@@ -120,7 +120,7 @@ static void test_random(void)
 					   : word % 3 == 1 ? HEAP + word % HEAP_BYTES
 							   : word;
 		}
-		g_assert_true(glibc_find(&fixture.memory, fixture.maps, &fixture.glibc));
+		g_assert_true(glibc_find(&fixture.memory, fixture.maps, NULL, &fixture.glibc));
 		fixture_clear(&fixture);
 	}
 }
