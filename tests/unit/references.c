@@ -145,6 +145,69 @@ static void test_unknown(struct fixture *fixture, gconstpointer unused)
 	g_assert_cmpuint(nth(fixture, 1)->target, ==, 0x1234);
 }
 
+/* ---- what a free-threaded build frees later ---- */
+
+#define THREAD_BYTES 24576
+
+/* a chunk of the queue at `chunk` with items from `read` to `write` */
+static void put_chunk(struct heap_image *image, uint64_t chunk, uint64_t next, uint64_t read, uint64_t write,
+		      const uint64_t *items)
+{
+	image_put(image, chunk, next);
+	image_put(image, chunk + 16, read);
+	image_put(image, chunk + 24, write);
+	for (uint64_t i = read; i < write && items; i++)
+		image_put(image, chunk + 32 + 16 * i, items[i - read]);
+}
+
+static void test_delayed_frees(struct fixture *fixture, gconstpointer unused)
+{
+	struct heap_image image = {0};
+	const struct py_builtin *builtin = py_builtin_find(0x030d0ff0, false, true, false);
+	g_assert_nonnull(builtin);
+	const struct py_layout *layout = builtin->layout;
+	struct memory_region region = {
+		.start = IMAGE_BASE, .size = IMAGE_BYTES, .bytes = image.bytes, .mapping = MEMORY_NO_MAPPING};
+	memory_init(&image.memory, &region, 1);
+	image.python.layout = *layout;
+	/* the interpreter's state is larger than the image: only where its threads begin can be read, at its end */
+	uint64_t thread = image_room(&image, THREAD_BYTES), list_of_threads = image_room(&image, 16);
+	image.interpreter.address = list_of_threads - layout->interp_tstate_head;
+	image_put(&image, list_of_threads, thread);
+	image.heap = (heap_t){.memory = &image.memory,
+			      .layout = layout,
+			      .python = &image.python,
+			      .interpreters = &image.interpreter,
+			      .n_interpreters = 1,
+			      .types = type_table_new()};
+	g_autoptr(references_t) references = references_new(&image.heap);
+	uint64_t queue = thread + layout->tstate_mem_free_queue, first = image_room(&image, 4096),
+		 second = image_room(&image, 4096);
+	image_put(&image, queue, first);
+	/* two blocks and an object; what was there before and after is no item any more */
+	put_chunk(&image, first, second, 1, 4, ITEMS(0x5000, 0x6000, 0x7001));
+	put_chunk(&image, second, queue, 0, 0, NULL);
+	references_begin(references, note, note_extent, fixture);
+	references_of_runtime(references);
+	g_assert_true(accounted(fixture, 0x5000) && accounted(fixture, 0x6000));
+	g_assert_false(accounted(fixture, 0x7000));
+	g_assert_cmpuint(fixture->seen->len, ==, 1);
+	g_assert_cmpuint(nth(fixture, 0)->target, ==, 0x7000);
+	/* the chunks own nothing, nor do the free lists */
+	g_assert_true(accounted(fixture, first + 32) && accounted(fixture, second + 32));
+	g_assert_true(accounted(fixture, thread + layout->tstate_freelists) &&
+		      accounted(fixture, thread + layout->tstate_freelists_end - 8));
+	g_assert_false(accounted(fixture, thread + layout->tstate_freelists_end));
+	/* a queue that ends nowhere is walked no further than there are chunks to believe in */
+	put_chunk(&image, second, second, 0, 0, NULL);
+	references_begin(references, note, note_extent, fixture);
+	references_of_runtime(references);
+	put_chunk(&image, second, queue, 0, UINT64_MAX, NULL);
+	references_begin(references, note, note_extent, fixture);
+	references_of_runtime(references);
+	type_table_free(image.heap.types);
+}
+
 /* ---- the audit ---- */
 
 static audit_t *take(struct fixture *fixture, const struct owners_view *view)
@@ -371,6 +434,7 @@ int main(int argc, char **argv)
 	ADD("/references/dict", test_dict);
 	ADD("/references/tuple-and-atoms", test_tuple_and_atoms);
 	ADD("/references/unknown", test_unknown);
+	ADD("/references/delayed-frees", test_delayed_frees);
 	ADD("/audit/counts", test_audit);
 	ADD("/audit/explain", test_explain);
 	ADD("/audit/verdict", test_verdict);
