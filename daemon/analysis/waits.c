@@ -367,9 +367,10 @@ static const char *object_state(struct taking *taking, uint64_t object)
 				 g_strdup_printf("value %" PRId64, attribute_number(heap, object, "_value", -1)));
 	if (object_is_a(heap, object, "threading", "Event"))
 		return attribute_number(heap, object, "_flag", 0) ? "set" : "not set";
-	if (object_is(heap, object, NULL, "_ModuleLock"))
-		return take_text(taking, g_strconcat("import of ",
-						     name_text(taking, attribute_get(heap, object, "name")), NULL));
+	if (object_is(heap, object, NULL, "_ModuleLock")) {
+		g_autofree char *name = name_text(taking, attribute_get(heap, object, "name"));
+		return take_text(taking, g_strconcat("import of ", name, NULL));
+	}
 	return "";
 }
 
