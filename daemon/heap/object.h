@@ -20,10 +20,11 @@ struct object {
 	bool outside; /* not in a block of the allocator: larger than 512 bytes, or static */
 };
 
+/* Offsets may be those of words before `bytes`, as the collector's header is: negative ones come as large numbers. */
 static inline uint64_t load_u64(const uint8_t *bytes, uint64_t offset)
 {
 	uint64_t value;
-	memcpy(&value, bytes + offset, sizeof(value));
+	memcpy(&value, bytes + (int64_t)offset, sizeof(value));
 	return value;
 }
 
@@ -35,7 +36,7 @@ static inline int64_t load_i64(const uint8_t *bytes, uint64_t offset)
 static inline uint32_t load_u32(const uint8_t *bytes, uint64_t offset)
 {
 	uint32_t value;
-	memcpy(&value, bytes + offset, sizeof(value));
+	memcpy(&value, bytes + (int64_t)offset, sizeof(value));
 	return value;
 }
 
