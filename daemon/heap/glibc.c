@@ -98,7 +98,7 @@ static void mapped_chunks(struct search *search, const struct mapping *mapping)
 	struct allocator_hint hint = {0};
 	for (uint64_t at = mapping->start; at < mapping->end;) {
 		if (search->allocator && allocator_owns(search->allocator, &hint, at)) {
-			at = hint.start + hint.size;
+			at += PAGE;
 			continue;
 		}
 		uint64_t content = memory_content(search->memory, at) & ~(uint64_t)(PAGE - 1);
