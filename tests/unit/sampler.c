@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "daemon/source/budget.h"
 #include "tui/pace.h"
 #include "tui/sampler.h"
 
@@ -366,6 +367,30 @@ static void test_pace(void)
 	g_assert_true(pace_due(&pace, 10 * G_USEC_PER_SEC));
 }
 
+/* However often, and however long each one was: the pauses before any moment are at most the share of the time until then. */
+static void test_budget(void)
+{
+	g_autoptr(GRand) dice = g_rand_new_with_seed(4);
+	for (int share = 1; share <= 100; share += 33) {
+		struct budget budget = {.share = share / 100.0};
+		gint64 now = 1000000, start = now, sum = 0;
+		for (int i = 0; i < 1000; i++) {
+			now = MAX(now + g_rand_int_range(dice, 0, 2000), budget.due_us);
+			g_assert_cmpfloat((double)sum, <=, (double)(now - start) * budget.share + 1000);
+			gint64 pause = g_rand_int_range(dice, 0, 50000);
+			budget_spent(&budget, now, pause);
+			sum += pause;
+			now += pause;
+		}
+	}
+	/* what isn't known costs nothing, and nobody asked for is 1 % */
+	struct budget budget = {0};
+	budget_spent(&budget, 500, SAMPLE_UNKNOWN);
+	g_assert_cmpint(budget.due_us, ==, 500);
+	budget_spent(&budget, 1000, 10);
+	g_assert_cmpint(budget.due_us, ==, 2000);
+}
+
 static void test_free_at_once(void)
 {
 	for (int i = 0; i < 50; i++) {
@@ -386,6 +411,7 @@ int main(int argc, char **argv)
 	TEST(hold);
 	TEST(goes_on_after_an_error);
 	TEST(end_while_waiting);
+	TEST(budget);
 	TEST(free_at_once);
 	TEST(questions);
 	TEST(questions_wait_for_hold);

@@ -145,6 +145,36 @@ static void test_duration(void)
 	}
 }
 
+static void test_size(void)
+{
+	static const struct {
+		const char *text;
+		gint64 bytes;
+	} good[] = {{"1", 1},        {"256MB", 256 << 20}, {"256M", 256 << 20}, {"1.5G", 3ll << 29},
+		    {"64KB", 65536}, {"2T", 2ll << 40}};
+	for (gsize i = 0; i < G_N_ELEMENTS(good); i++) {
+		gint64 bytes = -1;
+		g_assert_true(text_size(good[i].text, &bytes));
+		g_assert_cmpint(bytes, ==, good[i].bytes);
+	}
+	static const char *const bad[] = {
+		"", "0", "0M", "-1M", "M", "1 M", "1X", "1MBB", "inf", "1e9", "99999999999999T"};
+	for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
+		gint64 bytes = -1;
+		g_assert_false(text_size(bad[i], &bytes));
+		g_assert_cmpint(bytes, ==, -1);
+	}
+	double share = -1;
+	g_assert_true(text_percent("1%", &share));
+	g_assert_cmpfloat_with_epsilon(share, 0.01, 1e-12);
+	g_assert_true(text_percent("0.5", &share));
+	g_assert_cmpfloat_with_epsilon(share, 0.005, 1e-12);
+	g_assert_true(text_percent("100%", &share));
+	static const char *const no_share[] = {"", "0", "0%", "-1%", "101%", "1%%", "%", "1 %", "nan"};
+	for (gsize i = 0; i < G_N_ELEMENTS(no_share); i++)
+		g_assert_false(text_percent(no_share[i], &share));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -154,5 +184,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/text/count", test_count);
 	g_test_add_func("/text/time", test_time);
 	g_test_add_func("/text/duration", test_duration);
+	g_test_add_func("/text/size", test_size);
 	return g_test_run();
 }
