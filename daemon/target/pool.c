@@ -149,8 +149,13 @@ void pool_populate(struct pool *pool, struct window *window, const struct presen
 
 void pool_set_valid(struct window *window, uint64_t start, uint64_t end, uint64_t page, bool valid)
 {
-	if (!window->valid)
-		window->valid = g_new0(uint64_t, (window->end - window->start) / page / 64 + 1);
+	if (!__atomic_load_n(&window->valid, __ATOMIC_ACQUIRE)) {
+		/* two threads may meet here */
+		uint64_t *bits = g_new0(uint64_t, (window->end - window->start) / page / 64 + 1), *none = NULL;
+		if (!__atomic_compare_exchange_n(&window->valid, &none, bits, false, __ATOMIC_ACQ_REL,
+						 __ATOMIC_ACQUIRE))
+			g_free(bits);
+	}
 	for (uint64_t i = (start - window->start) / page; i < (end - window->start) / page; i++) {
 		/* threads work on chunks, whose borders may lie within a word */
 		uint64_t bit = 1ull << i % 64;
