@@ -3,7 +3,7 @@
  *
  * 3.14+ keeps them in a list a thread (and one of the interpreter for those of threads that ended), up to 3.13 a WeakSet of
  * asyncio.tasks has them: _scheduled_tasks (3.12, 3.13) or _all_tasks (3.7 to 3.11). 3.6's is a static of _asyncio that can't be found:
- * there only tasks written in Python are seen. CPython Modules/_asynciomodule.c, Lib/asyncio/tasks.py.
+ * there the collector's lists are searched. CPython Modules/_asynciomodule.c, Lib/asyncio/tasks.py.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #include "daemon/analysis/stacks_private.h"
 #include "daemon/heap/attributes.h"
 #include "daemon/heap/dict.h"
+#include "daemon/heap/gc.h"
 #include "daemon/heap/str.h"
 
 #define MAX_TASKS  100000
@@ -76,15 +77,38 @@ static void add_set(struct taking *taking, GArray *tasks, uint64_t set)
 	}
 }
 
-static void add_module(struct taking *taking, GArray *tasks, uint64_t globals)
+/* False: the module has no set of tasks. */
+static bool add_module(struct taking *taking, GArray *tasks, uint64_t globals)
 {
+	bool any = false;
 	static const char *const names[] = {"_all_tasks", "_scheduled_tasks", "_eager_tasks"};
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
 		uint64_t set = dict_get(taking->heap, globals, names[i]);
 		uint64_t data = set ? attribute_get(taking->heap, set, "data") : 0;
 		if (set)
 			add_set(taking, tasks, data ? data : set);
+		any |= set != 0;
 	}
+	return any;
+}
+
+struct listing {
+	struct taking *taking;
+	GArray *tasks;
+};
+
+static void add_listed(void *context, const struct object *object)
+{
+	const struct listing *listing = context;
+	if (object->type->module[0] == '_' && strcmp(object->type->qualname, "Task") == 0)
+		add_task(listing->taking, listing->tasks, object->address);
+}
+
+static void add_from_lists(struct taking *taking, GArray *tasks, const struct heap_collector *collector)
+{
+	struct listing listing = {taking, tasks};
+	for (size_t i = 0; i < collector->n_generations; i++)
+		gc_walk_list(taking->heap, collector->generations[i].head, add_listed, &listing);
 }
 
 static void collect(struct taking *taking, GArray *tasks)
@@ -97,10 +121,12 @@ static void collect(struct taking *taking, GArray *tasks)
 			 g_array_index(taking->threads, struct thread, i).address + layout->tstate_asyncio_tasks);
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		uint64_t globals = module_globals(heap, heap->interpreters[i].address, "asyncio.tasks");
+		/* 3.14+ has a set for the tasks that aren't C's, too */
 		if (heap_has(layout->interp_asyncio_tasks) && heap_has(layout->task_node))
 			add_list(taking, tasks, heap->interpreters[i].address + layout->interp_asyncio_tasks);
-		if (globals)
-			add_module(taking, tasks, globals);
+		bool listed = !globals || add_module(taking, tasks, globals) || heap_has(layout->interp_asyncio_tasks);
+		if (!listed && module_globals(heap, heap->interpreters[i].address, "_asyncio"))
+			add_from_lists(taking, tasks, &heap->interpreters[i].collector);
 	}
 }
 

@@ -191,8 +191,6 @@ def test_the_lock_of_a_file(python, start):
 
 
 def test_tasks_that_await_each_other(python, start):
-    if python.version < (3, 7):
-        pytest.skip("3.6 has no list of tasks that can be found")
     target, truth = hung(start, python, "tasks")
     document = stacks(target.pid)
     assert len(document["deadlocks"]) == 1

@@ -165,7 +165,7 @@ static void test_stored(gconstpointer data)
 			   again = trend_new_bounded(MOMENTS, TREND_POINTS);
 	plant_trend(live, plant, 9, 100, store);
 	int64_t done = 0;
-	for (int second = 60; second <= plant->seconds; second += 60)
+	for (int64_t second = 60; second <= plant->seconds; second += 60)
 		g_assert_true(history_thin(store, START + second * G_USEC_PER_SEC, &keep, &done, NULL));
 
 	g_autoptr(recording_t) reader = recording_open(path, NULL);
