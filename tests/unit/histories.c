@@ -131,8 +131,9 @@ static void plant_trend(trend_t *trend, const struct plant *plant, guint32 seed,
 {
 	g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
 	trend_defer(trend, true);
+	g_autoptr(sample_t) other = make_sample(0, pid + 1000, 1);
 	if (store)
-		g_assert_true(recording_append(store, make_sample(0, pid + 1000, 1), NULL, NULL));
+		g_assert_true(recording_append(store, other, NULL, NULL));
 	for (int second = 0; second < plant->seconds; second += INTERVAL) {
 		g_autoptr(sample_t) sample = make_sample(second, pid, (int64_t)plant->value(second, rand));
 		trend_add(trend, sample);
