@@ -17,6 +17,12 @@
 #define GC_REFS_UNTRACKED (-2)
 #define GC_REFS_LOWEST    (-4)
 
+/* Where the heap lies below 4 GiB (an interpreter that is no PIE), a pointer to a block passes as a count, and a large count as a pointer. */
+static bool maybe_pointer(const heap_t *heap, uint64_t word)
+{
+	return word >= 65536 && word % 8 == 0 && memory_find(heap->memory, word);
+}
+
 bool candidate_refcount_odd(const heap_t *heap, const uint8_t *object)
 {
 	const struct py_layout *layout = heap->layout;
@@ -25,9 +31,8 @@ bool candidate_refcount_odd(const heap_t *heap, const uint8_t *object)
 	uint64_t word = heap_has(layout->ob_refcnt) ? load_u64(object, layout->ob_refcnt) : 0;
 	switch (layout->shape.refcount) {
 	case PY_REFCOUNT_PLAIN:
-		/* the number frozen objects start with is also an address, in an interpreter that is no PIE */
 		if (refcount.immortal)
-			return !memory_find(heap->memory, word);
+			return !maybe_pointer(heap, word);
 		break;
 	case PY_REFCOUNT_LOW32:
 		/* all 64 bits count: a pointer whose low half looks immortal is none */
@@ -51,8 +56,15 @@ bool candidate_refcount_odd(const heap_t *heap, const uint8_t *object)
 	}
 	if (refcount.count <= 0 || refcount.count >= MAX_REFCOUNT)
 		return false;
-	/* where the heap lies below 4 GiB (an interpreter that is no PIE), a small pointer passes as a count */
-	return refcount.count < 65536 || !memory_find(heap->memory, (uint64_t)refcount.count);
+	return !maybe_pointer(heap, (uint64_t)refcount.count);
+}
+
+bool candidate_static(const heap_t *heap, const uint8_t *object)
+{
+	if (heap->layout->shape.refcount != PY_REFCOUNT_PLAIN)
+		return candidate_refcount(heap, object);
+	int64_t count = load_i64(object, heap->layout->ob_refcnt);
+	return count > 0 && count < MAX_REFCOUNT;
 }
 
 /* Whether a block of `size` bytes is what the type's allocator would ask for an instance. */

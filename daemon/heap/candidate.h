@@ -24,6 +24,12 @@ static inline bool candidate_refcount(const heap_t *heap, const uint8_t *object)
 }
 
 /*
+ * The same for an object in the interpreter's image, of which some have very many references: a count that is also an address is one, too, where
+ * the heap lies low (an interpreter that is no PIE).
+ */
+bool candidate_static(const heap_t *heap, const uint8_t *object);
+
+/*
  * Whether an object whose type has PY_FLAG_HAVE_GC and before which object->type->prefix bytes can be read has a head as the collector makes it:
  * linked into a list, or empty. Sets object->tracked.
  */

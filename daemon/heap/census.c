@@ -255,6 +255,14 @@ static bool in_image(const heap_t *heap, uint64_t address)
 	return address >= heap->python->image_start && address < heap->python->image_end;
 }
 
+static bool plausible_outside(const struct survey *survey, const struct object *object)
+{
+	const heap_t *heap = survey->heap;
+	if (in_image(heap, object->address) && candidate_static(heap, object->bytes))
+		return true;
+	return candidate_refcount(heap, object->bytes) && !malloc_has_freed(survey, object->address);
+}
+
 /* Objects outside the blocks: visit them, and what they in turn refer to. One thread does. */
 static void visit_pending(struct taker *taker)
 {
@@ -265,8 +273,7 @@ static void visit_pending(struct taker *taker)
 		g_array_set_size(taker->pending, taker->pending->len - 1);
 		memory_rest(heap->memory, NULL);
 		struct object object;
-		if (!object_at(heap, address, &object) || !candidate_refcount(heap, object.bytes) ||
-		    malloc_has_freed(taker->survey, address))
+		if (!object_at(heap, address, &object) || !plausible_outside(taker->survey, &object))
 			continue;
 		bool static_type = object.type->flags & PY_FLAG_TYPE &&
 				   !(load_u64(object.bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE);

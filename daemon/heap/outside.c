@@ -33,7 +33,7 @@ void outside_frames(heap_t *heap, outside_visit *visit, void *context)
 static bool is_static(heap_t *heap, const uint8_t *bytes)
 {
 	const struct py_layout *layout = heap->layout;
-	if (!object_refcount(layout, bytes).immortal || !candidate_refcount(heap, bytes))
+	if (!object_refcount(layout, bytes).immortal || !candidate_static(heap, bytes))
 		return false;
 	uint64_t address = object_type_address(layout, bytes);
 	if (address % 8 || address < heap->python->image_start || address >= heap->python->image_end)
