@@ -83,6 +83,10 @@ def threads():
 
 def serve():
     getrefcount, read = sys.getrefcount, os.read
+    # the first measure is told to nobody: what is there after it is what is there after each
+    source, rehearsal = os.pipe()
+    os.write(rehearsal, b"measure\n")
+    sink = os.open(os.devnull, os.O_WRONLY)
     objects = counts = told = atom_counts = None
     while True:
         before, agreed = None, 0
@@ -116,10 +120,11 @@ def serve():
             before = told
         else:
             sys.exit("it never agrees with itself")
-        os.write(1, ('{"ready": true, "measure": ' + told + "}\n").encode())
+        os.write(sink, ('{"ready": true, "measure": ' + told + "}\n").encode())
         told = before = None
-        if read(0, 100) != b"measure\n":
+        if read(source, 100) != b"measure\n":
             break
+        source, sink = 0, 1
 
 
 serve()
