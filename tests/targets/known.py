@@ -170,5 +170,10 @@ for turn in range(1500):
         kind[1](0)
 if ctypes:
     lose(1)
-del tell_small, turn, kind
+# the cache of attributes keeps names that nothing else has any more ("_handle" of ctypes), until another name takes their place
+for forget in ("_clear_internal_caches", "_clear_type_cache"):
+    if hasattr(sys, forget):
+        getattr(sys, forget)()
+        break
+del tell_small, turn, kind, forget
 serve()
