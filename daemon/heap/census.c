@@ -302,7 +302,8 @@ static bool chunk_holds(struct taker *taker, const struct block *block, uint32_t
 				.available = block->size - prefix,
 				.type = type};
 	int64_t bytes;
-	if (!candidate_accept(taker->heap, block, true, &object))
+	/* two words, a small number and the type of object(), say too little */
+	if (type->basicsize <= taker->heap->layout->object_size || !candidate_accept(taker->heap, block, true, &object))
 		return false;
 	if (type->kind == TYPE_ATOM && type->itemsize)
 		return object_getsizeof(taker->heap, &object, &bytes) && (uint64_t)bytes <= object.available;

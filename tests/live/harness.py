@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -249,6 +250,24 @@ def reftop(*args, timeout=DEADLINE, **kwargs):
                           stderr=subprocess.PIPE, timeout=timeout, **kwargs)
     return Result(argv, done.returncode, (done.stdout or b"").decode(errors="surrogateescape"),
                   done.stderr.decode(errors="surrogateescape"))
+
+
+# a process counts as its own what the one that started it had in memory: so a small one starts it
+MEASURE = """import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(child.pid, 0)
+sys.stdout.flush()
+sys.stderr.write("\\npeak %d" % usage.ru_maxrss)
+sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128)
+"""
+
+
+def reftop_peak(*args, **kwargs):
+    """Run the program to its end; its result, and the most memory it had, bytes."""
+    done = subprocess.run([sys.executable, "-c", MEASURE, REFTOP, *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=DEADLINE, **kwargs)
+    errors, _, peak = done.stderr.decode(errors="surrogateescape").rpartition("\npeak ")
+    return Result([REFTOP, *args], done.returncode, done.stdout.decode(errors="surrogateescape"), errors), int(peak) * 1024
 
 
 def histo(pid, *args, **kwargs):

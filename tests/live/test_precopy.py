@@ -57,7 +57,8 @@ def test_the_numbers_are_right(python, start, able):
     for _ in range(3):
         sample = harness.histo(target.pid, "--precopy")
         consistent(sample, truth, "Kept", "Cell")
-        assert sample["snapshot"]["mode"] == "precopy" and sample["snapshot"]["pause_us"] > 0
+        # what is left after the rounds may be so little that it's copied while the target sleeps; watching its writes has stopped it already
+        assert sample["snapshot"]["mode"] in ("precopy", "quiet") and sample["snapshot"]["pause_us"] > 0
         assert harness.row(sample, "Kept")["refs"] >= truth["Kept"]
     assert armed(target.pid) == []
     result = harness.reftop("record", "-p", target.pid, "--precopy", "--json", "-i", "20ms", "-d", "1500ms", "--budget", "50%")

@@ -1,7 +1,6 @@
 """Counting in pieces what is too large to be copied: how much memory that takes, and that the numbers are the same."""
 import json
 import os
-import subprocess
 
 import pytest
 
@@ -12,14 +11,9 @@ MEGABYTES = 60  # of objects of the target, and as many in one buffer that nobod
 
 def histo(pid, *args):
     """The sample, and the most memory reftop had, MB."""
-    process = subprocess.Popen([harness.REFTOP, "histo", "-p", str(pid), "--json", *args], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE)
-    out = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    process.stdout.close()
-    assert status == 0, (status, args)
-    return json.loads(out), usage.ru_maxrss / 1024
+    result, peak = harness.reftop_peak("histo", "-p", pid, "--json", *args)
+    assert result.code == 0, result
+    return result.json, peak / 2**20
 
 
 def table(sample):
