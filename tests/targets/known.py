@@ -175,5 +175,7 @@ for forget in ("_clear_internal_caches", "_clear_type_cache"):
     if hasattr(sys, forget):
         getattr(sys, forget)()
         break
+if ctypes:
+    lose(1)  # and what it needs each time is kept again
 del tell_small, turn, kind, forget
 serve()
