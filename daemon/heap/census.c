@@ -255,12 +255,31 @@ static bool in_image(const heap_t *heap, uint64_t address)
 	return address >= heap->python->image_start && address < heap->python->image_end;
 }
 
+/* Nothing but a count and a type. */
+static bool is_bare(const heap_t *heap, const struct type *type)
+{
+	return type->basicsize <= heap->layout->object_size && !(type->flags & PY_FLAG_HAVE_GC);
+}
+
+/* An object() is two words, a small number and a type: so are the end of one thing and the beginning of the next. It must begin a chunk. */
+static bool astray(const struct survey *survey, const struct object *object)
+{
+	if (!is_bare(survey->heap, object->type))
+		return false;
+	const struct glibc_chunk *chunk = glibc_chunk_at(&survey->glibc, object->address);
+	if (!chunk || chunk->start == object->address)
+		return false;
+	const uint8_t *hook = memory_at(survey->heap->memory, object->address - BLOCK_HOOK_PREFIX, BLOCK_HOOK_PREFIX);
+	return !hook || !block_is_hooked(hook);
+}
+
 static bool plausible_outside(const struct survey *survey, const struct object *object)
 {
 	const heap_t *heap = survey->heap;
 	if (in_image(heap, object->address) && candidate_static(heap, object->bytes))
 		return true;
-	return candidate_refcount(heap, object->bytes) && !malloc_has_freed(survey, object->address);
+	return candidate_refcount(heap, object->bytes) && !malloc_has_freed(survey, object->address) &&
+	       !astray(survey, object);
 }
 
 /* Objects outside the blocks: visit them, and what they in turn refer to. One thread does. */
@@ -303,7 +322,7 @@ static bool chunk_holds(struct taker *taker, const struct block *block, uint32_t
 				.type = type};
 	int64_t bytes;
 	/* two words, a small number and the type of object(), say too little */
-	if (type->basicsize <= taker->heap->layout->object_size || !candidate_accept(taker->heap, block, true, &object))
+	if (is_bare(taker->heap, type) || !candidate_accept(taker->heap, block, true, &object))
 		return false;
 	if (type->kind == TYPE_ATOM && type->itemsize)
 		return object_getsizeof(taker->heap, &object, &bytes) && (uint64_t)bytes <= object.available;
