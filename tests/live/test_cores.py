@@ -80,6 +80,16 @@ def test_an_image_of_a_free_threaded_process_is_refused(python, start, tmp_path)
     assert result.code == 1 and "makes no sense" in result.err, result
 
 
+def test_save_replaces_no_device(hung):
+    """What -o names is written to, if it isn't a file: a full disk is told, and the device is still one."""
+    before = os.stat("/dev/full")
+    result = harness.reftop("save", "-p", hung.pid, "-o", "/dev/full")
+    assert result.code == 1 and "No space left on device" in result.err and result.err.startswith("reftop: cannot write"), result
+    after = os.stat("/dev/full")
+    assert (after.st_rdev, after.st_mode, after.st_ino) == (before.st_rdev, before.st_mode, before.st_ino)
+    assert not os.path.exists("/dev/full.part")
+
+
 def test_an_image_is_the_process(python, start, tmp_path):
     target, truth = stacks.hung(start, python, "events")
     target.wait_blocked()

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -31,10 +32,18 @@ static void tell(const struct options *options, uint64_t bytes, int64_t pause_us
 	fprintf(stderr, "\n");
 }
 
+/* A device or a pipe, which must be written to and not replaced. */
+static gboolean is_special(const char *path)
+{
+	struct stat status;
+	return stat(path, &status) == 0 && !S_ISREG(status.st_mode);
+}
+
 /* Into a file beside it first: what stands there is complete, or what it was. */
 static gboolean save(source_t *source, const struct options *options, GError **error)
 {
-	g_autofree char *draft = g_strdup_printf("%s.part", options->output);
+	gboolean special = is_special(options->output);
+	g_autofree char *draft = special ? g_strdup(options->output) : g_strdup_printf("%s.part", options->output);
 	uint64_t bytes;
 	int64_t pause_us;
 	int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -43,11 +52,11 @@ static gboolean save(source_t *source, const struct options *options, GError **e
 	gboolean good = source_save(source, fd, &bytes, &pause_us, error);
 	if (close(fd) < 0 && good)
 		good = fail_file(draft, errno, error);
-	if (good && rename(draft, options->output) < 0)
+	if (good && !special && rename(draft, options->output) < 0)
 		good = fail_file(options->output, errno, error);
-	if (!good)
+	if (!good && !special)
 		unlink(draft);
-	else
+	if (good)
 		tell(options, bytes, pause_us);
 	return good;
 }
