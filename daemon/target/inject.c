@@ -20,10 +20,12 @@
 #define SYS_pidfd_getfd 438 /* 5.6 */
 #endif
 #define USER_MODE_ONLY 1 /* UFFD_USER_MODE_ONLY, 5.11: needs no privilege, and we wait for no faults */
-#define MAX_TRIED      16
+#define MAX_TRIED      4
 #define MAX_STOPS      64
-#define STOP_NS        200000000ll
-#define ANSWER_MS      3000
+#define STOP_NS        1000000000ll
+#define FOR_EVER       INT64_MAX
+#define NAP_MAX_NS     1000000
+#define ANSWER_MS      6000
 #define CODE_EINTR     ((uint64_t)-4)
 #define CODE_RESTART   ((uint64_t)-514) /* see freeze.h */
 #define CS_64          0x33
@@ -48,17 +50,16 @@ static int64_t now_ns(void)
 
 /* ---- in the process that does it: no locks, no memory, nobody else's threads ---- */
 
-/* The next stop of the thread; false: it ended, or doesn't stop in time. */
-static bool wait_stop(pid_t tid, int *status)
+/* The next stop of the thread; false: it ended, or doesn't stop in time. A thread that others keep from the CPU takes its time. */
+static bool wait_stop(pid_t tid, int *status, int64_t until)
 {
-	int64_t until = now_ns() + STOP_NS;
-	for (;;) {
+	for (long nap = 5000;; nap = MIN(nap + nap / 16, NAP_MAX_NS)) {
 		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
 		if (got == tid)
 			return WIFSTOPPED(*status);
 		if ((got < 0 && errno != EINTR) || now_ns() > until)
 			return false;
-		nanosleep(&(struct timespec){.tv_nsec = 5000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = nap}, NULL);
 	}
 }
 
@@ -76,9 +77,10 @@ static bool is_call(int status)
 static bool stop_thread(pid_t tid)
 {
 	int status;
+	int64_t until = now_ns() + STOP_NS;
 	ptrace(PTRACE_INTERRUPT, tid, 0, 0);
 	for (int i = 0; i < MAX_STOPS; i++) {
-		if (!wait_stop(tid, &status))
+		if (!wait_stop(tid, &status, until))
 			return false;
 		if (is_trap(status))
 			return true;
@@ -88,7 +90,10 @@ static bool stop_thread(pid_t tid)
 	return false;
 }
 
-/* Have the stopped thread make a call. False: it ended. */
+/*
+ * Have the stopped thread make a call. False: it ended. From here to the end of restore() the thread isn't its own: let go now, it
+ * would crash, so we wait for it however long it takes.
+ */
 static bool call(pid_t tid, const struct user_regs_struct *own, uint64_t code, uint64_t number, uint64_t argument,
 		 int64_t *result)
 {
@@ -100,11 +105,9 @@ static bool call(pid_t tid, const struct user_regs_struct *own, uint64_t code, u
 	if (ptrace(PTRACE_SETREGS, tid, 0, &registers) < 0)
 		return false;
 	/* its entry, and its exit */
-	for (int i = 0, calls = 0; i < MAX_STOPS && calls < 2; i++) {
-		int status;
-		if (ptrace(PTRACE_SYSCALL, tid, 0, 0) < 0 || !wait_stop(tid, &status))
+	for (int status, calls = 0; calls < 2; calls += is_call(status)) {
+		if (ptrace(PTRACE_SYSCALL, tid, 0, 0) < 0 || !wait_stop(tid, &status, FOR_EVER))
 			return false;
-		calls += is_call(status);
 	}
 	if (ptrace(PTRACE_GETREGS, tid, 0, &registers) < 0)
 		return false;
@@ -119,7 +122,7 @@ static void restore(pid_t tid, const struct user_regs_struct *own, uint64_t mask
 	ptrace(PTRACE_SETREGS, tid, 0, own);
 	ptrace(PTRACE_INTERRUPT, tid, 0, 0);
 	if (ptrace(PTRACE_CONT, tid, 0, 0) == 0)
-		wait_stop(tid, &status);
+		wait_stop(tid, &status, FOR_EVER);
 	ptrace(PTRACE_SETREGS, tid, 0, own);
 	ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask);
 }
@@ -198,7 +201,8 @@ G_NORETURN static void injector(const pid_t *tids, size_t n, int pidfd, uint64_t
 
 /* ---- in this one ---- */
 
-static void listen_to(int from, struct inject_result *result)
+/* False: it is still at it. */
+static bool listen_to(int from, struct inject_result *result)
 {
 	struct answer answer;
 	union {
@@ -214,9 +218,11 @@ static void listen_to(int from, struct inject_result *result)
 	int64_t until = now_ns() + ANSWER_MS * 1000000ll;
 	while (poll(&ready, 1, ANSWER_MS) < 0 && errno == EINTR && now_ns() < until)
 		;
-	if (recvmsg(from, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != sizeof(answer)) {
-		result->what = "the process that was to do it ended";
-		return;
+	ssize_t got = recvmsg(from, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (got != sizeof(answer)) {
+		result->number = got < 0 ? ETIMEDOUT : EIO;
+		result->what = got < 0 ? "it gets no time on a CPU" : "the process that was to do it ended";
+		return got >= 0;
 	}
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 	if (header && header->cmsg_type == SCM_RIGHTS)
@@ -224,6 +230,7 @@ static void listen_to(int from, struct inject_result *result)
 	result->number = answer.number;
 	result->what = stages[answer.stage];
 	result->pause_ns = answer.pause_ns;
+	return true;
 }
 
 struct inject_result inject_userfaultfd(pid_t pid, int pidfd, uint64_t code)
@@ -242,8 +249,9 @@ struct inject_result inject_userfaultfd(pid_t pid, int pidfd, uint64_t code)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	close(ends[1]);
 	if (child > 0) {
-		listen_to(ends[0], &result);
-		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		/* one that hasn't answered has to end its work in the thread, and does so without us */
+		int options = listen_to(ends[0], &result) ? 0 : WNOHANG;
+		while (waitpid(child, NULL, options) < 0 && errno == EINTR)
 			;
 	}
 	close(ends[0]);

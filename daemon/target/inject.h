@@ -4,7 +4,8 @@
  * registers, signal mask and interrupted system call are as they were, and signals that arrive meanwhile wait.
  *
  * A process of its own does that, which is there for no longer, so that a kill -9 of this program can't come in between: a tracer
- * that vanishes would leave the thread with other registers.
+ * that vanishes would leave the thread with other registers. For the same reason it waits for the thread however long that takes: one that others
+ * keep from the CPU (a quota of its container, a busy machine) gets its registers back when it has made its calls, not before.
  */
 #pragma once
 #include <glib.h>
@@ -18,5 +19,5 @@ struct inject_result {
 	int64_t pause_ns; /* how long the thread was stopped */
 };
 
-/* `pidfd` is that of the process; `code` the address of a syscall instruction in it. Blocks for as long as it takes, at most a second. */
+/* `pidfd` is that of the process; `code` the address of a syscall instruction in it. Blocks for as long as it takes, at most six seconds. */
 struct inject_result inject_userfaultfd(pid_t pid, int pidfd, uint64_t code);
