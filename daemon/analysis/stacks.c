@@ -133,10 +133,10 @@ static GArray *walk_frames(struct taking *taking, const struct thread *thread)
 
 /* ---- threads ---- */
 
-static const struct stacks_fact *fact_of(const struct stacks_fact *facts, size_t n, int64_t tid)
+static const struct stacks_fact *fact_of(const struct stacks_fact *facts, size_t n, int64_t native)
 {
-	for (size_t i = 0; tid && i < n; i++) {
-		if (facts[i].tid == tid)
+	for (size_t i = 0; native && i < n; i++) {
+		if (facts[i].native == native)
 			return &facts[i];
 	}
 	return NULL;
@@ -170,6 +170,7 @@ static void fill_thread(struct taking *taking, guint index, const struct thread 
 	thread->interpreter = from ? from->interpreter_id : -1;
 	thread->ident = from ? from->ident : 0;
 	thread->address = from ? from->address : 0;
+	thread->gil_word = from ? thread_gil_word(taking->heap, from) : 0;
 	thread->daemon = from ? from->daemon : ANSWER_UNKNOWN;
 	thread->holds_gil = from ? from->holds_gil : ANSWER_NO;
 	thread->broken = "";

@@ -20,6 +20,7 @@
 /* what the kernel says about a thread */
 struct stacks_fact {
 	int64_t tid;
+	int64_t native;      /* its number in its own pid namespace, as threading.get_native_id() has it */
 	char state;          /* R S D T t Z of /proc, 0: not known */
 	char comm[16];       /* raw bytes */
 	const char *call;    /* name of the system call it is in, a static string; NULL: in none, or an unknown one */
@@ -87,6 +88,7 @@ struct stack_thread {
 	bool truncated;     /* there were more */
 	const char *broken; /* why the native stack ends early; "" */
 	uint64_t address;   /* of the PyThreadState */
+	uint64_t gil_word;  /* see thread_gil_word() */
 	bool in_deadlock;
 };
 

@@ -37,6 +37,17 @@ struct gil thread_gil(const heap_t *heap, const struct thread *thread)
 	return gil;
 }
 
+uint64_t thread_gil_word(const heap_t *heap, const struct thread *thread)
+{
+	const struct py_layout *layout = heap->layout;
+	if (heap->python->thread_current)
+		return heap->python->thread_current;
+	struct gil gil = thread_gil(heap, thread);
+	if (!gil.start || !heap_has(layout->gil_last_holder) || heap_has(layout->gil_enabled))
+		return 0;
+	return gil.start + layout->gil_last_holder;
+}
+
 static enum answer holds_gil(const heap_t *heap, const struct thread *thread)
 {
 	const struct py_layout *layout = heap->layout;

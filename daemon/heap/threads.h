@@ -31,5 +31,11 @@ struct gil {
 /* All threads, the oldest first: of struct thread, cleared when the array is freed. */
 GArray *threads_read(heap_t *heap);
 
+/*
+ * Where it says which thread ran Python code last: the address of a pointer to the PyThreadState, written by whoever gets the lock
+ * before they run any (Python/ceval_gil.h, take_gil(); 3.6: PyThreadState_Swap() of pystate.c). 0: there is no lock, or it isn't known.
+ */
+uint64_t thread_gil_word(const heap_t *heap, const struct thread *thread);
+
 /* The lock that the thread needs to run Python code. */
 struct gil thread_gil(const heap_t *heap, const struct thread *thread);

@@ -6,6 +6,7 @@
 #include "daemon/source/live_private.h"
 #include "daemon/target/calls.h"
 #include "daemon/target/core.h"
+#include "daemon/target/hold.h"
 #include "daemon/target/look.h"
 #include "daemon/target/unwind.h"
 
@@ -67,6 +68,7 @@ static void gather_facts(snapshot_t *snapshot, GArray *facts)
 	for (size_t i = 0; i < snapshot->n_threads; i++) {
 		struct snapshot_thread *thread = &snapshot->threads[i];
 		struct stacks_fact fact = {.tid = thread->tid,
+					   .native = thread->native ? thread->native : thread->tid,
 					   .state = thread->state,
 					   .call_number = -1,
 					   .fd = -1,
@@ -93,6 +95,22 @@ static bool visit(void *context, snapshot_t *snapshot, GError **error)
 	look->stacks = stacks_take(heap, (const struct stacks_fact *)(const void *)look->facts->data, look->facts->len,
 				   look->options);
 	return true;
+}
+
+/* Only who has the interpreter's lock can change a stack, a lock or a task of Python's. */
+static GArray *locks(void *context)
+{
+	const struct stacks_look *look = context;
+	if (!look->stacks)
+		return NULL;
+	GArray *locks = g_array_new(FALSE, FALSE, sizeof(struct hold_lock));
+	for (size_t i = 0; i < look->stacks->n_threads; i++) {
+		const struct stack_thread *thread = &look->stacks->threads[i];
+		struct hold_lock lock = {thread->gil_word, thread->address, (pid_t)thread->tid};
+		if (thread->address && thread->state)
+			g_array_append_val(locks, lock);
+	}
+	return locks;
 }
 
 /* What descriptors are, which the process may have closed by now. */
@@ -159,7 +177,8 @@ struct stacks *live_stacks(source_t *source, const struct stacks_options *option
 	struct live *live = (struct live *)source;
 	g_autoptr(GArray) facts = g_array_new(FALSE, TRUE, sizeof(struct stacks_fact));
 	struct stacks_look look = {.live = live, .options = options, .facts = facts};
-	const struct look_options how = {.nonblocking = live->options.nonblocking, .registers = options->native};
+	const struct look_options how = {
+		.nonblocking = live->options.nonblocking, .registers = options->native, .locks = locks};
 	g_autoptr(snapshot_t) snapshot = look_patiently(live, &how, &look, error);
 	stacks_free(look.before);
 	if (!snapshot) {

@@ -155,14 +155,14 @@ static bool traced_by_us(pid_t pid, pid_t tid)
 }
 
 /*
- * Seize the threads that are there now and not yet ours, then interrupt those. Returns how many, -1 on failure. *refused is a
+ * Seize the threads that are there now (or of `only`) and not yet ours, then interrupt those. Returns how many, -1 on failure. *refused is a
  * thread that the kernel refused, 0: none. During an exec that passes: the leader is dead then until the thread that calls exec
  * takes its place.
  */
-static int seize_new(struct freeze *freeze, pid_t *refused, int *number, GError **error)
+static int seize_new(struct freeze *freeze, GArray *only, pid_t *refused, int *number, GError **error)
 {
 	*refused = 0;
-	g_autoptr(GArray) tids = process_threads(freeze->pid);
+	g_autoptr(GArray) tids = only ? g_array_ref(only) : process_threads(freeze->pid);
 	if (!tids) {
 		error_set(error, TARGET_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "cannot read process %d",
 			  freeze->pid);
@@ -232,13 +232,13 @@ static bool wait_stopped(struct freeze *freeze, guint first, GError **error)
 	return true;
 }
 
-bool freeze_start(struct freeze *freeze, GError **error)
+bool freeze_start(struct freeze *freeze, GArray *only, GError **error)
 {
 	int refusals = 0;
 	for (int pass = 0; pass < PASSES_MAX; pass++) {
 		guint first = freeze->threads->len;
 		pid_t refused;
-		int number, fresh = seize_new(freeze, &refused, &number, error);
+		int number, fresh = seize_new(freeze, only, &refused, &number, error);
 		if (fresh < 0)
 			break;
 		if (refused && ++refusals > REFUSALS_MAX) {

@@ -40,10 +40,10 @@ void freeze_init(struct freeze *freeze, pid_t pid);
 void freeze_clear(struct freeze *freeze);
 
 /*
- * Stop all threads. The calling thread becomes the tracer. On failure everything is let go again.
+ * Stop all threads, or those of `only` (of pid_t; NULL: all). The calling thread becomes the tracer. On failure everything is let go again.
  * Errors of TARGET_ERROR: GONE, DENIED (somebody traces it already, named), FAILED (it doesn't stop in time).
  */
-bool freeze_start(struct freeze *freeze, GError **error);
+bool freeze_start(struct freeze *freeze, GArray *only, GError **error);
 
 /* Fetch the registers of the stopped threads. */
 void freeze_registers(struct freeze *freeze);

@@ -12,9 +12,11 @@
 #include "base/error.h"
 #include "daemon/target/calls.h"
 #include "daemon/target/file.h"
+#include "daemon/target/hold.h"
 #include "daemon/target/pages.h"
 #include "daemon/target/quiet.h"
 
+#define HOLDS_MAX 3        /* attempts to stop the one that has the lock, which may have passed it on */
 #define RESCUE_NS 50000000 /* a freeze that takes longer may need freeze_rescue() */
 
 /* a look in the making */
@@ -27,6 +29,8 @@ struct looking {
 	snapshot_t *rehearsal; /* what was seen while it ran */
 	GArray *wanted;        /* the pages that were looked at then (pages.h) */
 	GArray *threads;       /* of struct quiet_thread */
+	GArray *natives; /* of pid_t, one a thread: their numbers in their own pid namespace; NULL: that is ours */
+	GArray *locks;   /* of struct hold_lock; NULL: none known */
 	bool visited;
 	int64_t pause_ns;
 	struct freeze freeze;
@@ -81,6 +85,7 @@ static void threads_fill(struct looking *looking)
 		const struct quiet_thread *look = &g_array_index(looking->threads, struct quiet_thread, i);
 		struct snapshot_thread *thread = &snapshot->threads[i];
 		thread->tid = look->tid;
+		thread->native = looking->natives ? g_array_index(looking->natives, pid_t, i) : 0;
 		thread->state = look->state;
 		memcpy(thread->name, look->name, sizeof(thread->name));
 	}
@@ -119,12 +124,28 @@ static void threads_frozen(struct looking *looking)
 	}
 }
 
+static void natives_read(struct looking *looking)
+{
+	struct process process = {0};
+	g_clear_pointer(&looking->natives, g_array_unref);
+	if (!process_read(looking->target->pid, &process) || process.n_namespaces < 2)
+		return;
+	looking->natives = g_array_new(FALSE, TRUE, sizeof(pid_t));
+	for (guint i = 0; i < looking->threads->len; i++) {
+		struct process thread = {0};
+		process_read(g_array_index(looking->threads, struct quiet_thread, i).tid, &thread);
+		g_array_append_val(looking->natives, thread.namespace_pid);
+	}
+}
+
 static bool look_threads(struct looking *looking, bool counters, GError **error)
 {
 	g_clear_pointer(&looking->threads, g_array_unref);
 	looking->threads = quiet_look(looking->target->pid, counters);
-	if (looking->threads)
+	if (looking->threads) {
+		natives_read(looking);
 		return true;
+	}
 	target_gone(looking->target, error);
 	return false;
 }
@@ -181,7 +202,8 @@ static bool look_quietly(struct looking *looking, bool *valid, GError **error)
 
 /* ---- with one ---- */
 
-static bool stopped_visit(struct looking *looking)
+/* `held`: only some threads are stopped. */
+static bool stopped_visit(struct looking *looking, bool held)
 {
 	freeze_registers(&looking->freeze);
 	if (!presence_alive(&looking->target->presence)) {
@@ -195,23 +217,73 @@ static bool stopped_visit(struct looking *looking)
 		pages_preload(looking->snapshot->storage, looking->wanted);
 	}
 	threads_fill(looking);
+	if (held)
+		calls_fill(looking);
 	threads_frozen(looking);
 	looking->snapshot->mode = SNAPSHOT_STOP;
 	looking->snapshot->consistent = true;
 	return visit(looking, &looking->error);
 }
 
+static void thaw(struct looking *looking)
+{
+	int64_t pause = freeze_end(&looking->freeze);
+	looking->pause_ns += pause;
+	looking->target->paused_ns += pause;
+}
+
+/* No thread is there that the look before the stop didn't see. */
+static bool threads_known(const struct looking *looking)
+{
+	g_autoptr(GArray) tids = process_threads(looking->target->pid);
+	for (guint i = 0; tids && i < tids->len; i++) {
+		guint k = 0;
+		while (k < looking->threads->len &&
+		       g_array_index(looking->threads, struct quiet_thread, k).tid != g_array_index(tids, pid_t, i))
+			k++;
+		if (k == looking->threads->len)
+			return false;
+	}
+	return tids != NULL;
+}
+
+/* Stop those that have the locks, and visit. False: they passed them on, and what was seen doesn't count; nothing is stopped then. */
+static bool visit_held(struct looking *looking)
+{
+	int mem = looking->target->mem;
+	g_autoptr(GArray) tids = hold_threads(looking->locks, mem);
+	if (!tids || !freeze_start(&looking->freeze, tids, NULL))
+		return false;
+	bool good = hold_stands(looking->locks, mem, tids) && threads_known(looking) && stopped_visit(looking, true) &&
+		    hold_stands(looking->locks, mem, tids);
+	thaw(looking);
+	looking->visited = good;
+	g_clear_error(&looking->error); /* met in what doesn't count */
+	return good;
+}
+
+static void visit_stopped(struct looking *looking)
+{
+	if (!freeze_start(&looking->freeze, NULL, &looking->error))
+		return;
+	looking->visited = stopped_visit(looking, false);
+	thaw(looking);
+}
+
 /* The tracer: freeze.h says why it is a thread of its own. */
 static void *stop_main(void *data)
 {
 	struct looking *looking = data;
+	bool good = false;
 	prctl(PR_SET_TIMERSLACK, 1ul, 0, 0, 0);
 	looking->visited = false;
-	if (freeze_start(&looking->freeze, &looking->error)) {
-		looking->visited = stopped_visit(looking);
-		looking->pause_ns = freeze_end(&looking->freeze);
-		looking->target->paused_ns += looking->pause_ns;
+	for (int i = 0; looking->locks && i < HOLDS_MAX && !good; i++) {
+		good = visit_held(looking);
+		freeze_clear(&looking->freeze);
+		freeze_init(&looking->freeze, looking->target->pid);
 	}
+	if (!good)
+		visit_stopped(looking);
 	sem_post(&looking->done);
 	return NULL;
 }
@@ -274,6 +346,9 @@ static bool look_stopped(struct looking *looking, GError **error)
 	if (!looking->threads && !look_threads(looking, false, error))
 		return false;
 	rehearse(looking);
+	looking->locks = looking->options->locks && !looking->options->registers
+				 ? looking->options->locks(looking->context)
+				 : NULL;
 	freeze_init(&looking->freeze, looking->target->pid);
 	sem_init(&looking->done, 0, 0);
 	/* the tracer must not be the one that runs somebody's signal handler */
@@ -320,6 +395,8 @@ snapshot_t *target_look(target_t *target, const struct look_options *options, lo
 	bool good = look(&looking, error);
 	g_clear_pointer(&looking.threads, g_array_unref);
 	g_clear_pointer(&looking.wanted, g_array_unref);
+	g_clear_pointer(&looking.locks, g_array_unref);
+	g_clear_pointer(&looking.natives, g_array_unref);
 	snapshot_free(looking.rehearsal);
 	if (!good) {
 		snapshot_free(looking.snapshot);

@@ -28,7 +28,7 @@ struct process {
 	uint64_t cpu_ticks;    /* user and system time used, in clock ticks */
 	uint64_t rss;          /* 0 for kernel threads and zombies */
 	uint32_t n_namespaces; /* how many pid namespaces deep, as seen from here: 1 = this one */
-	pid_t namespace_pid;   /* its pid in its own (innermost) namespace */
+	pid_t namespace_pid;   /* its pid in its own (innermost) namespace; of a thread: its number there */
 };
 
 /* Parse the text of /proc/PID/stat and /proc/PID/status into the fields each has. False: malformed. */

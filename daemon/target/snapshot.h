@@ -59,6 +59,7 @@ struct snapshot_call {
 /* a thread of the target at the moment of the copy */
 struct snapshot_thread {
 	pid_t tid;
+	pid_t native;  /* its number in its own pid namespace; 0: that is ours, or it is not known */
 	char state;    /* of /proc/PID/task/TID/stat before the stop: R, S, D, T… */
 	char name[16]; /* comm, raw bytes */
 	bool has_registers;

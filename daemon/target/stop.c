@@ -61,7 +61,7 @@ static void *stop_main(void *data)
 {
 	struct stop *stop = data;
 	prctl(PR_SET_TIMERSLACK, 1ul, 0, 0, 0);
-	if (freeze_start(&stop->freeze, &stop->error)) {
+	if (freeze_start(&stop->freeze, NULL, &stop->error)) {
 		stop->good = stop_copy(stop);
 		stop->taking->pause_ns = freeze_end(&stop->freeze);
 	}

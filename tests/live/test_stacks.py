@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -342,15 +343,15 @@ def test_while_the_modules_are_taken_apart(python, start):
 
 
 @pytest.mark.versions("3.8", "3.12", "3.13-sid")
-@pytest.mark.parametrize("options, limit", [((), 5000), (("--native",), 50000)], ids=["python", "native"])
-def test_the_pause_of_64_threads(python, start, options, limit):
-    """One runs, so they are all stopped; their frames are read in a few milliseconds. tests/bench/stacks.py has the distribution."""
-    target = start(python, "threads.py", 64, 10, "busy")
+@pytest.mark.parametrize("load, options, limit", [("busy", (), 5000), ("spin", (), 5000), ("spin", ("--native",), 50000)],
+                         ids=["python", "all-run", "native"])
+def test_the_pause_of_64_threads(python, start, load, options, limit):
+    """One runs, or all want to: 19 looks of 20 in a row pause it for no longer than the limit."""
+    target = start(python, "threads.py", 64, 10, load)
     truth = ready(target)["threads"]
-    target.wait_blocked()
     pauses = []
 
-    def short():
+    def look():
         document = stacks(target.pid, *options)
         snapshot = document["snapshot"]
         assert snapshot["mode"] == "stop" and snapshot["consistent"] and snapshot["pause_us"] > 0
@@ -358,14 +359,66 @@ def test_the_pause_of_64_threads(python, start, options, limit):
         assert len(threads) == 64
         for ident, frames in truth.items():
             ours = [[f["function"].split(".")[-1], f["file"], f["line"]] for f in threads[ident]["frames"] if not f["native"]]
+            if load == "spin":  # it has gone on since, in the same function or the one it waits in
+                ours, frames = ([frame[:2] for frame in stack[-len(frames) + 1:]] for stack in (ours, frames))
             assert ours == frames
-        spin, = [t for t in document["threads"] if t["name"] == "spin"]
-        assert [f["function"] for f in spin["frames"] if not f["native"]][0] == "spin"
+        if load == "busy":
+            spin, = [t for t in document["threads"] if t["name"] == "spin"]
+            assert [f["function"] for f in spin["frames"] if not f["native"]][0] == "spin"
         pauses.append(snapshot["pause_us"])
-        return pauses[-1] <= limit
 
-    # a thread is stopped when the kernel finds a CPU for it: on a machine with other work not every one is as short
-    harness.wait_for(short, 60, "a pause of at most %d µs" % limit)
+    # a thread stops when the kernel finds a CPU for it: beside other work (the start of these threads, too) that takes longer
+    for _ in range(8):
+        for _ in range(20):
+            look()
+        if sorted(pauses[-20:])[18] <= limit:
+            return
+    pytest.fail("the pauses are %s" % pauses)
+
+
+@pytest.mark.versions("3.6", "3.8", "3.12", "3.14-sid")
+def test_whoever_has_the_lock_is_enough(python, start):
+    """Only the thread that has the GIL is stopped. Two that are inside of what only one can be in would show that another went on."""
+    target = start(python, "threads.py", 64, 30, "baton")
+    ready(target)
+    seen = 0
+    for _ in range(80):
+        document = stacks(target.pid)
+        assert document["snapshot"]["consistent"] is True
+        within = [t["tid"] for t in document["threads"] if any(f["function"].split(".")[-1] == "inside" for f in t["frames"])]
+        assert len(within) <= 1, document
+        seen += len(within)
+    assert seen > 0
+
+
+def test_a_process_in_a_namespace(any_python, start):
+    """In a container threads have other numbers inside; what they wait for is still told, and which they are."""
+    command = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run(command + ["true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no permission to make a pid namespace")
+    argv = any_python.argv("threads.py", "3", "1", "busy")
+    outer = subprocess.Popen(command + argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        waits = json.loads(outer.stdout.readline())
+        with open("/proc/%d/task/%d/children" % (outer.pid, outer.pid)) as children:
+            pid = int(children.read().split()[0])
+        tids = harness.wait_for(lambda: len(os.listdir("/proc/%d/task" % pid)) == waits["wait"] + 1 and sorted(map(int, os.listdir("/proc/%d/task" % pid))),
+                                20, "its threads")
+        harness.wait_for(lambda: all(open("/proc/%d/task/%d/syscall" % (pid, tid)).read().split()[0] == "202" for tid in tids[1:]), 20, "them to wait")
+        outer.stdin.write("go on\n")
+        outer.stdin.flush()
+        truth = json.loads(outer.stdout.readline())["threads"]
+        document = stacks(pid)
+        threads = {str(t["ident"]): t for t in document["threads"]}
+        assert sorted(t["tid"] for t in document["threads"]) == sorted(map(int, os.listdir("/proc/%d/task" % pid)))
+        for ident in truth:
+            assert threads[ident]["wait"] == "futex" and threads[ident]["state"] == "sleeping", threads[ident]
+        assert [t["name"] for t in document["threads"] if t["holds_gil"]] != []
+    finally:
+        outer.stdin.close()
+        os.kill(pid, signal.SIGKILL)
+        outer.wait()
+        outer.stdout.close()
 
 
 def test_text(any_python, start):

@@ -1,7 +1,8 @@
-"""A target of many threads, each some frames deep in its own functions; with "busy" one of them runs and the others wait.
+"""A target of many threads, each some frames deep in its own functions; with "busy" one of them runs and the others wait; with "spin" all want to
+run; with "baton" they pass a lock around, and whoever has it is in inside().
 A line on standard input is answered with the longest time for which that one was not going on since the line before.
 
-threads.py THREADS DEPTH idle|busy. Says "ready" with what sys._current_frames() says of the waiting ones.
+threads.py THREADS DEPTH idle|busy|spin|baton. Says "ready" with what sys._current_frames() says of the waiting ones.
 """
 import json
 import os
@@ -13,9 +14,27 @@ GATE = threading.Lock()
 GATE.acquire()
 
 
+BATON = threading.Lock()
+
+
+def inside():
+    for _ in range(5000):
+        pass
+
+
+def pass_on():
+    while True:
+        with BATON:
+            inside()
+
+
 def park():
     GATE.acquire()
     GATE.release()
+    if sys.argv[3] == "baton":
+        pass_on()
+    while sys.argv[3] == "spin":
+        pass
 
 
 def deep(n):
@@ -54,6 +73,9 @@ def main():
             frame = frame.f_back
     if load == "busy":
         threading.Thread(target=spin, name="spin", daemon=True).start()
+    if load in ("spin", "baton"):
+        sys.setswitchinterval(0.001)
+        GATE.release()
     print(json.dumps({"ready": True, "threads": truth}), flush=True)
     for line in sys.stdin:
         print(json.dumps({"gap_us": int(GAP[0] * 1e6)}), flush=True)
