@@ -401,9 +401,7 @@ static void add_clean(const struct plan *plan, const struct window *window, cons
 	uint64_t page = plan->presence->page;
 	while (start < end) {
 		bool valid = pool_valid(window, start, page);
-		uint64_t until = start + page;
-		while (until < end && pool_valid(window, until, page) == valid)
-			until += page;
+		uint64_t until = pool_valid_end(window, start, end, page);
 		if (!valid)
 			run_append(runs, chunk, start, until);
 		else if (right)
@@ -414,15 +412,16 @@ static void add_clean(const struct plan *plan, const struct window *window, cons
 
 /*
  * The same for pages that presence_unprotected() didn't list: one page tells whether there is a table of pages for its 2 MB at all. If
- * there is, all that isn't listed of it is there.
+ * there is, all that isn't listed of it is there. There is one where something is listed: at `listed` on either side.
  */
 static void add_unlisted(const struct work *work, const struct window *window, const struct chunk *chunk,
-			 uint64_t start, uint64_t end, GArray *runs, GArray *right, struct presence_sum *sum)
+			 uint64_t start, uint64_t end, const uint64_t listed[2], GArray *runs, GArray *right,
+			 struct presence_sum *sum)
 {
 	const struct plan *plan = work->plan;
 	while (start < end) {
-		uint64_t until = MIN((start / TABLE + 1) * TABLE, end);
-		if (presence_at(plan->presence, start)) {
+		uint64_t table = start / TABLE, until = MIN((table + 1) * TABLE, end);
+		if (table == listed[0] / TABLE || table == listed[1] / TABLE || presence_at(plan->presence, start)) {
 			add_clean(plan, window, chunk, start, until, runs, right);
 			if (work->swapped)
 				presence_scan(plan->presence, start, until, PRESENCE_RESIDENT, NULL, sum);
@@ -468,17 +467,19 @@ static bool chunk_rest(const struct work *work, const struct chunk *chunk, enum 
 {
 	const struct plan *plan = work->plan;
 	struct window *window = plan->mappings[chunk->mapping].window;
-	uint64_t at = chunk->start;
+	uint64_t at = chunk->start, before = UINT64_MAX; /* the last page that is listed so far */
 	if (!presence_unprotected(plan->presence, chunk->start, chunk->end, changes))
 		return false;
 	for (guint i = 0; i <= changes->len; i++) {
 		const struct presence_change *change =
 			i < changes->len ? &g_array_index(changes, struct presence_change, i) : NULL;
 		uint64_t until = change ? change->start : chunk->end;
+		const uint64_t listed[2] = {before, change ? change->start : UINT64_MAX};
 		if (at < until)
-			add_unlisted(work, window, chunk, at, until, runs, right, sum);
+			add_unlisted(work, window, chunk, at, until, listed, runs, right, sum);
 		if (!change)
 			break;
+		before = change->end - 1;
 		if (!presence_scan(plan->presence, change->start, change->end, filter, runs, sum))
 			return false;
 		at = change->end;

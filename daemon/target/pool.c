@@ -156,14 +156,34 @@ void pool_set_valid(struct window *window, uint64_t start, uint64_t end, uint64_
 						 __ATOMIC_ACQUIRE))
 			g_free(bits);
 	}
-	for (uint64_t i = (start - window->start) / page; i < (end - window->start) / page; i++) {
+	uint64_t i = (start - window->start) / page, limit = (end - window->start) / page;
+	while (i < limit) {
+		uint64_t n = MIN(64 - i % 64, limit - i);
+		uint64_t bits = (n == 64 ? ~0ull : (1ull << n) - 1) << i % 64;
 		/* threads work on chunks, whose borders may lie within a word */
-		uint64_t bit = 1ull << i % 64;
 		if (valid)
-			__atomic_fetch_or(&window->valid[i / 64], bit, __ATOMIC_RELAXED);
+			__atomic_fetch_or(&window->valid[i / 64], bits, __ATOMIC_RELAXED);
 		else
-			__atomic_fetch_and(&window->valid[i / 64], ~bit, __ATOMIC_RELAXED);
+			__atomic_fetch_and(&window->valid[i / 64], ~bits, __ATOMIC_RELAXED);
+		i += n;
 	}
+}
+
+uint64_t pool_valid_end(const struct window *window, uint64_t start, uint64_t end, uint64_t page)
+{
+	if (!window->valid)
+		return end;
+	uint64_t i = (start - window->start) / page, limit = (end - window->start) / page;
+	bool valid = pool_valid(window, start, page);
+	while (i < limit) {
+		uint64_t other = (valid ? ~window->valid[i / 64] : window->valid[i / 64]) >> i % 64;
+		if (other) {
+			i += (uint64_t)__builtin_ctzll(other);
+			break;
+		}
+		i += 64 - i % 64;
+	}
+	return MIN(window->start + i * page, end);
 }
 
 static void make_zero(struct window *window, uint64_t start, uint64_t end)

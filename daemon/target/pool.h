@@ -57,6 +57,8 @@ static inline bool pool_valid(const struct window *window, uint64_t address, uin
 	uint64_t i = (address - window->start) / page;
 	return window->valid && window->valid[i / 64] >> i % 64 & 1;
 }
+/* Where the pages from `start` on begin to differ from that one in this; at most `end`. */
+uint64_t pool_valid_end(const struct window *window, uint64_t start, uint64_t end, uint64_t page);
 
 /* Start a new snapshot: no window is used. */
 void pool_begin(struct pool *pool);

@@ -132,10 +132,17 @@ static void *helper_main(void *data)
 	return NULL;
 }
 
+/* A process that runs meanwhile is to have a CPU for itself. */
+static bool two_threads(const struct work *work)
+{
+	bool running = work->pages == WORK_FIRST || work->pages == WORK_ROUND;
+	return taking_two_threads(work->plan->bytes) && (!running || sysconf(_SC_NPROCESSORS_ONLN) > 2);
+}
+
 bool taking_copy(struct taking *taking, struct work *work)
 {
 	struct helper helper = {work, &taking->results[1]};
-	GThread *second = taking_two_threads(work->plan->bytes) ? g_thread_new("copy", helper_main, &helper) : NULL;
+	GThread *second = two_threads(work) ? g_thread_new("copy", helper_main, &helper) : NULL;
 	plan_copy(work, &taking->results[0]);
 	if (second)
 		g_thread_join(second);

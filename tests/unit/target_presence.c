@@ -120,6 +120,36 @@ static void fill(struct pool *pool, struct window *window, const struct presence
 		memset(window->bytes + (runs[i].start - window->start), byte, runs[i].end - runs[i].start);
 }
 
+/* Which pages are right, told a word of 64 at a time, against an array of our own. */
+static void test_valid(void)
+{
+	enum { N = 700 };
+	bool truth[N + 1] = {false};
+	struct pool *pool = pool_new();
+	g_autoptr(GRand) random = g_rand_new_with_seed(5);
+	pool_begin(pool);
+	struct window *window = pool_window(pool, BASE, BASE + N * PAGE);
+	g_assert_cmpuint(pool_valid_end(window, BASE, BASE + N * PAGE, PAGE), ==, BASE + N * PAGE);
+	for (int round = 0; round < 300; round++) {
+		int from = g_rand_int_range(random, 0, N), to = g_rand_int_range(random, from, N) + 1;
+		bool valid = g_rand_boolean(random);
+		if (round % 2)
+			to = MIN(to, from + 3);
+		pool_set_valid(window, BASE + (uint64_t)from * PAGE, BASE + (uint64_t)to * PAGE, PAGE, valid);
+		for (int i = from; i < to; i++)
+			truth[i] = valid;
+		for (int i = 0; i < N; i++) {
+			int end = i;
+			g_assert_true(pool_valid(window, BASE + (uint64_t)i * PAGE, PAGE) == truth[i]);
+			while (end < N && truth[end] == truth[i])
+				end++;
+			g_assert_cmpuint(pool_valid_end(window, BASE + (uint64_t)i * PAGE, BASE + N * PAGE, PAGE), ==,
+					 BASE + (uint64_t)end * PAGE);
+		}
+	}
+	pool_free(pool);
+}
+
 static void test_pool(void)
 {
 	struct pool *pool = pool_new();
@@ -229,6 +259,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/target/presence/scan", test_scan);
 	g_test_add_func("/target/presence/file", test_scan_file);
 	g_test_add_func("/target/pool", test_pool);
+	g_test_add_func("/target/pool/valid", test_valid);
 	g_test_add_func("/target/lazy", test_lazy);
 	return g_test_run();
 }
