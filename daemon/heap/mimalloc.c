@@ -1,5 +1,7 @@
 #include "daemon/heap/mimalloc.h"
 
+#include <string.h>
+
 #include "daemon/heap/object.h"
 
 #define WINDOW_BYTES    65536ull
@@ -176,6 +178,18 @@ void mimalloc_walk_segment(heap_t *heap, const struct mimalloc *mimalloc, const 
 	}
 }
 
+/* A part of a file, which no allocator has its memory in; a core or an image has anonymous memory that is lazy, too. */
+static bool is_of_file(const heap_t *heap, const struct memory_region *region)
+{
+	if (!region->lazy || heap->memory->window)
+		return false;
+	if (!heap->maps || region->mapping >= heap->maps->n)
+		return false;
+	const char *path = heap->maps->mappings[region->mapping].path;
+	/* private mappings of these two are anonymous memory */
+	return path[0] == '/' && strcmp(path, "/dev/zero") && !g_str_has_prefix(path, "/anon_hugepage");
+}
+
 void mimalloc_open(heap_t *heap, struct mimalloc *mimalloc)
 {
 	memset(mimalloc, 0, sizeof(*mimalloc));
@@ -185,7 +199,10 @@ void mimalloc_open(heap_t *heap, struct mimalloc *mimalloc)
 	g_autoptr(GArray) found = g_array_new(FALSE, FALSE, sizeof(struct mimalloc_segment));
 	for (size_t i = 0; i < heap->memory->n_regions; i++) {
 		const struct memory_region *region = &heap->memory->regions[i];
-		if (region->lazy && !heap->memory->window)
+		if (is_of_file(heap, region))
+			continue;
+		/* the last page of all, [vsyscall] of a core, has no address behind it */
+		if (region->start > UINT64_MAX - region->size - SEGMENT_BYTES)
 			continue;
 		uint64_t at = (region->start + SEGMENT_BYTES - 1) / SEGMENT_BYTES * SEGMENT_BYTES;
 		for (; at < region->start + region->size; at += SEGMENT_BYTES) {

@@ -22,6 +22,8 @@
 #define ERESTART_RESTARTBLOCK 516
 
 #define CODE_BEFORE 48 /* bytes in front of a `syscall` in which its number is set */
+#define MAX_CLOCKS  12 /* clock ids below are static: CLOCK_REALTIME to CLOCK_TAI */
+#define MAX_POLLED  1024
 #define MAX_SOCKETS (8u << 20)
 
 static const struct call_kind kinds[] = {
@@ -125,21 +127,55 @@ bool call_of_thread(pid_t pid, pid_t tid, struct snapshot_call *call)
 	return text && call_parse(text, call);
 }
 
-void call_restarted(struct snapshot_call *call, const struct memory *memory)
+static int64_t number_by_code(const struct snapshot_call *call, const struct memory *memory)
 {
-	if (!call->in_call || call->number != SYS_restart_syscall || call->instruction < CODE_BEFORE)
-		return;
 	uint8_t code[CODE_BEFORE];
-	if (!memory_read(memory, call->instruction - CODE_BEFORE, code, sizeof(code)))
-		return;
+	if (call->instruction < CODE_BEFORE ||
+	    !memory_read(memory, call->instruction - CODE_BEFORE, code, sizeof(code)))
+		return -1;
 	for (int i = CODE_BEFORE - 5; i >= 0; i--) {
 		uint32_t number;
 		memcpy(&number, code + i + 1, sizeof(number));
-		if (code[i] == 0xb8 && call_kind((int64_t)number)) {
-			call->number = (int64_t)number;
-			return;
-		}
+		if (code[i] == 0xb8 && call_kind((int64_t)number))
+			return (int64_t)number;
 	}
+	return -1;
+}
+
+static bool is_timespec(const struct memory *memory, uint64_t address)
+{
+	uint64_t seconds, part;
+	return memory_u64(memory, address, &seconds) && memory_u64(memory, address + 8, &part) &&
+	       seconds <= INT64_MAX && part < 1000000000;
+}
+
+/* The four calls that go on so (kernel: who sets restart_block.fn) have arguments that tell them apart. */
+static int64_t number_by_arguments(const struct snapshot_call *call, const struct memory *memory)
+{
+	const uint64_t *a = call->arguments;
+	uint64_t operation = a[1] & ~(uint64_t)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+	uint32_t word;
+	if (a[0] < MAX_CLOCKS && !a[1] && a[2] > UINT32_MAX && is_timespec(memory, a[2]))
+		return SYS_clock_nanosleep;
+	/* glibc waits for any bit (sysdeps/nptl/futex-internal.c), and so does CPython's own code */
+	if (operation == FUTEX_WAIT_BITSET && (uint32_t)a[5] == FUTEX_BITSET_MATCH_ANY &&
+	    memory_u32(memory, a[0], &word))
+		return SYS_futex;
+	if (a[1] && a[1] <= MAX_POLLED && memory_u32(memory, a[0], &word) &&
+	    memory_u32(memory, a[0] + (a[1] - 1) * sizeof(struct pollfd), &word))
+		return SYS_poll;
+	return -1;
+}
+
+void call_restarted(struct snapshot_call *call, const struct memory *memory)
+{
+	if (!call->in_call || call->number != SYS_restart_syscall)
+		return;
+	int64_t number = number_by_code(call, memory);
+	if (number < 0)
+		number = number_by_arguments(call, memory);
+	if (number >= 0)
+		call->number = number;
 }
 
 /* ---- until when ---- */

@@ -20,7 +20,8 @@ bool call_parse(const char *text, struct snapshot_call *call);
 
 /*
  * A call that was interrupted and goes on (by us, a debugger, SIGSTOP) is restart_syscall() to the kernel. Its number is then read from the
- * code that made it: `mov $number, %eax` in front of the `syscall`.
+ * code that made it: `mov $number, %eax` in front of the `syscall`. Where the number comes in a register (glibc from 2.41 on,
+ * __syscall_cancel_arch()) it is told by the arguments: only sleeps, polls and waits for a futex go on this way.
  */
 void call_restarted(struct snapshot_call *call, const struct memory *memory);
 

@@ -352,11 +352,10 @@ static bool layout_sane(const struct py_layout *layout)
 				return false;
 		}
 	}
-	/*
-	 * Without these nothing works. A free-threaded interpreter has no ob_refcnt: its image is refused, because by what stands in it
-	 * not all of its objects are found.
-	 */
-	return layout->ob_type != PY_ABSENT && layout->ob_refcnt != PY_ABSENT && layout->type_size != PY_ABSENT &&
+	/* without these nothing works; free-threaded interpreters count references in two halves */
+	bool counted = layout->ob_refcnt != PY_ABSENT ||
+		       (layout->ob_ref_local != PY_ABSENT && layout->ob_ref_shared != PY_ABSENT);
+	return counted && layout->ob_type != PY_ABSENT && layout->type_size != PY_ABSENT &&
 	       layout->code_size != PY_ABSENT && layout->interp_size != PY_ABSENT;
 }
 

@@ -1,5 +1,6 @@
 """A target that hangs, in the way its argument names. It says "ready" and what a correct diagnosis says once everybody waits."""
 import asyncio
+import ctypes
 import json
 import os
 import queue
@@ -118,8 +119,20 @@ class Box:
         self.done.wait(3600)
 
 
+class Lost:
+    pass
+
+
+def lose(n):
+    """n objects that nothing refers to any more, with a reference each."""
+    for _ in range(n):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(Lost()))
+
+
 def events():
     box = Box()
+    if "lost" in sys.argv[2:]:
+        lose(7)
     for name in ("fill", "until_done", "slot", "change", "limited"):
         start(getattr(box, name), name)
     start(lambda: time.sleep(3600), "sleep")
