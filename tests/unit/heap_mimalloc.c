@@ -113,6 +113,25 @@ static void test_used_and_free(gconstpointer version)
 	found_clear(&found);
 }
 
+static bool load_all(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size)
+{
+	return true;
+}
+
+/* in a core or an image memory comes when somebody looks */
+static void test_lazy(gconstpointer version)
+{
+	g_autoptr(world_t) world = world_mimalloc(*(const uint32_t *)version);
+	floats_new(world, 1, 60, TAG_OBJECT);
+	world->memory.load = load_all;
+	world->regions[1].lazy = true;
+	struct found found;
+	look(world, CENSUS_ALL, &found);
+	g_assert_true(found.taken);
+	g_assert_cmpint(count(&found, world->float_type, false), ==, 60);
+	found_clear(&found);
+}
+
 /* what a page is for decides whether there are objects in it */
 static void test_tags(gconstpointer version)
 {
@@ -212,6 +231,7 @@ int main(int argc, char **argv)
 		GTestDataFunc function;
 	} tests[] = {
 		{"used-and-free", test_used_and_free},
+		{"lazy", test_lazy},
 		{"tags", test_tags},
 		{"tracked-by-a-bit", test_tracked_by_a_bit},
 		{"corrupt-pages", test_corrupt_pages},
