@@ -1,23 +1,22 @@
 #include "daemon/source/recorded.h"
 
 #include "base/error.h"
-#include "daemon/store/recording.h"
 
 struct recorded {
 	source_t source;
-	recording_t *recording;
+	archive_t *archive;
 	int64_t last; /* number of the sample given out last; 0: none yet */
 };
 
 static sample_t *recorded_next(source_t *source, GError **error)
 {
 	struct recorded *recorded = (struct recorded *)source;
-	int64_t id = recording_after(recorded->recording, recorded->last);
+	int64_t id = archive_after(recorded->archive, recorded->last);
 	if (!id) {
 		error_set(error, SOURCE_ERROR, REFTOP_ERROR_GONE, NULL, NULL, "the recording is at its end");
 		return NULL;
 	}
-	sample_t *sample = recording_load(recorded->recording, id, error);
+	sample_t *sample = archive_load(recorded->archive, id, error);
 	if (sample)
 		recorded->last = id;
 	return sample;
@@ -26,19 +25,19 @@ static sample_t *recorded_next(source_t *source, GError **error)
 static gboolean recorded_alive(source_t *source)
 {
 	struct recorded *recorded = (struct recorded *)source;
-	return recording_after(recorded->recording, recorded->last) != 0;
+	return archive_after(recorded->archive, recorded->last) != 0;
 }
 
 static GArray *recorded_moments(source_t *source, GError **error)
 {
 	struct recorded *recorded = (struct recorded *)source;
 	size_t n = 0;
-	g_autofree int64_t *ids = recording_samples(recorded->recording, &n, error);
+	g_autofree int64_t *ids = archive_samples(recorded->archive, &n, error);
 	if (!ids)
 		return NULL;
 	GArray *moments = g_array_sized_new(FALSE, FALSE, sizeof(struct source_moment), (guint)n);
 	for (size_t i = 0; i < n; i++) {
-		struct source_moment moment = {ids[i], recording_time(recorded->recording, ids[i])};
+		struct source_moment moment = {ids[i], archive_time(recorded->archive, ids[i])};
 		g_array_append_val(moments, moment);
 	}
 	return moments;
@@ -46,13 +45,13 @@ static GArray *recorded_moments(source_t *source, GError **error)
 
 static sample_t *recorded_load(source_t *source, int64_t id, GError **error)
 {
-	return recording_load(((struct recorded *)source)->recording, id, error);
+	return archive_load(((struct recorded *)source)->archive, id, error);
 }
 
 static void recorded_free(source_t *source)
 {
 	struct recorded *recorded = (struct recorded *)source;
-	recording_free(recorded->recording);
+	archive_free(recorded->archive);
 	g_free(recorded);
 }
 
@@ -65,13 +64,16 @@ static const struct source_ops recorded_ops = {
 	.load = recorded_load,
 };
 
-source_t *source_recorded_new(const char *path, GError **error)
+source_t *source_recorded_of(archive_t *archive)
 {
-	recording_t *recording = recording_open(path, error);
-	if (!recording)
-		return NULL;
 	struct recorded *recorded = g_new0(struct recorded, 1);
 	recorded->source.ops = &recorded_ops;
-	recorded->recording = recording;
+	recorded->archive = archive;
 	return &recorded->source;
+}
+
+source_t *source_recorded_new(const char *path, GError **error)
+{
+	archive_t *archive = archive_open(path, error);
+	return archive ? source_recorded_of(archive) : NULL;
 }

@@ -136,8 +136,8 @@ static void target_clear(gpointer data)
 GArray *history_targets(recording_t *recording, GError **error)
 {
 	static const char sql[] =
-		"SELECT pid, min(start_time_us), min(time_us), max(time_us), count(*), cmdline FROM sample "
-		"JOIN target ON target.id = sample.target GROUP BY pid, start_time_us / 4000000 ORDER BY 3";
+		"SELECT pid, start_time_us, min(time_us), max(time_us), count(*), cmdline FROM sample "
+		"JOIN target ON target.id = sample.target GROUP BY target.id ORDER BY 3";
 	sqlite3_stmt *row = NULL;
 	g_autoptr(GArray) targets = g_array_new(FALSE, TRUE, sizeof(struct history_target));
 	g_array_set_clear_func(targets, target_clear);
@@ -146,8 +146,8 @@ GArray *history_targets(recording_t *recording, GError **error)
 		struct history_target target = {sqlite3_column_int64(row, 0), sqlite3_column_int64(row, 1),
 						sqlite3_column_int64(row, 2), sqlite3_column_int64(row, 3),
 						sqlite3_column_int64(row, 4), NULL};
-		const char *cmdline = (const char *)sqlite3_column_text(row, 5);
-		target.cmdline = text_escape(cmdline ? cmdline : "", G_MAXSIZE);
+		g_auto(GStrv) words = recording_words((const char *)sqlite3_column_text(row, 5));
+		target.cmdline = g_strjoinv(" ", words);
 		g_array_append_val(targets, target);
 	}
 	if (result == SQLITE_OK)

@@ -26,10 +26,10 @@ struct history_keep {
 gboolean history_thin(recording_t *history, int64_t now_us, const struct history_keep *keep, int64_t *done_us,
 		      GError **error);
 
-/* one process in a history */
+/* one process in a history; or one of the programs it ran, where it went on as another by exec */
 struct history_target {
 	int64_t pid, start_time_us, first_us, last_us, samples;
-	char *cmdline; /* as JSON, escaped */
+	char *cmdline; /* escaped */
 };
 
 /* The processes in a recording or history, as GArray of struct history_target that frees what it holds; NULL with *error. */

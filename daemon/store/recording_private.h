@@ -28,4 +28,6 @@ gboolean recording_execute(recording_t *recording, const char *sql);
 /* Set *error to "cannot <what> <name>" with SQLite's reason. */
 void recording_error(recording_t *recording, GError **error, const char *what);
 gboolean recording_prepare_writer(recording_t *recording);
+/* The words of a command line as the file has it, escaped; free with g_strfreev(). NULL or damaged text: none. */
+char **recording_words(const char *text);
 gboolean recording_prepare_reader(recording_t *recording);

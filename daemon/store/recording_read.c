@@ -132,10 +132,10 @@ int64_t recording_after(recording_t *recording, int64_t id)
 	return after == SAMPLE_UNKNOWN ? 0 : after;
 }
 
-static void read_cmdline(sample_t *sample, const char *text)
+char **recording_words(const char *text)
 {
 	g_autoptr(JsonParser) parser = json_parser_new_immutable();
-	g_autoptr(GPtrArray) words = g_ptr_array_new();
+	GPtrArray *words = g_ptr_array_new();
 	gboolean parsed =
 		text && !json_too_deep(text, strlen(text)) && json_parser_load_from_data(parser, text, -1, NULL);
 	JsonNode *root = parsed ? json_parser_get_root(parser) : NULL;
@@ -143,12 +143,11 @@ static void read_cmdline(sample_t *sample, const char *text)
 	for (guint i = 0; array && i < json_array_get_length(array); i++) {
 		JsonNode *node = json_array_get_element(array, i);
 		const char *word = JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL;
-		g_autofree char *clean = word ? text_escape(word, strlen(word)) : NULL;
-		if (clean)
-			g_ptr_array_add(words, (gpointer)sample_text(sample, clean));
+		if (word)
+			g_ptr_array_add(words, text_escape(word, strlen(word)));
 	}
 	g_ptr_array_add(words, NULL);
-	sample_cmdline(sample, (const char *const *)words->pdata);
+	return (char **)g_ptr_array_free(words, FALSE);
 }
 
 /* columns in the order of statements[SAMPLE] */
@@ -160,7 +159,8 @@ static void read_sample(sqlite3_stmt *row, sample_t *sample)
 	target->pid = column_number(row, 1);
 	target->start_time_us = column_number(row, 2);
 	target->exe = column_text(row, 3, sample);
-	read_cmdline(sample, (const char *)sqlite3_column_text(row, 4));
+	g_auto(GStrv) cmdline = recording_words((const char *)sqlite3_column_text(row, 4));
+	sample_cmdline(sample, (const char *const *)cmdline);
 	target->python = column_text(row, 5, sample);
 	target->debug = sqlite3_column_int(row, 6);
 	target->free_threaded = sqlite3_column_int(row, 7);

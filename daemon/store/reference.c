@@ -6,10 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "daemon/store/json.h"
-#include "daemon/store/recording.h"
-
-#define MAX_JSON (1024 * 1024 * 1024) /* bytes of a file of samples */
+#include "daemon/store/archive.h"
 
 #define NOT_A_SAMPLE "what follows the @ is no number, time (14:05:00), `first` or `last`"
 
@@ -91,88 +88,6 @@ static gssize choose(const struct which_sample *which, const int64_t *times_us, 
 	return choose_by_time(which->second, times_us, n);
 }
 
-static sample_t *from_recording(const char *path, const char *name, const struct which_sample *which, GError **error)
-{
-	g_autoptr(recording_t) recording = recording_open(path, error);
-	size_t n = 0;
-	g_autofree int64_t *ids = recording ? recording_samples(recording, &n, error) : NULL;
-	if (!ids)
-		return NULL;
-	g_autofree int64_t *times = g_new(int64_t, n + 1);
-	for (size_t i = 0; i < n; i++)
-		times[i] = which->which == WHICH_TIME ? recording_time(recording, ids[i]) : 0;
-	gssize at = choose(which, times, n);
-	if (at < 0) {
-		no_such_sample(name, error);
-		return NULL;
-	}
-	return recording_load(recording, ids[at], error);
-}
-
-/* the samples of a file of JSON, one a line, or one over many lines */
-static sample_t *from_json(const char *text, gsize size, const char *name, const struct which_sample *which,
-			   GError **error)
-{
-	g_autoptr(GPtrArray) lines = g_ptr_array_new();
-	const char *end = text + size;
-	for (const char *line = text; line < end;) {
-		const char *stop = memchr(line, '\n', (gsize)(end - line));
-		if (!stop)
-			stop = end;
-		if (stop > line)
-			g_ptr_array_add(lines, (gpointer)line);
-		line = stop + 1;
-	}
-	gboolean one_a_line = lines->len && g_str_has_prefix(g_ptr_array_index(lines, lines->len - 1), "{\"");
-	size_t n = one_a_line ? lines->len : 1;
-	g_autofree int64_t *times = g_new0(int64_t, n);
-	for (size_t i = 0; which->which == WHICH_TIME && i < n; i++) {
-		const char *line = g_ptr_array_index(lines, i);
-		g_autoptr(sample_t) sample = json_sample_parse(line, strcspn(line, "\n"), error);
-		if (!sample)
-			return NULL;
-		times[i] = sample->time_us;
-	}
-	gssize at = choose(which, times, n);
-	if (at < 0) {
-		no_such_sample(name, error);
-		return NULL;
-	}
-	const char *line = one_a_line ? g_ptr_array_index(lines, (guint)at) : text;
-	return json_sample_parse(line, one_a_line ? strcspn(line, "\n") : size, error);
-}
-
-static gboolean is_sqlite(const char *path)
-{
-	char magic[16] = "";
-	FILE *file = fopen(path, "re");
-	gboolean is = file && fread(magic, 1, sizeof(magic), file) == sizeof(magic) &&
-		      !memcmp(magic, "SQLite format 3", sizeof(magic));
-	if (file)
-		fclose(file);
-	return is;
-}
-
-/* a whole file that isn't absurdly large; also a pipe */
-static char *read_file(const char *path, const char *name, gsize *size, GError **error)
-{
-	FILE *file = fopen(path, "re");
-	g_autoptr(GString) text = g_string_new(NULL);
-	char buffer[65536];
-	gsize n;
-	while (file && text->len < MAX_JSON && (n = fread(buffer, 1, sizeof(buffer), file)) > 0)
-		g_string_append_len(text, buffer, (gssize)n);
-	int code = !file || ferror(file) ? errno : text->len >= MAX_JSON ? EFBIG : 0;
-	if (file)
-		fclose(file);
-	if (code) {
-		error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, g_strerror(code), NULL, "cannot read %s", name);
-		return NULL;
-	}
-	*size = text->len;
-	return g_string_free(g_steal_pointer(&text), FALSE);
-}
-
 char *reference_split(const char *reference, char **which)
 {
 	char *path = g_strdup(reference), *at = strrchr(path, '@');
@@ -199,6 +114,24 @@ gssize reference_choose(const char *text, const int64_t *times_us, size_t n, GEr
 	return at;
 }
 
+/* Of an open file, the one that is meant. */
+static sample_t *load(archive_t *archive, const char *name, const struct which_sample *which, GError **error)
+{
+	size_t n = 0;
+	g_autofree int64_t *ids = archive_samples(archive, &n, error);
+	if (!ids)
+		return NULL;
+	g_autofree int64_t *times = g_new(int64_t, n + 1);
+	for (size_t i = 0; i < n; i++)
+		times[i] = which->which == WHICH_TIME ? archive_time(archive, ids[i]) : 0;
+	gssize at = choose(which, times, n);
+	if (at < 0) {
+		no_such_sample(name, error);
+		return NULL;
+	}
+	return archive_load(archive, ids[at], error);
+}
+
 sample_t *sample_by_reference(const char *reference, GError **error)
 {
 	g_autofree char *name = text_escape(reference, strlen(reference));
@@ -208,15 +141,6 @@ sample_t *sample_by_reference(const char *reference, GError **error)
 		error_set(error, STORE_ERROR, REFTOP_ERROR_USAGE, NOT_A_SAMPLE, NULL, "no such sample: %s", name);
 		return NULL;
 	}
-	if (is_sqlite(path))
-		return from_recording(path, name, &which, error);
-	gsize size;
-	g_autofree char *text = read_file(path, name, &size, error);
-	if (!text)
-		return NULL;
-	GError *problem = NULL;
-	sample_t *sample = from_json(text, size, name, &which, &problem);
-	if (!sample)
-		g_propagate_prefixed_error(error, problem, "%s: ", name);
-	return sample;
+	g_autoptr(archive_t) archive = archive_open(path, error);
+	return archive ? load(archive, name, &which, error) : NULL;
 }
