@@ -51,8 +51,9 @@ const struct option_entry option_entries[OPTION_COUNT] = {
 	[OPTION_LIMIT] = {"limit", 0, OPTION_NUMBER, "N", AT(limit), "show at most N rows"},
 	[OPTION_STRICT] = {"strict", 0, OPTION_FLAG, NULL, AT(strict),
 			   "exit with 6 when the snapshot is incomplete or inconsistent"},
-	[OPTION_FAIL_ON_GROWTH] = {"fail-on-growth", 0, OPTION_FLAG, NULL, AT(fail_on_growth),
-				   "exit with 7 when a type has more objects than before"},
+	[OPTION_FAIL_ON_GROWTH] =
+		{"fail-on-growth", 0, OPTION_GATE, "[TYPE=N]", AT(gates),
+		 "exit with 7 when there are more than N more objects of TYPE, or any more of any type; may be given again"},
 	[OPTION_FAIL] = {"fail", 0, OPTION_FLAG, NULL, AT(fail), "exit with 7 when references are lost"},
 	[OPTION_SUPPRESS] = {"suppress", 0, OPTION_FILE, "FILE", AT(suppress), "what is known: a pattern a line"},
 	[OPTION_ITERATIONS] = {"iterations", 0, OPTION_NUMBER, "N", AT(iterations), "end after N samples"},
@@ -141,6 +142,31 @@ static gboolean append_address(const struct command *command, const struct optio
 	return TRUE;
 }
 
+/* What stands for any type that has more objects than before, when there is no value. */
+static const struct option_gate any_growth = {"*", 1, 0};
+
+static gboolean append_gate(const struct command *command, const struct option_entry *entry, const char *text,
+			    struct option_gates *gates, GError **error)
+{
+	struct option_gate gate = any_growth;
+	const char *equals = text ? strrchr(text, '=') : NULL;
+	guint64 number = 0;
+	if (text &&
+	    (!equals || equals == text || !g_ascii_string_to_unsigned(equals + 1, 10, 0, G_MAXINT64, &number, NULL))) {
+		usage_error(error, command, "a type and a whole number are needed, as app.Thing=100 or 'app.*=0'",
+			    "bad value of --%s: '%s'", entry->name, text);
+		return FALSE;
+	}
+	if (text)
+		gate = (struct option_gate){text, (gsize)(equals - text), (gint64)number};
+	if (gates->n == OPTION_GATES) {
+		usage_error(error, command, NULL, "--%s is given more than %d times", entry->name, OPTION_GATES);
+		return FALSE;
+	}
+	gates->at[gates->n++] = gate;
+	return TRUE;
+}
+
 static gboolean store_value(const struct command *command, const struct option_entry *entry, const char *text,
 			    struct options *options, GError **error)
 {
@@ -173,6 +199,8 @@ static gboolean store_value(const struct command *command, const struct option_e
 		return FALSE;
 	case OPTION_ADDRESS:
 		return append_address(command, entry, text, at, error);
+	case OPTION_GATE:
+		return append_gate(command, entry, text, at, error);
 	case OPTION_FILE:
 	case OPTION_WORD:
 		if (*text) {
@@ -206,8 +234,10 @@ static void build_tables(const struct command *command, GString *letters, struct
 		const struct option_entry *entry = &option_entries[id];
 		if (!command_takes(command, (enum option_id)id))
 			continue;
-		*longs++ =
-			(struct option){entry->name, entry->argument ? required_argument : no_argument, NULL, 256 + id};
+		int takes = entry->kind == OPTION_GATE ? optional_argument
+			    : entry->argument          ? required_argument
+						       : no_argument;
+		*longs++ = (struct option){entry->name, takes, NULL, 256 + id};
 		if (entry->letter) {
 			g_string_append_c(letters, entry->letter);
 			if (entry->argument)
@@ -255,6 +285,12 @@ static gboolean check_arguments(const struct command *command, const struct opti
 	return TRUE;
 }
 
+/* A word that belongs to the option in front of it, which may go without. */
+static gboolean is_gate(const char *word)
+{
+	return *word != '-' && strchr(word, '=') && !g_file_test(word, G_FILE_TEST_EXISTS);
+}
+
 gboolean command_parse(const struct command *command, int argc, char **argv, struct options *options, GError **error)
 {
 	memset(options, 0, sizeof(*options));
@@ -283,7 +319,11 @@ gboolean command_parse(const struct command *command, int argc, char **argv, str
 			refuse_option(command, result, word, (char)(optopt < 256 ? optopt : 0), error);
 			return FALSE;
 		}
-		if (!store_value(command, entry_by_result(result), optarg, options, error))
+		const struct option_entry *entry = entry_by_result(result);
+		const char *value = optarg;
+		if (entry->kind == OPTION_GATE && !value && optind < argc && is_gate(argv[optind]))
+			value = argv[optind++];
+		if (!store_value(command, entry, value, options, error))
 			return FALSE;
 	}
 	options->arguments = argv + optind;

@@ -56,6 +56,20 @@ struct option_addresses {
 	gsize n;
 };
 
+#define OPTION_GATES 64 /* that may be given at most */
+
+/* TYPE=N of --fail-on-growth */
+struct option_gate {
+	const char *type; /* not terminated: */
+	gsize length;
+	gint64 more_than;
+};
+
+struct option_gates {
+	struct option_gate at[OPTION_GATES];
+	gsize n;
+};
+
 /* what stands on the command line after it was parsed */
 struct options {
 	gint64 pid;                           /* 0: none given */
@@ -71,9 +85,10 @@ struct options {
 	const char *suppress; /* NULL: none given */
 	const char *screen;   /* NULL: none given */
 	struct option_addresses watch;
+	struct option_gates gates;
 	gboolean subprocesses, no_daemon;
-	gboolean nonblocking, precopy, locals, native, gc, json, csv, strict, fail_on_growth, fail, dump_screen, quiet,
-		verbose, no_color, help;
+	gboolean nonblocking, precopy, locals, native, gc, json, csv, strict, fail, dump_screen, quiet, verbose,
+		no_color, help;
 	char **arguments; /* that are no options, before "--"; n_arguments of them */
 	int n_arguments;
 	char **program; /* what follows "--", NULL-terminated; NULL: there was no "--" */
@@ -88,7 +103,8 @@ enum option_kind {
 	OPTION_WORD,
 	OPTION_ADDRESS,
 	OPTION_SIZE,
-	OPTION_PERCENT
+	OPTION_PERCENT,
+	OPTION_GATE, /* its value may be left out, and the next word is one if it has a "=" and is no file */
 };
 
 struct option_entry {

@@ -60,8 +60,10 @@ static void append_zsh_options(GString *out, const struct command *command)
 		if (!shows(command, id))
 			continue;
 		g_autofree char *help = zsh_quoted(entry->help);
-		g_autofree char *value =
-			entry->argument ? g_strdup_printf(":%s:%s", entry->argument, zsh_action(entry)) : g_strdup("");
+		g_autofree char *argument = entry->argument ? zsh_quoted(entry->argument) : NULL;
+		g_autofree char *value = argument ? g_strdup_printf("%s:%s:%s", entry->kind == OPTION_GATE ? ":" : "",
+								    argument, zsh_action(entry))
+						  : g_strdup("");
 		if (entry->letter)
 			g_string_append_printf(out, " \\\n\t\t\t'-%c[%s]%s'", entry->letter, help, value);
 		g_string_append_printf(out, " \\\n\t\t\t'--%s[%s]%s'", entry->name, help, value);

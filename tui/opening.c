@@ -1,5 +1,9 @@
 #include "tui/opening.h"
 
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
 #include "daemon/source/remote.h"
 
 #define DAEMON_INTERVAL_US G_USEC_PER_SEC /* it reads no process more often */
@@ -40,4 +44,25 @@ source_t *open_source(const struct command *command, const struct options *optio
 	}
 	return command_takes(command, OPTION_NO_DAEMON) ? open_process(options, (pid_t)pid, 0, live, error)
 							: source_live_new((pid_t)pid, live, error);
+}
+
+gboolean sample_check_strict(const sample_t *sample, GError **error)
+{
+	char count[32];
+	g_autofree char *cause = NULL;
+	const char *fix = NULL;
+	if (sample->snapshot.skipped) {
+		cause = g_strdup(sample->snapshot.skipped);
+		fix = "a longer --max-pause";
+	} else if (sample->totals.unreadable > 0) {
+		cause = g_strdup_printf("%s objects could not be read", text_count(count, sample->totals.unreadable));
+	} else if (!sample->snapshot.consistent) {
+		cause = g_strdup("the process ran while it was copied");
+		fix = strcmp(sample->snapshot.mode, "nonblocking") ? NULL : "leave out --nonblocking";
+	} else {
+		return TRUE;
+	}
+	error_set(error, FACE_ERROR, REFTOP_ERROR_INCOMPLETE, cause, fix,
+		  "the snapshot of process %" G_GINT64_FORMAT " is incomplete", sample->target.pid);
+	return FALSE;
 }

@@ -16,3 +16,6 @@ source_t *open_source(const struct command *command, const struct options *optio
  */
 source_t *open_process(const struct options *options, pid_t pid, gint64 interval_us, const struct live_options *live,
 		       GError **error);
+
+/* With --strict: what keeps the sample from being complete, as an error (INCOMPLETE) after the data was written. */
+gboolean sample_check_strict(const sample_t *sample, GError **error);

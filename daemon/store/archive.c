@@ -4,12 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "daemon/store/history.h"
 #include "daemon/store/lines.h"
 
 #define SAME_START (2 * G_USEC_PER_SEC) /* start times are computed from the boot time, which is known to the second */
 
 struct archive {
+	char *name;             /* escaped */
 	recording_t *recording; /* or */
 	lines_t *lines;
 	int64_t pid, start_time_us; /* of lines: selected; pid 0: all */
@@ -33,6 +36,7 @@ static bool is_sqlite(const char *path)
 archive_t *archive_open(const char *path, GError **error)
 {
 	g_autoptr(archive_t) archive = g_new0(archive_t, 1);
+	archive->name = text_escape(path, G_MAXSIZE);
 	if (is_sqlite(path))
 		archive->recording = recording_open(path, error);
 	else
@@ -46,6 +50,7 @@ void archive_free(archive_t *archive)
 		return;
 	recording_free(archive->recording);
 	lines_free(archive->lines);
+	g_free(archive->name);
 	g_free(archive);
 }
 
@@ -143,6 +148,23 @@ void archive_select(archive_t *archive, int64_t pid, int64_t start_time_us)
 	archive->start_time_us = start_time_us;
 	if (archive->recording)
 		recording_select(archive->recording, pid, start_time_us);
+}
+
+bool archive_choose(archive_t *archive, int64_t pid, GError **error)
+{
+	g_autoptr(GArray) processes = archive_processes(archive, error);
+	if (!processes)
+		return false;
+	for (guint i = processes->len; i-- > 0;) {
+		const struct archive_process *process = &g_array_index(processes, struct archive_process, i);
+		if (process->pid != pid)
+			continue;
+		archive_select(archive, pid, process->start_time_us);
+		return true;
+	}
+	error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, "there are none of that process in it", NULL,
+		  "cannot find samples of process %" G_GINT64_FORMAT " in %s", pid, archive->name);
+	return false;
 }
 
 /* ---- samples ---- */

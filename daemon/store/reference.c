@@ -132,7 +132,7 @@ static sample_t *load(archive_t *archive, const char *name, const struct which_s
 	return archive_load(archive, ids[at], error);
 }
 
-sample_t *sample_by_reference(const char *reference, GError **error)
+sample_t *sample_by_reference(const char *reference, int64_t pid, GError **error)
 {
 	g_autofree char *name = text_escape(reference, strlen(reference));
 	g_autofree char *text_which = NULL, *path = reference_split(reference, &text_which);
@@ -142,5 +142,7 @@ sample_t *sample_by_reference(const char *reference, GError **error)
 		return NULL;
 	}
 	g_autoptr(archive_t) archive = archive_open(path, error);
-	return archive ? load(archive, name, &which, error) : NULL;
+	if (!archive || (pid && !archive_choose(archive, pid, error)))
+		return NULL;
+	return load(archive, name, &which, error);
 }

@@ -13,5 +13,8 @@ char *reference_split(const char *reference, char **which);
 /* Which of the samples taken at these times `which` means: an index, or -1 with an error: USAGE, or FAILED as there is no such. */
 gssize reference_choose(const char *which, const int64_t *times_us, size_t n, GError **error);
 
-/* The sample, or NULL with an error of STORE_ERROR: FAILED, or USAGE when what follows the @ is no number or time. */
-sample_t *sample_by_reference(const char *reference, GError **error);
+/*
+ * The sample, or NULL with an error of STORE_ERROR: FAILED, or USAGE when what follows the @ is no number or time. `pid`: in a file of several
+ * processes of this one (archive_choose()); 0: of all.
+ */
+sample_t *sample_by_reference(const char *reference, int64_t pid, GError **error);

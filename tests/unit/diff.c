@@ -75,7 +75,7 @@ static void check_reference(const char *directory, const char *reference, int64_
 {
 	g_autofree char *path = g_build_filename(directory, reference, NULL);
 	g_autoptr(GError) error = NULL;
-	g_autoptr(sample_t) sample = sample_by_reference(path, &error);
+	g_autoptr(sample_t) sample = sample_by_reference(path, 0, &error);
 	g_assert_no_error(error);
 	g_assert_cmpint(sample->time_us, ==, time_us);
 }
@@ -84,7 +84,7 @@ static void check_no_reference(const char *directory, const char *reference, enu
 {
 	g_autofree char *path = g_build_filename(directory, reference, NULL);
 	g_autoptr(GError) error = NULL;
-	g_assert_null(sample_by_reference(path, &error));
+	g_assert_null(sample_by_reference(path, 0, &error));
 	g_assert_cmpint(error->code, ==, code);
 }
 

@@ -131,28 +131,6 @@ static GString *format_csv(const struct rows *rows)
 	return text;
 }
 
-/* With --strict: what keeps the sample from being complete, as an error after the data was written. */
-static gboolean check_strict(const sample_t *sample, GError **error)
-{
-	char count[32];
-	g_autofree char *cause = NULL;
-	const char *fix = NULL;
-	if (sample->snapshot.skipped) {
-		cause = g_strdup(sample->snapshot.skipped);
-		fix = "a longer --max-pause";
-	} else if (sample->totals.unreadable > 0) {
-		cause = g_strdup_printf("%s objects could not be read", text_count(count, sample->totals.unreadable));
-	} else if (!sample->snapshot.consistent) {
-		cause = g_strdup("the process ran while it was copied");
-		fix = strcmp(sample->snapshot.mode, "nonblocking") ? NULL : "leave out --nonblocking";
-	} else {
-		return TRUE;
-	}
-	error_set(error, FACE_ERROR, REFTOP_ERROR_INCOMPLETE, cause, fix,
-		  "the snapshot of process %" G_GINT64_FORMAT " is incomplete", sample->target.pid);
-	return FALSE;
-}
-
 static gboolean write_sample(const sample_t *sample, const struct options *options, GError **error)
 {
 	struct rows rows;
@@ -181,7 +159,8 @@ static int histo_run(const struct options *options, GError **error)
 				    .gc_only = options->gc};
 	g_autoptr(source_t) source = open_source(&command_histo, options, 0, &live, error);
 	g_autoptr(sample_t) sample = source ? source_next(source, error) : NULL;
-	if (!sample || !write_sample(sample, options, error) || (options->strict && !check_strict(sample, error)))
+	if (!sample || !write_sample(sample, options, error) ||
+	    (options->strict && !sample_check_strict(sample, error)))
 		return REFTOP_ERROR_FAILED;
 	return 0;
 }
