@@ -37,6 +37,17 @@ char *text_escape(const char *bytes, gsize size)
 	return g_string_free(g_steal_pointer(&out), FALSE);
 }
 
+char *text_escape_lines(const char *text)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+	for (char **line = lines; *line; line++) {
+		char *clean = text_escape(*line, strlen(*line));
+		g_free(*line);
+		*line = clean;
+	}
+	return g_strjoinv("\n", lines);
+}
+
 const char *text_bytes(char buffer[16], gint64 bytes)
 {
 	static const char units[] = "BKMGTPE";

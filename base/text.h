@@ -11,6 +11,8 @@
  * broken bytes become \xNN or \u{NNNN}. Free with g_free().
  */
 char *text_escape(const char *bytes, gsize size);
+/* The same for a text of several lines: newlines stay. */
+char *text_escape_lines(const char *text);
 
 /* 1536 -> "1.5K", as htop and ls -h write it: at most 5 columns, powers of 1024. buffer holds at least 16. */
 const char *text_bytes(char buffer[16], gint64 bytes);

@@ -80,6 +80,7 @@ static void judge_object(struct judging *judging, const struct table_object *obj
 	int64_t unexplained = audit_unexplained(object), deficit = audit_deficit(object), growth = SAMPLE_UNKNOWN;
 	if (object->refcount == TABLE_IMMORTAL)
 		return;
+	row->lost_since_us = row->grows_since_us = SAMPLE_UNKNOWN;
 	row->objects++;
 	row->refs += object->refcount;
 	if (!unexplained && !deficit)

@@ -38,6 +38,10 @@ struct leak_type {
 	enum leak_kind kind;
 	bool suppressed;
 	bool of_types; /* its instances are types */
+	/* what the history of a daemon says; SAMPLE_UNKNOWN: nothing, or there is none */
+	int64_t lost_since_us;  /* references were lost then already, µs since the epoch */
+	int64_t grows_since_us; /* the number of its objects grows steadily since then, by */
+	double grows_rate;      /* objects a second */
 };
 
 struct leak_object {

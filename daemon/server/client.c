@@ -19,12 +19,13 @@ static void client_free(struct client *client)
 {
 	struct server *server = client->server;
 	g_ptr_array_remove_fast(server->clients, client);
+	questions_drop_client(client);
 	for (guint i = client->subscriptions->len; i-- > 0;) {
 		struct subject *subject = g_array_index(client->subscriptions, struct subscription, i).subject;
 		g_array_remove_index_fast(client->subscriptions, i);
 		client_update_interval(server, subject);
 	}
-	guint *sources[] = {&client->in_source, &client->out_source, &client->deadline};
+	guint *sources[] = {&client->in_source, &client->out_source, &client->deadline, &client->resume};
 	for (size_t i = 0; i < G_N_ELEMENTS(sources); i++)
 		if (*sources[i])
 			g_source_remove(*sources[i]);
@@ -101,15 +102,35 @@ static gboolean on_deadline(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
+static gboolean on_hangup(gint fd, GIOCondition condition, gpointer data)
+{
+	struct client *client = data;
+	client->in_source = 0;
+	client_free(client);
+	return G_SOURCE_REMOVE;
+}
+
+/* Its further requests stay in the socket, so that answers come in their order. */
+static void wait_for_answer(struct client *client)
+{
+	client->waiting = TRUE;
+	g_source_remove(client->in_source);
+	client->in_source = g_unix_fd_add(client->fd, G_IO_HUP | G_IO_ERR, on_hangup, client);
+}
+
 /* Answer the whole lines that came in. */
 static void take_lines(struct client *client)
 {
 	gsize done = 0;
-	for (int i = 0; i < 64 && !client->closing; i++) {
+	for (int i = 0; i < 64 && !client->closing && !client->waiting; i++) {
 		const char *from = client->in->str + done, *end = memchr(from, '\n', client->in->len - done);
 		if (!end)
 			break;
-		send_string(client, protocol_answer(client, from, (gsize)(end - from)));
+		GString *answer = protocol_answer(client, from, (gsize)(end - from));
+		if (answer)
+			send_string(client, answer);
+		else
+			wait_for_answer(client);
 		done += (gsize)(end - from) + 1;
 	}
 	g_string_erase(client->in, 0, (gssize)done);
@@ -120,7 +141,7 @@ static void take_lines(struct client *client)
 	if (client->deadline)
 		g_source_remove(client->deadline);
 	client->deadline =
-		client->in->len && !client->closing ? g_timeout_add_seconds(CLIENT_LINE_S, on_deadline, client) : 0;
+		client->in->len && !client->closing && !client->waiting ? g_timeout_add_seconds(CLIENT_LINE_S, on_deadline, client) : 0;
 }
 
 static gboolean on_readable(gint fd, GIOCondition condition, gpointer data)
@@ -137,14 +158,36 @@ static gboolean on_readable(gint fd, GIOCondition condition, gpointer data)
 		return G_SOURCE_CONTINUE;
 	if (n <= 0) {
 		client->in_source = 0;
-		client_free(client);
+		client->closing = TRUE;
+		/* it asks no more, but may read on (socat): it gets what it asked for */
+		if (n < 0 || !client->out_source)
+			client_free(client);
 		return G_SOURCE_REMOVE;
 	}
 	if (!client->closing) {
 		g_string_append_len(client->in, bytes, n);
 		take_lines(client);
 	}
-	return G_SOURCE_CONTINUE;
+	/* who waits for an answer has another source */
+	return client->waiting ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
+}
+
+static gboolean on_resume(gpointer data)
+{
+	struct client *client = data;
+	client->resume = 0;
+	client->waiting = FALSE;
+	g_source_remove(client->in_source);
+	client->in_source = g_unix_fd_add(client->fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_readable, client);
+	take_lines(client);
+	return G_SOURCE_REMOVE;
+}
+
+/* What it asked meanwhile is taken from the main loop: whoever calls this may be in the middle of taking a process away. */
+void client_answer(struct client *client, const char *line, gsize size)
+{
+	client_send(client, line, size);
+	client->resume = g_idle_add(on_resume, client);
 }
 
 static int connections_of(const struct server *server, uid_t uid)

@@ -43,6 +43,8 @@ struct config *config_new(void)
 	config->minutes_us = 24 * 60 * MINUTE_US;
 	config->retention_us = INT64_C(7) * 24 * 60 * MINUTE_US;
 	config->top = 10;
+	config->questions = true;
+	config->leaks_us = 10 * MINUTE_US;
 	config->matches = g_ptr_array_new_with_free_func(match_free);
 	config->rules = g_ptr_array_new_with_free_func(rule_free);
 	const char *state = g_getenv("STATE_DIRECTORY"), *runtime = g_getenv("XDG_RUNTIME_DIR");
@@ -73,7 +75,17 @@ void config_free(struct config *config)
 
 /* ---- the key file ---- */
 
-enum value_kind { VALUE_TEXT, VALUE_TIME, VALUE_SHARE, VALUE_BYTES, VALUE_NUMBER, VALUE_BOOL, VALUE_WORDS, VALUE_RATE };
+enum value_kind {
+	VALUE_TEXT,
+	VALUE_TIME,
+	VALUE_TIME_OR_NO,
+	VALUE_SHARE,
+	VALUE_BYTES,
+	VALUE_NUMBER,
+	VALUE_BOOL,
+	VALUE_WORDS,
+	VALUE_RATE
+};
 
 struct key_kind {
 	const char *key;
@@ -95,6 +107,8 @@ static const struct key_kind daemon_keys[] = {
 	{"listen", VALUE_TEXT, OF(config, listen)},
 	{"token", VALUE_TEXT, OF(config, token)},
 	{"top", VALUE_NUMBER, OF(config, top)},
+	{"questions", VALUE_BOOL, OF(config, questions)},
+	{"leaks", VALUE_TIME_OR_NO, OF(config, leaks_us)},
 	{NULL, 0, 0},
 };
 static const struct key_kind match_keys[] = {
@@ -153,6 +167,9 @@ static gboolean parse_value(enum value_kind kind, const char *text, void *at)
 		g_free(*(char **)at);
 		*(char **)at = *text ? g_strdup(text) : NULL;
 		return TRUE;
+	case VALUE_TIME_OR_NO:
+		*(int64_t *)at = 0;
+		return !strcmp(text, "no") || text_duration(text, at);
 	case VALUE_TIME:
 		return text_duration(text, at);
 	case VALUE_SHARE:

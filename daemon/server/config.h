@@ -45,6 +45,8 @@ struct config {
 	char *listen;         /* address:port for metrics; NULL: none */
 	char *token;          /* that scrapers must show; NULL: none */
 	int64_t top;          /* types a process in the metrics */
+	bool questions;       /* peers may ask for leaks, explain, objects and stacks */
+	int64_t leaks_us;     /* how often unexplained references are looked for in a process; 0: when asked only */
 	pid_t root;           /* watch this process and, with `children`, its descendants; 0: no such limit */
 	bool children;
 	bool adopts; /* orphans of the descendants become our children */

@@ -4,12 +4,16 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "daemon/analysis/instances.h"
 #include "daemon/analysis/shape.h"
 #include "daemon/server/client.h"
 #include "daemon/store/json.h"
 
 #define PROTOCOL     1
 #define MOST_MOMENTS 100000
+#define MOST_OBJECTS   100000
+#define MOST_ADDRESSES 1000
+#define MOST_NAME      4096
 #define FRESH_US     (G_USEC_PER_SEC / 2) /* a sample younger than that is fresh */
 
 /* a request, taken apart */
@@ -20,13 +24,15 @@ struct asked {
 	struct subject *subject;
 };
 
-GString *protocol_refusal(const char *id, int code, const char *message)
+static GString *refuse(const char *id, int code, const char *message, bool looked)
 {
 	g_autoptr(JsonBuilder) builder = json_builder_new();
 	json_builder_begin_object(builder);
 	json_put_bool(builder, "ok", FALSE);
 	json_put_number(builder, "code", code);
 	json_put_text(builder, "error", message);
+	if (looked)
+		json_put_bool(builder, "looked", TRUE);
 	json_builder_end_object(builder);
 	GString *line = json_line(builder);
 	g_autofree char *head = g_strdup_printf("{\"id\":%s,", id ? id : "null");
@@ -34,14 +40,28 @@ GString *protocol_refusal(const char *id, int code, const char *message)
 	return g_string_prepend(line, head);
 }
 
-/* `result` is JSON, with or without a newline; taken over */
-static GString *accept_with(const struct asked *asked, GString *result)
+GString *protocol_refusal(const char *id, int code, const char *message)
+{
+	return refuse(id, code, message, false);
+}
+
+GString *protocol_denial(const char *id, int code, const char *message)
+{
+	return refuse(id, code, message, true);
+}
+
+GString *protocol_acceptance(const char *id, GString *result)
 {
 	g_strchomp(result->str);
 	GString *line = g_string_new(NULL);
-	g_string_printf(line, "{\"id\":%s,\"ok\":true,\"result\":%s}\n", asked->id, result->str);
+	g_string_printf(line, "{\"id\":%s,\"ok\":true,\"result\":%s}\n", id, result->str);
 	g_string_free(result, TRUE);
 	return line;
+}
+
+static GString *accept_with(const struct asked *asked, GString *result)
+{
+	return protocol_acceptance(asked->id, result);
 }
 
 GString *protocol_hello(struct client *client)
@@ -53,6 +73,8 @@ GString *protocol_hello(struct client *client)
 	json_put_number(builder, "uid", client->uid);
 	json_put_bool(builder, "all", client->uid == 0);
 	json_put_number(builder, "line_bytes", CLIENT_LINE);
+	json_put_number(builder, "answer_bytes", CLIENT_ANSWER);
+	json_put_bool(builder, "questions", client->server->config->questions);
 	json_builder_end_object(builder);
 	return json_line(builder);
 }
@@ -344,6 +366,69 @@ static GString *ask_series(const struct asked *asked)
 	return accept_with(asked, result);
 }
 
+/* ---- questions: what the worker of the process is asked (worker.h) ---- */
+
+static GString *put(const struct asked *asked, enum question_kind kind, char *line)
+{
+	return question_put(asked->client, asked->subject, asked->id, kind, line);
+}
+
+static GString *no_sense(const struct asked *asked, const char *what)
+{
+	return protocol_refusal(asked->id, REFTOP_ERROR_USAGE, what);
+}
+
+static GString *ask_leaks(const struct asked *asked)
+{
+	int64_t objects = CLAMP(get_number(asked, "objects", 0), 0, MOST_OBJECTS);
+	return put(asked, QUESTION_LEAKS, g_strdup_printf("leaks %" G_GINT64_FORMAT "\n", objects));
+}
+
+static GString *ask_explain(const struct asked *asked)
+{
+	JsonNode *node = json_object_get_member(asked->object, "addresses");
+	JsonArray *array = node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
+	guint n = array ? json_array_get_length(array) : 0;
+	if (!n || n > MOST_ADDRESSES)
+		return no_sense(asked, "\"addresses\" is an array of 1 to 1000 addresses, as \"0x7f12ab34cd50\"");
+	g_autoptr(GString) line = g_string_new("explain");
+	for (guint i = 0; i < n; i++) {
+		JsonNode *element = json_array_get_element(array, i);
+		const char *text = JSON_NODE_HOLDS_VALUE(element) ? json_node_get_string(element) : NULL;
+		guint64 address;
+		if (!text || !g_str_has_prefix(text, "0x") ||
+		    !g_ascii_string_to_unsigned(text + 2, 16, 1, G_MAXUINT64, &address, NULL))
+			return no_sense(asked, "an address is a text like \"0x7f12ab34cd50\"");
+		g_string_append_printf(line, " 0x%" G_GINT64_MODIFIER "x", address);
+	}
+	g_string_append_c(line, '\n');
+	return put(asked, QUESTION_EXPLAIN, g_string_free(g_steal_pointer(&line), FALSE));
+}
+
+static GString *ask_objects(const struct asked *asked)
+{
+	const char *type = get_text(asked, "type"), *sort = get_text(asked, "sort");
+	int64_t limit = CLAMP(get_number(asked, "limit", 50), 1, MOST_OBJECTS);
+	bool known = !sort;
+	for (const char *const *key = instances_sort_keys; *key && !known; key++)
+		known = !strcmp(*key, sort);
+	if (!known)
+		return no_sense(asked, "there is no such sort key");
+	g_autofree char *clean = type ? text_escape(type, strlen(type)) : NULL;
+	if (!type || !*type || strlen(type) > MOST_NAME || strcmp(clean, type))
+		return no_sense(asked, "\"type\" is the name of a type, or its address");
+	return put(asked, QUESTION_OBJECTS,
+		   g_strdup_printf("objects %" G_GINT64_FORMAT " %s %s\n", limit, sort ? sort : "-", type));
+}
+
+static GString *ask_stacks(const struct asked *asked)
+{
+	int64_t limit = CLAMP(get_number(asked, "limit", 0), 0, G_MAXINT32);
+	return put(asked, QUESTION_STACKS,
+		   g_strdup_printf("stacks %d %d %" G_GINT64_FORMAT "\n", get_bool(asked, "locals"),
+				   get_bool(asked, "native"), limit));
+}
+
 static const struct op {
 	const char *name;
 	gboolean about_process;
@@ -351,7 +436,8 @@ static const struct op {
 } ops[] = {
 	{"processes", FALSE, ask_processes},    {"sample", TRUE, ask_sample}, {"moments", TRUE, ask_moments},
 	{"growth", TRUE, ask_growth},           {"series", TRUE, ask_series}, {"subscribe", TRUE, ask_subscribe},
-	{"unsubscribe", TRUE, ask_unsubscribe},
+	{"unsubscribe", TRUE, ask_unsubscribe}, {"leaks", TRUE, ask_leaks},   {"explain", TRUE, ask_explain},
+	{"objects", TRUE, ask_objects},         {"stacks", TRUE, ask_stacks},
 };
 
 /* ---- a line ---- */

@@ -76,6 +76,7 @@ static gboolean on_tick(gpointer data)
 {
 	struct server *server = data;
 	fill(server);
+	questions_turn(server);
 	while (server->running < AT_ONCE) {
 		struct subject *subject = most_due(server, g_get_monotonic_time());
 		if (!subject || (server->tokens < NEWS_US && !subject->urgent))

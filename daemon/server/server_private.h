@@ -7,6 +7,20 @@
 #include "daemon/source/budget.h"
 #include "daemon/store/history.h"
 
+/* what the last look for unexplained references found, and since when (questions.c) */
+struct assessment {
+	int64_t time_us;              /* since the epoch; 0: there was none */
+	int64_t unexplained, deficit; /* what two looks found */
+	GHashTable *lost;             /* name of a type -> struct assessed_type * */
+	int64_t due_us;               /* monotonic */
+	bool second;                  /* the first look was, the other one is due */
+	int64_t ran_ns;               /* CPU time of the process before the last look; -1: not known */
+};
+struct assessed_type {
+	int64_t since_us; /* lost already then */
+	int64_t unexplained, deficit;
+};
+
 /* a process that is watched */
 struct subject {
 	struct server *server;
@@ -31,6 +45,10 @@ struct subject {
 	GByteArray *in;
 	struct worker_answer head;
 	bool has_head, busy;
+	struct question *question; /* that the worker is at; NULL: at a sample, or nothing */
+	size_t located;            /* objects whose place the worker keeps, for births and deaths, */
+	size_t may_locate;         /* and how many it may with the sample it is at */
+	struct assessment assessment;
 
 	int pidfd;
 	guint pid_source;
@@ -70,6 +88,13 @@ struct server {
 	int64_t token_time_us, own_cpu_us;
 	int running; /* workers that are busy */
 	int64_t worker_cpu_us;
+	size_t located; /* of all subjects */
+
+	/* questions.c */
+	GQueue questions; /* struct question *, the oldest first; none of them is being worked at */
+	int asking;       /* that are */
+	double question_tokens, assess_tokens;
+	int64_t question_time_us;
 	guint tick, scan;
 	uint64_t scans;
 
@@ -99,6 +124,8 @@ void subject_free(gpointer data);
 void subject_ask(struct subject *subject);
 /* Its worker ended. */
 void subject_worker_ended(struct subject *subject, int status);
+/* Have its worker answer this question; it is subject->question then. False with *error: it can't. */
+bool subject_look(struct subject *subject, struct question *question, GError **error);
 /* Take its worker away; it gets another one with the next sample. */
 void subject_drop_worker(struct subject *subject);
 /* The verdicts of its types, up to date. */
@@ -115,6 +142,31 @@ void schedule_spend(struct server *server, int64_t cpu_us);
 /* When a subject that was asked at `now` is due again. */
 int64_t schedule_interval(const struct subject *subject);
 
+/*
+ * questions.c: what needs a look of its own at a process: leaks, explain, objects, stacks. One at a time for all of the daemon, each by the
+ * worker of its process; how much CPU they may take together is bounded by a budget like that of the samples.
+ */
+struct client;
+enum question_kind { QUESTION_LEAKS, QUESTION_EXPLAIN, QUESTION_OBJECTS, QUESTION_STACKS };
+struct question {
+	enum question_kind kind;
+	struct client *client; /* who waits for it; NULL: the daemon itself, or nobody any more */
+	bool own;              /* the daemon's */
+	struct subject *subject;
+	char *id, *line;
+	int64_t asked_us, sent_us; /* monotonic */
+	int64_t ran_ns;            /* CPU time of the process just before */
+};
+/* A peer asks. NULL: it will be answered; else why not, as a line. `line` (with its newline, worker.h) is taken over. */
+GString *question_put(struct client *client, struct subject *subject, const char *id, enum question_kind kind,
+		      char *line);
+/* The worker has answered, or `head` is NULL: it ended, or its process did. Frees the question. */
+void question_done(struct question *question, const struct worker_answer *head, const char *text);
+/* Go on: begin what may begin, refuse what has waited too long. */
+void questions_turn(struct server *server);
+void questions_drop_client(struct client *client);
+void questions_drop_subject(struct subject *subject);
+
 /* store.c: opening, writing and thinning of the history */
 void store_open(struct server *server);
 void store_add(struct server *server, struct subject *subject, const sample_t *sample);
@@ -124,7 +176,6 @@ void store_tend(struct server *server);
 void store_close(struct server *server);
 
 /* client.c: connections. protocol.c answers a line. */
-struct client;
 gboolean clients_open(struct server *server, GError **error);
 void clients_close(struct server *server);
 /* There is a new sample of the subject, or (sample NULL) it has ended. */

@@ -20,6 +20,12 @@
 #define JUDGE_SHARE   100 /* verdicts are renewed when that took no more than such a part of the time since */
 #define READ_BYTES    262144
 
+#define ASSESS_AFTER_US (60 * G_USEC_PER_SEC) /* one that is just starting has much on its way */
+
+/* Births and deaths cost 8 bytes an object between the samples: an eighth of the memory, who comes first. */
+#define LOCATED_SHARE 8
+#define LOCATED_BYTES 8
+
 static bool is_dumpable(pid_t pid, uid_t uid)
 {
 	char path[32];
@@ -75,6 +81,8 @@ struct subject *subject_new(struct server *server, struct python_process *python
 	subject->channel = -1;
 	subject->cpu_ns = -1;
 	subject->in = g_byte_array_new();
+	subject->assessment.due_us = subject->since_us + ASSESS_AFTER_US + subject->pid % 97 * ASSESS_AFTER_US / 97;
+	subject->assessment.ran_ns = -1;
 	subject->trend = trend_new_bounded(TREND_MOMENTS, trend_room(server));
 	subject->told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	trend_defer(subject->trend, true);
@@ -83,6 +91,12 @@ struct subject *subject_new(struct server *server, struct python_process *python
 		subject->pid_source = g_unix_fd_add(subject->pidfd, G_IO_IN, on_end, subject);
 	store_recall(server, subject);
 	return subject;
+}
+
+static void set_located(struct subject *subject, size_t located)
+{
+	subject->server->located += located - subject->located;
+	subject->located = located;
 }
 
 void subject_drop_worker(struct subject *subject)
@@ -102,6 +116,9 @@ void subject_drop_worker(struct subject *subject)
 	if (subject->busy)
 		server->running--;
 	subject->busy = false;
+	set_located(subject, 0);
+	if (subject->question)
+		question_done(g_steal_pointer(&subject->question), NULL, NULL);
 }
 
 void subject_free(gpointer data)
@@ -112,6 +129,8 @@ void subject_free(gpointer data)
 	if (subject->worker && server->nursery)
 		nursery_kill(server->nursery, subject->worker);
 	subject_drop_worker(subject);
+	questions_drop_subject(subject);
+	g_clear_pointer(&subject->assessment.lost, g_hash_table_destroy);
 	if (g_hash_table_lookup(server->by_pid, GINT_TO_POINTER(subject->pid)) == subject)
 		g_hash_table_remove(server->by_pid, GINT_TO_POINTER(subject->pid));
 	if (subject->pid_source)
@@ -193,6 +212,15 @@ static void take_sample(struct subject *subject, sample_t *sample)
 	server_note(server, subject);
 }
 
+/* What a look cost the process counts as the pauses of samples do. */
+static void book_pause(struct subject *subject, int64_t began_us, int64_t pause_us)
+{
+	subject->pause_sum_us += pause_us;
+	subject->pause_max_us = MAX(subject->pause_max_us, pause_us);
+	budget_spent(&subject->budget, began_us, pause_us);
+	subject->due_us = MAX(subject->due_us, subject->budget.due_us);
+}
+
 static void take_answer(struct subject *subject, const char *text)
 {
 	struct server *server = subject->server;
@@ -200,9 +228,14 @@ static void take_answer(struct subject *subject, const char *text)
 	subject->busy = false;
 	server->running--;
 	subject->cpu_sum_us += head->cpu_us;
-	schedule_spend(server, head->cpu_us);
 	server->worker_cpu_us += head->cpu_us;
-	if (!head->sample) {
+	if (subject->question) {
+		book_pause(subject, subject->question->sent_us, head->pause_us);
+		question_done(g_steal_pointer(&subject->question), head, text);
+		return;
+	}
+	schedule_spend(server, head->cpu_us);
+	if (head->kind == WORKER_ERROR) {
 		g_autofree char *clean = g_utf8_make_valid(text, (gssize)head->size);
 		take_error(subject, head->code, clean);
 		return;
@@ -217,6 +250,8 @@ static void take_answer(struct subject *subject, const char *text)
 		return;
 	}
 	subject->cpu_ns = !strcmp(sample->snapshot.mode, "quiet") ? head->ran_ns : -1;
+	size_t objects = (size_t)MAX(sample->totals.objects, 0);
+	set_located(subject, objects <= subject->may_locate ? objects : 0);
 	take_sample(subject, sample);
 }
 
@@ -229,7 +264,9 @@ static bool take_input(struct subject *subject)
 		if (!end)
 			return in->len < 128;
 		g_autofree char *line = g_strndup((char *)in->data, (gsize)(end - in->data));
-		if (!subject->busy || !worker_parse(line, &subject->head))
+		if (!subject->busy || !worker_parse(line, &subject->head) ||
+		    (subject->head.kind != WORKER_ERROR &&
+		     subject->head.kind != (subject->question ? WORKER_ANSWER : WORKER_SAMPLE)))
 			return false;
 		g_byte_array_remove_range(in, 0, (guint)(end - in->data) + 1);
 		subject->has_head = true;
@@ -288,6 +325,8 @@ static bool worker_make(struct subject *subject, GError **error)
 		.gid = subject->gid,
 		/* two work at once, and the rest of the daemon needs some, too */
 		.memory = server->config->memory / 4,
+		/* one question at a time: the copy, and the tables that are made of it */
+		.picture = server->config->memory / 4,
 	};
 	subject->channel = nursery_spawn(server->nursery, &order, &subject->worker, error);
 	if (subject->channel < 0)
@@ -309,6 +348,26 @@ static bool repeat(struct subject *subject)
 	return true;
 }
 
+/* How many objects its worker may remember the places of. */
+static size_t room_to_locate(const struct subject *subject)
+{
+	const struct server *server = subject->server;
+	size_t room = (size_t)server->config->memory / LOCATED_SHARE / LOCATED_BYTES;
+	size_t others = server->located - subject->located;
+	return room > others ? room - others : 0;
+}
+
+/* False: its worker has ended; that is told in a moment. */
+static bool send_line(struct subject *subject, const char *line)
+{
+	size_t size = strlen(line);
+	if (send(subject->channel, line, size, MSG_NOSIGNAL) != (ssize_t)size)
+		return false;
+	subject->busy = true;
+	subject->server->running++;
+	return true;
+}
+
 void subject_ask(struct subject *subject)
 {
 	g_autoptr(GError) error = NULL;
@@ -319,10 +378,20 @@ void subject_ask(struct subject *subject)
 		refuse(subject, "failed", g_strdup(error->message));
 		return;
 	}
-	if (send(subject->channel, "sample\n", strlen("sample\n"), MSG_NOSIGNAL) < 0)
-		return; /* it has ended: that is told in a moment */
-	subject->busy = true;
-	subject->server->running++;
+	g_autofree char *line = g_strdup_printf("sample %zu\n", subject->may_locate = room_to_locate(subject));
+	send_line(subject, line);
+}
+
+bool subject_look(struct subject *subject, struct question *question, GError **error)
+{
+	if (!subject->worker && !worker_make(subject, error))
+		return false;
+	if (!send_line(subject, question->line)) {
+		error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, NULL, NULL, "its worker ended");
+		return false;
+	}
+	subject->question = question;
+	return true;
 }
 
 const trend_t *subject_trend(struct subject *subject)

@@ -49,33 +49,69 @@ static gboolean answer(const char *head, const char *text, gsize size)
 	return send_all(head, strlen(head)) && send_all(text, size);
 }
 
-static gboolean answer_error(int code, gint64 began, const char *text)
+static gboolean answer_error(int code, gint64 began, gint64 pause, const char *text)
 {
 	char head[96];
-	g_snprintf(head, sizeof(head), "error %d %" G_GINT64_FORMAT " %zu\n", code, cpu_us() - began, strlen(text));
+	g_snprintf(head, sizeof(head), "error %d %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %zu\n", code,
+		   cpu_us() - began, pause, strlen(text));
 	return answer(head, text, strlen(text));
 }
 
+static GString *take_sample(const struct worker_order *order, source_t *source, const char *line, GError **error)
+{
+	source_live_locate(source, (gsize)g_ascii_strtoull(line + strlen("sample "), NULL, 10));
+	g_autoptr(sample_t) sample = source_next(source, error);
+	return sample ? json_sample(sample, NULL, 0) : NULL;
+}
+
 /* One question. False: the channel is gone. */
-static gboolean take(const struct worker_order *order, source_t **source)
+static gboolean take(const struct worker_order *order, source_t **source, const char *line)
 {
 	const struct live_options options = {
-		.lean = TRUE, .turnover = order->turnover, .nonblocking = order->nonblocking, .memory = order->memory};
+		.lean = TRUE, .turnover = TRUE, .nonblocking = order->nonblocking, .memory = order->memory};
 	g_autoptr(GError) error = NULL;
+	g_autoptr(GString) text = NULL;
+	gboolean sample = g_str_has_prefix(line, "sample ");
 	gint64 began = cpu_us();
 	if (!*source)
 		*source = source_live_new(order->pid, &options, &error);
-	gint64 ran_ns = worker_ran_ns(order->pid);
-	g_autoptr(sample_t) sample = *source ? source_next(*source, &error) : NULL;
-	if (!sample) {
-		g_clear_pointer(source, source_free);
-		return answer_error(error ? error->code : REFTOP_ERROR_FAILED, began, error ? error->message : "");
+	gint64 ran_ns = worker_ran_ns(order->pid), paused = *source ? source_paused(*source) : 0;
+	if (*source)
+		text = sample ? take_sample(order, *source, line, &error) : worker_look(*source, order, line, &error);
+	gint64 pause = *source ? source_paused(*source) - paused : 0;
+	if (*source && !sample)
+		source_live_relax(*source);
+	if (!text) {
+		/* a question that makes no sense is nothing that opening it anew would mend */
+		if (!error || error->code != REFTOP_ERROR_USAGE)
+			g_clear_pointer(source, source_free);
+		return answer_error(error ? error->code : REFTOP_ERROR_FAILED, began, pause,
+				    error ? error->message : "");
 	}
-	g_autoptr(GString) text = json_sample(sample, NULL, 0);
 	char head[96];
-	g_snprintf(head, sizeof(head), "sample %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %zu\n", cpu_us() - began,
-		   ran_ns, text->len);
+	g_snprintf(head, sizeof(head), "%s %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %zu\n",
+		   sample ? "sample" : "answer", cpu_us() - began, sample ? ran_ns : pause, text->len);
 	return answer(head, text->str, text->len);
+}
+
+/* The next line without its newline; NULL: the channel is gone. Free with g_free(). */
+static char *next_line(GString *in)
+{
+	char bytes[4096];
+	for (;;) {
+		char *end = memchr(in->str, '\n', in->len);
+		if (end) {
+			char *line = g_strndup(in->str, (gsize)(end - in->str));
+			g_string_erase(in, 0, end - in->str + 1);
+			return line;
+		}
+		ssize_t n = recv(SANDBOX_CHANNEL, bytes, sizeof(bytes), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return NULL;
+		g_string_append_len(in, bytes, n);
+	}
 }
 
 int worker_main(const struct worker_order *order, int channel)
@@ -85,18 +121,17 @@ int worker_main(const struct worker_order *order, int channel)
 		return 1;
 	if (!sandbox_enter(order->pid, order->uid, order->gid, &what)) {
 		g_autofree char *text = g_strdup_printf("the worker cannot give up its %s", what);
-		answer_error(REFTOP_ERROR_FAILED, cpu_us(), text);
+		answer_error(REFTOP_ERROR_FAILED, cpu_us(), 0, text);
 		return 1;
 	}
 	source_t *source = NULL;
-	char line[16];
+	GString *in = g_string_new(NULL);
 	for (;;) {
-		ssize_t n = recv(SANDBOX_CHANNEL, line, sizeof(line), 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || !take(order, &source))
+		g_autofree char *line = next_line(in);
+		if (!line || !take(order, &source, line))
 			break;
 	}
+	g_string_free(in, TRUE);
 	source_free(source);
 	return 0;
 }
@@ -108,12 +143,18 @@ gboolean worker_parse(const char *line, struct worker_answer *answer)
 	guint64 size;
 	if (sscanf(line, "sample %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT "%n", &answer->cpu_us,
 		   &answer->ran_ns, &size, &end) == 3)
-		answer->sample = TRUE;
-	else if (sscanf(line, "error %d %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT "%n", &answer->code, &answer->cpu_us,
-			&size, &end) != 3)
+		answer->kind = WORKER_SAMPLE;
+	else if (sscanf(line, "answer %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT "%n",
+			&answer->cpu_us, &answer->pause_us, &size, &end) == 3)
+		answer->kind = WORKER_ANSWER;
+	else if (sscanf(line, "error %d %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT "%n",
+			&answer->code, &answer->cpu_us, &answer->pause_us, &size, &end) == 4)
+		answer->kind = WORKER_ERROR;
+	else
 		return FALSE;
 	if (!end || line[end] || size > WORKER_MOST || answer->cpu_us < 0 || answer->cpu_us > G_MAXINT32 ||
-	    (!answer->sample && (answer->code < REFTOP_ERROR_FAILED || answer->code > REFTOP_ERROR_GATE)))
+	    answer->pause_us < 0 || answer->pause_us > G_MAXINT32 ||
+	    (answer->kind == WORKER_ERROR && (answer->code < REFTOP_ERROR_FAILED || answer->code > REFTOP_ERROR_GATE)))
 		return FALSE;
 	answer->size = (gsize)size;
 	return TRUE;

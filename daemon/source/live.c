@@ -213,8 +213,8 @@ sample_t *live_make_sample(struct live *live, snapshot_t *snapshot, heap_t *heap
 	g_autoptr(sample_t) sample = sample_new();
 	uint64_t sought[SOURCE_WATCHES];
 	bool found[SOURCE_WATCHES] = {false};
-	struct histogram_also also = {.locate = live->options.turnover,
-				      .most_objects = LIVE_MOST_LOCATED,
+	struct histogram_also also = {.locate = live->options.turnover && live->most_located,
+				      .most_objects = live->most_located,
 				      .sought = sought,
 				      .found = found,
 				      .n_sought = live_watch_sought(live, sought)};
@@ -322,7 +322,19 @@ static source_t *live_new(target_t *target, const struct live_options *options)
 	live->source.ops = &live_ops;
 	live->target = target;
 	live->options = *options;
+	live->most_located = LIVE_MOST_LOCATED;
 	return &live->source;
+}
+
+void source_live_locate(source_t *source, size_t most)
+{
+	((struct live *)source)->most_located = MIN(most, LIVE_MOST_LOCATED);
+}
+
+void source_live_relax(source_t *source)
+{
+	target_relax(((struct live *)source)->target);
+	malloc_trim(0);
 }
 
 source_t *source_file_new(const struct file_options *file, const struct live_options *options, GError **error)

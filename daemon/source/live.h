@@ -43,3 +43,8 @@ gboolean source_save(source_t *source, int fd, uint64_t *bytes, int64_t *pause_u
 
 /* Errors as target_open() and heap_open() set them. */
 source_t *source_live_new(pid_t pid, const struct live_options *options, GError **error);
+
+/* What a daemon asks of a live source: births and deaths only where there are at most `most` objects, from the next sample on; */
+void source_live_locate(source_t *source, size_t most);
+/* and after a question, to give back the memory it took. */
+void source_live_relax(source_t *source);

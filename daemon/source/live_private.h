@@ -16,6 +16,7 @@ struct live {
 	int64_t look_time_us;
 	struct picture *kept;     /* of the last instances(); NULL: none */
 	population_t *population; /* of the last sample; NULL: none, or too large */
+	size_t most_located;      /* objects, for turnover */
 	GArray *watched;          /* struct live_watched; NULL: none ever */
 };
 

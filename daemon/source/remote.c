@@ -1,4 +1,4 @@
-#include "daemon/source/remote.h"
+#include "daemon/source/remote_private.h"
 
 #include <errno.h>
 #include <json-glib/json-glib.h>
@@ -14,22 +14,6 @@
 #define ANSWER_S  10                     /* an answer takes no longer, or the daemon is as good as gone */
 #define SAMPLE_S  3                      /* how long a sample is waited for */
 #define MOST_LINE (256u * 1024u * 1024u) /* bytes */
-
-struct remote {
-	source_t source;
-	int fd; /* -1: the daemon is gone */
-	GString *in;
-	pid_t pid;
-	struct process process; /* as it was when opened */
-	gint64 interval_us;
-	struct live_options options;
-	source_t *live;    /* NULL: nobody needed it */
-	gboolean watching; /* objects: the samples are taken here */
-	sample_t *news;    /* came while something else was waited for */
-	gboolean ended;
-	gint64 given_us;     /* time of the sample given out last */
-	GArray *times, *ids; /* gint64: of the daemon's history */
-};
 
 /* ---- the socket ---- */
 
@@ -161,6 +145,27 @@ static void take_event(struct remote *remote, JsonObject *object)
 	}
 }
 
+JsonObject *remote_answer(struct remote *remote, const char *line, int seconds)
+{
+	if (remote->fd < 0 || !send_line(remote->fd, line)) {
+		lose_daemon(remote);
+		return NULL;
+	}
+	gint64 until = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
+	for (;;) {
+		g_autofree char *answer = receive_line(remote->fd, remote->in, until);
+		JsonObject *object = parse_line(answer);
+		if (!object) {
+			lose_daemon(remote);
+			return NULL;
+		}
+		if (json_object_has_member(object, "ok"))
+			return object;
+		take_event(remote, object);
+		json_object_unref(object);
+	}
+}
+
 /* Ask, and wait for the answer. NULL: it is a refusal, or the daemon is gone. Free with json_object_unref(). */
 static JsonObject *ask(struct remote *remote, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
@@ -170,33 +175,27 @@ static JsonObject *ask(struct remote *remote, const char *format, ...)
 	va_start(args, format);
 	g_autofree char *line = g_strdup_vprintf(format, args);
 	va_end(args);
-	if (remote->fd < 0 || !send_line(remote->fd, line)) {
-		lose_daemon(remote);
-		return NULL;
-	}
-	gint64 until = g_get_monotonic_time() + ANSWER_S * G_USEC_PER_SEC;
-	for (;;) {
-		g_autofree char *answer = receive_line(remote->fd, remote->in, until);
-		JsonObject *object = parse_line(answer);
-		if (!object) {
-			lose_daemon(remote);
-			return NULL;
-		}
-		if (json_object_has_member(object, "ok")) {
-			if (json_object_get_boolean_member_with_default(object, "ok", FALSE))
-				return object;
-			json_object_unref(object);
-			return NULL;
-		}
-		take_event(remote, object);
-		json_object_unref(object);
-	}
+	JsonObject *object = remote_answer(remote, line, ANSWER_S);
+	if (!object || json_object_get_boolean_member_with_default(object, "ok", FALSE))
+		return object;
+	json_object_unref(object);
+	return NULL;
+}
+
+/* Have samples sent, this often (0: as often as they come anyway). */
+static gboolean subscribe(struct remote *remote, gint64 interval_us)
+{
+	JsonObject *answer =
+		ask(remote, "{\"id\":1,\"op\":\"subscribe\",\"pid\":%d,\"interval_ms\":%" G_GINT64_FORMAT "}\n",
+		    (int)remote->pid, interval_us / 1000);
+	if (answer)
+		json_object_unref(answer);
+	return answer != NULL;
 }
 
 /* ---- the source ---- */
 
-/* The process opened here; NULL with *error. */
-static source_t *need_live(struct remote *remote, GError **error)
+source_t *remote_need_live(struct remote *remote, GError **error)
 {
 	if (!remote->live)
 		remote->live = source_live_new(remote->pid, &remote->options, error);
@@ -259,6 +258,8 @@ static sample_t *remote_next(source_t *source, GError **error)
 {
 	struct remote *remote = (struct remote *)source;
 	sample_t *sample = NULL;
+	if (remote->fd >= 0 && !remote->given_us)
+		subscribe(remote, remote->interval_us);
 	if (remote->fd >= 0 && !remote->watching)
 		sample = wait_sample(remote);
 	if (sample) {
@@ -271,7 +272,7 @@ static sample_t *remote_next(source_t *source, GError **error)
 		return NULL;
 	}
 	/* the daemon is gone, or has no budget left for it: whoever watches reads it here */
-	source_t *live = need_live(remote, error);
+	source_t *live = remote_need_live(remote, error);
 	sample = live ? source_next(live, error) : NULL;
 	if (sample)
 		remote->given_us = sample->time_us;
@@ -363,42 +364,9 @@ static void remote_free(source_t *source)
 	g_free(remote);
 }
 
-/* ---- what needs the memory ---- */
+/* ---- what needs the memory: remote_questions.c; and ---- */
 
 #define LIVE(source) (((struct remote *)(source))->live)
-
-static struct leaks *remote_leaks(source_t *source, size_t max_objects, GError **error)
-{
-	return need_live((struct remote *)source, error) ? LIVE(source)->ops->leaks(LIVE(source), max_objects, error)
-							 : NULL;
-}
-
-static sample_t *remote_assess(source_t *source, size_t max_objects, struct leaks **leaks, GError **error)
-{
-	return need_live((struct remote *)source, error)
-		       ? LIVE(source)->ops->assess(LIVE(source), max_objects, leaks, error)
-		       : NULL;
-}
-
-static struct explanation *remote_explain(source_t *source, uint64_t address, GError **error)
-{
-	return need_live((struct remote *)source, error) ? LIVE(source)->ops->explain(LIVE(source), address, error)
-							 : NULL;
-}
-
-static struct instances *remote_instances(source_t *source, const char *type, const char *sort, size_t limit,
-					  GError **error)
-{
-	return need_live((struct remote *)source, error)
-		       ? LIVE(source)->ops->instances(LIVE(source), type, sort, limit, error)
-		       : NULL;
-}
-
-static struct stacks *remote_stacks(source_t *source, const struct stacks_options *options, GError **error)
-{
-	return need_live((struct remote *)source, error) ? LIVE(source)->ops->stacks(LIVE(source), options, error)
-							 : NULL;
-}
 
 static int64_t remote_paused(source_t *source)
 {
@@ -409,7 +377,7 @@ static int64_t remote_paused(source_t *source)
 static gboolean remote_watch(source_t *source, uint64_t address, gboolean on)
 {
 	struct remote *remote = (struct remote *)source;
-	if (!need_live(remote, NULL))
+	if (!remote_need_live(remote, NULL))
 		return FALSE;
 	remote->watching |= on;
 	return remote->live->ops->watch(remote->live, address, on);
@@ -428,6 +396,7 @@ static const struct source_ops remote_ops = {
 	.free = remote_free,
 	.leaks = remote_leaks,
 	.explain = remote_explain,
+	.explain_all = remote_explain_all,
 	.instances = remote_instances,
 	.assess = remote_assess,
 	.watch = remote_watch,
@@ -449,16 +418,9 @@ source_t *source_remote_new(pid_t pid, gint64 interval_us, const struct live_opt
 	remote->fd = connect_any();
 	gint64 until = g_get_monotonic_time() + ANSWER_S * G_USEC_PER_SEC;
 	g_autofree char *hello = remote->fd >= 0 ? receive_line(remote->fd, remote->in, until) : NULL;
-	JsonObject *answer =
-		hello && process_read(pid, &remote->process)
-			? ask(remote,
-			      "{\"id\":1,\"op\":\"subscribe\",\"pid\":%d,\"interval_ms\":%" G_GINT64_FORMAT "}\n",
-			      (int)pid, interval_us / 1000)
-			: NULL;
-	if (!answer) {
-		remote_free(&remote->source);
-		return NULL;
-	}
-	json_object_unref(answer);
-	return &remote->source;
+	/* this tells whether it watches the process; how often is said when a sample is wanted */
+	if (hello && process_read(pid, &remote->process) && subscribe(remote, 0))
+		return &remote->source;
+	remote_free(&remote->source);
+	return NULL;
 }

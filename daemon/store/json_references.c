@@ -25,6 +25,8 @@ static void put_totals(JsonBuilder *builder, const struct audit_totals *totals)
 	json_put_number(builder, "probable", totals->probable);
 	json_put_number(builder, "unexplained", totals->unexplained);
 	json_put_number(builder, "deficit", totals->deficit);
+	json_put_number(builder, "words", totals->words);
+	json_put_number(builder, "spare_words", totals->spare_words);
 	json_builder_end_object(builder);
 }
 
@@ -40,9 +42,19 @@ static void add_type(JsonBuilder *builder, const struct leak_type *type)
 	json_put_number(builder, "unexplained", type->unexplained);
 	json_put_number(builder, "unexplained_objects", type->unexplained_objects);
 	json_put_number(builder, "orphans", type->orphans);
+	json_put_number(builder, "largest", type->largest);
 	json_put_number(builder, "deficit", type->deficit);
+	json_put_number(builder, "deficit_objects", type->deficit_objects);
 	json_put_number(builder, "growth", type->growth);
+	json_put_bool(builder, "of_types", type->of_types);
 	json_put_bool(builder, "suppressed", type->suppressed);
+	json_put_time(builder, "lost_since", type->lost_since_us);
+	json_put_time(builder, "grows_since", type->grows_since_us);
+	json_builder_set_member_name(builder, "grows_per_minute");
+	if (type->grows_since_us == SAMPLE_UNKNOWN)
+		json_builder_add_null_value(builder);
+	else
+		json_builder_add_double_value(builder, type->grows_rate * 60);
 	json_builder_end_object(builder);
 }
 
@@ -51,6 +63,7 @@ static void put_object(JsonBuilder *builder, const struct leak_object *object)
 	json_put_address(builder, "address", object->address);
 	put_string(builder, "module", object->module);
 	put_string(builder, "qualname", object->qualname);
+	json_put_address(builder, "type", object->type);
 	json_put_number(builder, "refcount", object->refcount);
 	json_put_number(builder, "exact", object->exact);
 	json_put_number(builder, "probable", object->probable);
@@ -68,6 +81,7 @@ GString *json_leaks(const leaks_t *leaks, size_t max_types)
 	json_put_number(builder, "looks", leaks->looks);
 	json_put_number(builder, "interval_us", leaks->interval_us);
 	json_put_bool(builder, "found", leaks_found(leaks));
+	json_put_bool(builder, "cython", leaks->cython);
 	put_totals(builder, &leaks->totals);
 	begin_array(builder, "types");
 	for (size_t i = 0; i < leaks->n_types && i < max_types; i++)
@@ -160,7 +174,7 @@ GString *json_explanation(const explanation_t *explanation)
 	return json_line(builder);
 }
 
-GString *json_unexplainable(uint64_t address)
+GString *json_unexplainable(uint64_t address, const char *problem)
 {
 	g_autoptr(JsonBuilder) builder = json_builder_new();
 	json_builder_begin_object(builder);
@@ -168,6 +182,7 @@ GString *json_unexplainable(uint64_t address)
 	json_put_address(builder, "address", address);
 	json_builder_set_member_name(builder, "object");
 	json_builder_add_null_value(builder);
+	json_put_text(builder, "problem", problem);
 	json_builder_end_object(builder);
 	return json_line(builder);
 }

@@ -25,6 +25,7 @@ static void add_frame(JsonBuilder *builder, const struct stack_frame *frame, con
 	json_put_text(builder, "file", frame->file);
 	json_put_number(builder, "line", frame->line ? frame->line : SAMPLE_UNKNOWN);
 	json_put_bool(builder, "native", frame->native);
+	json_put_bool(builder, "entry", frame->entry);
 	if (frame->native)
 		json_put_number(builder, "offset", (int64_t)frame->offset);
 	if (options->locals && !frame->native) {
@@ -52,6 +53,9 @@ static void put_frames(JsonBuilder *builder, const struct stack_frame *frames, s
 	json_builder_end_array(builder);
 }
 
+const char *const json_wait_kinds[] = {[WAIT_NONE] = "none", [WAIT_CALL] = "call",   [WAIT_GIL] = "gil",
+				       [WAIT_LOCK] = "lock", [WAIT_EVENT] = "event", [WAIT_THREAD] = "thread"};
+
 static void put_object(JsonBuilder *builder, const stacks_t *stacks, const struct stack_wait *wait)
 {
 	const struct stack_thread *owner = wait->owner >= 0 ? &stacks->threads[wait->owner] : NULL;
@@ -60,10 +64,8 @@ static void put_object(JsonBuilder *builder, const stacks_t *stacks, const struc
 		json_builder_add_null_value(builder);
 		return;
 	}
-	static const char *const kinds[] = {[WAIT_NONE] = "",     [WAIT_CALL] = "",       [WAIT_GIL] = "gil",
-					    [WAIT_LOCK] = "lock", [WAIT_EVENT] = "event", [WAIT_THREAD] = "thread"};
 	json_builder_begin_object(builder);
-	json_put_text(builder, "kind", kinds[wait->kind]);
+	json_put_text(builder, "kind", json_wait_kinds[wait->kind]);
 	if (wait->object)
 		json_put_address(builder, "address", wait->object);
 	json_put_text(builder, "type", wait->object_type);
@@ -72,7 +74,9 @@ static void put_object(JsonBuilder *builder, const stacks_t *stacks, const struc
 	json_put_number(builder, "owner_tid", owner && owner->tid ? owner->tid : SAMPLE_UNKNOWN);
 	json_put_text(builder, "owner_name", owner ? owner->name : NULL);
 	json_put_text(builder, "owner_place", wait->owner_place);
+	json_put_number(builder, "owner", wait->owner);
 	json_put_bool(builder, "orphan", wait->orphan);
+	json_put_bool(builder, "full", wait->full);
 	json_builder_end_object(builder);
 }
 
@@ -88,6 +92,8 @@ static void add_thread(JsonBuilder *builder, const stacks_t *stacks, const struc
 	put_answer(builder, "daemon", thread->daemon);
 	json_put_text(builder, "state", stack_state_name(thread->state));
 	put_answer(builder, "holds_gil", thread->holds_gil);
+	json_put_address(builder, "address", thread->address);
+	json_put_bool(builder, "waiting", thread->wait.kind != WAIT_NONE);
 	json_put_text(builder, "wait", thread->wait.call);
 	json_put_text(builder, "wait_detail", thread->wait.detail);
 	json_put_bool(builder, "timed", thread->wait.timed);
@@ -110,7 +116,9 @@ static void add_task(JsonBuilder *builder, const stacks_t *stacks, const struct 
 	json_put_text(builder, "name", task->name);
 	json_put_text(builder, "state", task->state);
 	json_put_text(builder, "waits", task->waits);
+	json_put_number(builder, "awaits_task", task->awaits);
 	json_put_text(builder, "awaits", task->awaits >= 0 ? stacks->tasks[task->awaits].name : NULL);
+	json_put_number(builder, "loop", task->loop);
 	json_put_number(builder, "loop_tid", task->loop >= 0 ? stacks->threads[task->loop].tid : SAMPLE_UNKNOWN);
 	json_put_bool(builder, "deadlock", task->in_deadlock);
 	put_frames(builder, task->frames, task->n_frames, options);
