@@ -77,6 +77,28 @@ static void append_wrapped(GString *text, const char *words, const char *indent)
 	g_string_append_c(text, '\n');
 }
 
+static void append_moment(GString *text, const char *words, int64_t time_us)
+{
+	g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(time_us / G_USEC_PER_SEC);
+	g_autofree char *told = time ? g_date_time_format(time, "%F %T") : NULL;
+	g_string_append_printf(text, "%s %s", words, told ? told : "?");
+}
+
+/* What only a daemon knows, which watched it before anybody asked. */
+static void append_history(GString *text, const struct leak_type *type)
+{
+	char rate[32];
+	if (type->grows_since_us != SAMPLE_UNKNOWN) {
+		append_moment(text, "  Its objects grow steadily since", type->grows_since_us);
+		g_string_append_printf(text, ", by %s a minute, says the daemon.\n",
+				       text_count(rate, (gint64)(type->grows_rate * 60 + 0.5)));
+	}
+	if (type->lost_since_us != SAMPLE_UNKNOWN) {
+		append_moment(text, "  The daemon found it losing references first at", type->lost_since_us);
+		g_string_append(text, ".\n");
+	}
+}
+
 static void append_accusation(GString *text, const leaks_t *leaks, const struct leak_type *type)
 {
 	g_autofree char *name = type_name(type->module, type->qualname);
@@ -95,6 +117,7 @@ static void append_accusation(GString *text, const leaks_t *leaks, const struct 
 				       (double)leaks->interval_us / 1e6);
 	else
 		g_string_append(text, leaks->looks > 1 ? "; no more between the looks.\n" : ".\n");
+	append_history(text, type);
 	append_wrapped(text, mistake(type), "  ");
 }
 

@@ -140,8 +140,9 @@ static void take_lines(struct client *client)
 	}
 	if (client->deadline)
 		g_source_remove(client->deadline);
-	client->deadline =
-		client->in->len && !client->closing && !client->waiting ? g_timeout_add_seconds(CLIENT_LINE_S, on_deadline, client) : 0;
+	client->deadline = client->in->len && !client->closing && !client->waiting
+				   ? g_timeout_add_seconds(CLIENT_LINE_S, on_deadline, client)
+				   : 0;
 }
 
 static gboolean on_readable(gint fd, GIOCondition condition, gpointer data)

@@ -9,12 +9,12 @@
 #include "daemon/server/client.h"
 #include "daemon/store/json.h"
 
-#define PROTOCOL     1
-#define MOST_MOMENTS 100000
+#define PROTOCOL       1
+#define MOST_MOMENTS   100000
 #define MOST_OBJECTS   100000
 #define MOST_ADDRESSES 1000
 #define MOST_NAME      4096
-#define FRESH_US     (G_USEC_PER_SEC / 2) /* a sample younger than that is fresh */
+#define FRESH_US       (G_USEC_PER_SEC / 2) /* a sample younger than that is fresh */
 
 /* a request, taken apart */
 struct asked {

@@ -6,14 +6,15 @@
 #include "daemon/server/client.h"
 #include "daemon/store/json_references.h"
 
-#define AT_ONCE         1  /* each may take a quarter of the memory, */
-#define MOST_WAITING    32 /* and so many wait for their turn, */
-#define WAITING_A_USER  8
-#define WAIT_US         (60 * G_USEC_PER_SEC) /* no longer than that */
-#define QUESTION_BURST  (5 * G_USEC_PER_SEC)  /* CPU time, of a budget as large as that of the samples, that may be saved up */
-#define ASSESS_SHARE    0.15                  /* of the samples' budget, for looks that nobody asked for */
-#define ASSESS_BURST    (1 * G_USEC_PER_SEC)
-#define LOOKS_APART_US  (1 * G_USEC_PER_SEC)
+#define AT_ONCE        1  /* each may take a quarter of the memory, */
+#define MOST_WAITING   32 /* and so many wait for their turn, */
+#define WAITING_A_USER 8
+#define WAIT_US        (60 * G_USEC_PER_SEC) /* no longer than that */
+#define QUESTION_BURST                                                                                                 \
+	(5 * G_USEC_PER_SEC) /* CPU time, of a budget as large as that of the samples, that may be saved up */
+#define ASSESS_SHARE   0.15  /* of the samples' budget, for looks that nobody asked for */
+#define ASSESS_BURST   (1 * G_USEC_PER_SEC)
+#define LOOKS_APART_US (1 * G_USEC_PER_SEC)
 
 static void question_free(struct question *question)
 {
@@ -241,6 +242,7 @@ void question_done(struct question *question, const struct worker_answer *head, 
 		server->assess_tokens -= (double)head->cpu_us;
 	} else if (head) {
 		server->question_tokens -= (double)head->cpu_us;
+		budget_spent(&subject->question_budget, question->sent_us, head->pause_us);
 	}
 	GString *line = make_answer(question, head, text);
 	if (question->own)
@@ -261,9 +263,9 @@ static void fill(struct server *server)
 	server->question_time_us = now;
 }
 
-static bool may_look(const struct subject *subject, int64_t now)
+static bool may_look(const struct subject *subject, const struct budget *budget, int64_t now)
 {
-	return !subject->busy && subject->budget.due_us <= now;
+	return !subject->busy && budget->due_us <= now;
 }
 
 /* Takes the question over. */
@@ -296,7 +298,8 @@ static void take_turn(struct server *server)
 			reply(question, protocol_refusal(question->id, REFTOP_ERROR_FAILED,
 							 "the daemon's budget allowed no look at it within a minute"));
 			question_free(question);
-		} else if (server->asking < AT_ONCE && server->question_tokens > 0 && may_look(question->subject, now)) {
+		} else if (server->asking < AT_ONCE && server->question_tokens > 0 &&
+			   may_look(question->subject, &question->subject->question_budget, now)) {
 			g_queue_delete_link(&server->questions, at);
 			begin(question);
 		}
@@ -327,7 +330,8 @@ static void assess(struct server *server)
 	g_hash_table_iter_init(&iter, server->subjects);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		struct subject *subject = value;
-		if (subject->assessment.due_us <= now && subject->last && !subject->failures && may_look(subject, now) &&
+		if (subject->assessment.due_us <= now && subject->last && !subject->failures &&
+		    may_look(subject, &subject->budget, now) &&
 		    (!best || subject->assessment.due_us < best->assessment.due_us))
 			best = subject;
 	}

@@ -7,7 +7,8 @@
  *    (the files of a process may be readable by nobody else), without them the bounding set and new privileges (prctl(2));
  *  - descriptors: 0 to 2 are /dev/null, the channel is SANDBOX_CHANNEL, which no open() can return (RLIMIT_NOFILE is below it);
  *  - system calls (libseccomp): those of reading. open() only to read, process_vm_readv() only of this process, of ptrace() no request
- *    that writes but the one register of a system call to restart, write() and sendto() only to the channel. What isn't allowed fails
+ *    that writes but the one register of a system call to restart, write() and sendto() only to the channel; pwrite()
+ *    to a file in memory, there being no other that is open for writing. What isn't allowed fails
  *    with EPERM: an odd library call must not cost the worker. openat2(), whose flags no filter can see, stays for paths within the
  *    root of the process; with it a file of the process's own user could be emptied, as that user can anyway.
  */

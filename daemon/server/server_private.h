@@ -35,9 +35,10 @@ struct subject {
 	/* times of the monotonic clock, µs */
 	int64_t interval_us, due_us, asked_us, judge_due_us;
 	size_t judged_samples;
-	struct budget budget; /* of pauses */
-	int64_t viewer_us;    /* the shortest interval a viewer asked for; 0: none */
-	bool urgent;          /* somebody waits for it */
+	struct budget budget;          /* of pauses */
+	struct budget question_budget; /* the same, for what somebody waits for */
+	int64_t viewer_us;             /* the shortest interval a viewer asked for; 0: none */
+	bool urgent;                   /* somebody waits for it */
 
 	guint worker; /* number; 0: there is none */
 	int channel;

@@ -20,6 +20,7 @@
 #define JUDGE_SHARE   100 /* verdicts are renewed when that took no more than such a part of the time since */
 #define READ_BYTES    262144
 
+#define QUESTION_PAUSES 10 /* somebody waits: they may cost the process so many times what samples may */
 #define ASSESS_AFTER_US (60 * G_USEC_PER_SEC) /* one that is just starting has much on its way */
 
 /* Births and deaths cost 8 bytes an object between the samples: an eighth of the memory, who comes first. */
@@ -77,11 +78,13 @@ struct subject *subject_new(struct server *server, struct python_process *python
 	subject->start_us = process_start_time(&python->process);
 	subject->interval_us = interval_us;
 	subject->budget.share = server->config->pause;
+	subject->question_budget.share = MIN(server->config->pause * QUESTION_PAUSES, 1);
 	subject->since_us = subject->due_us = g_get_monotonic_time();
 	subject->channel = -1;
 	subject->cpu_ns = -1;
 	subject->in = g_byte_array_new();
-	subject->assessment.due_us = subject->since_us + ASSESS_AFTER_US + subject->pid % 97 * ASSESS_AFTER_US / 97;
+	int64_t first_us = MIN(ASSESS_AFTER_US, server->config->leaks_us);
+	subject->assessment.due_us = subject->since_us + first_us + subject->pid % 97 * first_us / 97;
 	subject->assessment.ran_ns = -1;
 	subject->trend = trend_new_bounded(TREND_MOMENTS, trend_room(server));
 	subject->told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);

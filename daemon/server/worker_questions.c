@@ -78,8 +78,9 @@ static GString *look_objects(source_t *source, const char *arguments, GError **e
 	g_auto(GStrv) words = g_strsplit(arguments, " ", 3);
 	if (g_strv_length(words) != 3)
 		return NULL;
-	g_autoptr(instances_t) instances = source->ops->instances(source, words[2], strcmp(words[1], "-") ? words[1] : NULL,
-								  (gsize)g_ascii_strtoull(words[0], NULL, 10), error);
+	g_autoptr(instances_t) instances =
+		source->ops->instances(source, words[2], strcmp(words[1], "-") ? words[1] : NULL,
+				       (gsize)g_ascii_strtoull(words[0], NULL, 10), error);
 	return instances ? json_instances(instances) : NULL;
 }
 
@@ -89,8 +90,7 @@ static GString *look_stacks(source_t *source, const char *arguments, GError **er
 	gsize limit;
 	if (sscanf(arguments, "%d %d %zu", &locals, &native, &limit) != 3)
 		return NULL;
-	const struct stacks_options options = {
-		.locals = locals, .native = native, .tasks = true, .max_frames = limit};
+	const struct stacks_options options = {.locals = locals, .native = native, .tasks = true, .max_frames = limit};
 	g_autoptr(stacks_t) stacks = source->ops->stacks(source, &options, error);
 	return stacks ? json_stacks(stacks, &options) : NULL;
 }

@@ -141,8 +141,7 @@ static gboolean give_each(struct remote *remote, const char *text, const uint64_
 			explanation_free(explanation);
 			return FALSE;
 		}
-		g_autoptr(GError) problem =
-			none ? g_error_new_literal(HEAP_ERROR, REFTOP_ERROR_USAGE, none) : NULL;
+		g_autoptr(GError) problem = none ? g_error_new_literal(HEAP_ERROR, REFTOP_ERROR_USAGE, none) : NULL;
 		if (!each(context, addresses[i], explanation, problem, error))
 			return FALSE;
 	}

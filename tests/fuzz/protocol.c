@@ -63,6 +63,11 @@ static void fuzz_request(const char *line, size_t size)
 	if (!client)
 		client = make_client();
 	GString *answer = protocol_answer(client, line, size);
+	/* a question: its answer would come later */
+	if (!answer) {
+		questions_drop_client(client);
+		return;
+	}
 	/* one line, and JSON */
 	if (answer->len < 3 || answer->str[answer->len - 1] != '\n' || strlen(answer->str) != answer->len ||
 	    strchr(answer->str, '\n') != answer->str + answer->len - 1)

@@ -218,7 +218,8 @@ const struct command command_explain = {
 		"Several addresses are explained in one look, which takes hardly longer than one; `-` reads them from standard "
 		"input. With --json each is a line, in the order they were asked for; where no object is, \"object\" is null.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
-					    OPTION_LIMIT, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_PRECOPY, OPTION_END},
+					    OPTION_LIMIT, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_PRECOPY,
+					    OPTION_END},
 	.min_arguments = 1,
 	.max_arguments = -1,
 	.run = explain_run,

@@ -215,9 +215,10 @@ const struct command command_leaks = {
 		"anything.\n"
 		"`reftop leaks -- pytest ...` runs a program and looks again and again until it ends or Ctrl-C; the last verdict "
 		"counts. The program's output goes to standard error.",
-	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_INTERVAL,
-					    OPTION_JSON, OPTION_LIMIT, OPTION_FAIL, OPTION_SUPPRESS, OPTION_NO_DAEMON, OPTION_NONBLOCKING,
-					    OPTION_PRECOPY, OPTION_QUIET, OPTION_VERBOSE, OPTION_END},
+	.options =
+		(const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_INTERVAL,
+					 OPTION_JSON, OPTION_LIMIT, OPTION_FAIL, OPTION_SUPPRESS, OPTION_NO_DAEMON,
+					 OPTION_NONBLOCKING, OPTION_PRECOPY, OPTION_QUIET, OPTION_VERBOSE, OPTION_END},
 	.max_arguments = 1,
 	.run = leaks_run,
 };

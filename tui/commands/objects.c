@@ -76,7 +76,8 @@ const struct command command_objects = {
 		"what `reftop leaks` would say: references that nothing explains; below 0: more are held than were counted. Sort "
 		"keys: refs (the default), bytes, unexplained, deficit.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
-					    OPTION_SORT, OPTION_LIMIT, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_PRECOPY, OPTION_END},
+					    OPTION_SORT, OPTION_LIMIT, OPTION_NO_DAEMON, OPTION_NONBLOCKING,
+					    OPTION_PRECOPY, OPTION_END},
 	.min_arguments = 1,
 	.max_arguments = 2,
 	.run = objects_run,

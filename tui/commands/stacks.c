@@ -48,7 +48,8 @@ const struct command command_stacks = {
 		"2 ms where there are 64 threads, and the others go on waiting for it; a second look at the GIL proves that no other had it meanwhile. "
 		"All are stopped for --native, in free-threaded builds, and where who has the GIL can't be told.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_LOCALS, OPTION_NATIVE,
-					    OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NO_DAEMON, OPTION_NONBLOCKING, OPTION_END},
+					    OPTION_OUTPUT, OPTION_JSON, OPTION_LIMIT, OPTION_NO_DAEMON,
+					    OPTION_NONBLOCKING, OPTION_END},
 	.max_arguments = 1,
 	.run = stacks_run,
 };
