@@ -59,6 +59,10 @@ const char manual_watching[] =
 	"  again=1h              # no sooner for the same process and type\n\n"
 	"Metrics are served at http://ADDR:PORT/metrics, as OpenMetrics or in Prometheus' older format. Who connects from this machine "
 	"sees what their user may see, told by the owner of the connection; from elsewhere nobody without the token. "
+	"reftop_unexplained_references and reftop_deficit_references say what `leaks` would, as of reftop_assessed_timestamp_seconds, and "
+	"reftop_type_unexplained_references the same by type: leaks= in the key file is how often each process is looked at twice for that (the "
+	"first time a minute after it was met), within pause= and with no more than 15% of cpu=, so with many processes less often. As long as "
+	"nobody looked, or can (the process is too large), these are not there. "
 	"docs/monitoring has a dashboard for Grafana and alert rules for Prometheus, docs/systemd the units.";
 
 const char manual_protocol[] =

@@ -113,6 +113,20 @@ static int64_t get_pause_max(const struct subject *subject)
 	return subject->pause_max_us;
 }
 
+/* not measured: no series */
+static int64_t get_unexplained(const struct subject *subject)
+{
+	return subject->assessment.time_us ? subject->assessment.unexplained : SAMPLE_UNKNOWN;
+}
+static int64_t get_deficit(const struct subject *subject)
+{
+	return subject->assessment.time_us ? subject->assessment.deficit : SAMPLE_UNKNOWN;
+}
+static int64_t get_assessed(const struct subject *subject)
+{
+	return subject->assessment.time_us ? subject->assessment.time_us : SAMPLE_UNKNOWN;
+}
+
 static const struct family {
 	const char *name, *type, *unit, *help;
 	int64_t (*get)(const struct subject *subject);
@@ -122,6 +136,11 @@ static const struct family {
 	{"reftop_objects", "gauge", NULL, "Live objects", get_objects, 1},
 	{"reftop_object_bytes", "gauge", "bytes", "Bytes of live objects, as sys.getsizeof() says", get_bytes, 1},
 	{"reftop_references", "gauge", NULL, "Sum of the reference counts", get_refs, 1},
+	{"reftop_unexplained_references", "gauge", NULL, "References that nothing in the process explains",
+	 get_unexplained, 1},
+	{"reftop_deficit_references", "gauge", NULL, "References that are held and were not counted", get_deficit, 1},
+	{"reftop_assessed_timestamp_seconds", "gauge", "seconds", "When these two were last looked for", get_assessed,
+	 1e-6},
 	{"reftop_resident_bytes", "gauge", "bytes", "Resident memory", get_rss, 1},
 	{"reftop_threads", "gauge", NULL, "Threads", get_threads, 1},
 	{"reftop_samples", "counter", NULL, "Samples taken", get_samples, 1},
@@ -274,6 +293,39 @@ static void put_types(struct page *page, const GPtrArray *subjects, size_t most)
 	}
 }
 
+static int by_unexplained(gconstpointer a, gconstpointer b, gpointer lost)
+{
+	const struct assessed_type *x = g_hash_table_lookup(lost, *(const char *const *)a);
+	const struct assessed_type *y = g_hash_table_lookup(lost, *(const char *const *)b);
+	if (x->unexplained != y->unexplained)
+		return x->unexplained < y->unexplained ? 1 : -1;
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void put_unexplained(struct page *page, const GPtrArray *subjects, size_t most)
+{
+	static const char name[] = "reftop_type_unexplained_references";
+	head(page, name, "gauge", NULL, "Unexplained references to the objects of a type: of those with the most");
+	for (guint i = 0; i < subjects->len; i++) {
+		const struct subject *subject = subjects->pdata[i];
+		GHashTable *lost = subject->assessment.lost;
+		guint n = 0;
+		g_autofree char **types = lost ? (char **)g_hash_table_get_keys_as_array(lost, &n) : NULL;
+		if (n)
+			g_qsort_with_data(types, (gint)n, sizeof(*types), by_unexplained, lost);
+		for (guint k = 0; k < n && k < most; k++) {
+			const struct assessed_type *type = g_hash_table_lookup(lost, types[k]);
+			if (!type->unexplained)
+				break;
+			begin(page->out, name, subject);
+			g_string_append(page->out, ",type=\"");
+			label_text(page->out, types[k]);
+			g_string_append_c(page->out, '"');
+			number(page->out, (double)type->unexplained);
+		}
+	}
+}
+
 static int by_pid(gconstpointer a, gconstpointer b)
 {
 	return (*(struct subject *const *)a)->pid - (*(struct subject *const *)b)->pid;
@@ -295,6 +347,7 @@ GString *metrics_text(struct server *server, uid_t peer, bool open)
 	put_gc(&page, subjects, false);
 	put_gc(&page, subjects, true);
 	put_types(&page, subjects, (size_t)server->config->top);
+	put_unexplained(&page, subjects, (size_t)server->config->top);
 	head(&page, "reftop_store_errors", "counter", NULL, "Samples that could not be stored");
 	g_string_append_printf(out, "reftop_store_errors_total %" G_GUINT64_FORMAT "\n", (guint64)server->store_errors);
 	if (open)

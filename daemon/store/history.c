@@ -72,6 +72,10 @@ static gboolean keep_first(recording_t *history, int64_t from_us, int64_t to_us,
 		"BEGIN IMMEDIATE; CREATE TEMP TABLE doomed (id INTEGER PRIMARY KEY);"
 		"INSERT INTO doomed SELECT id FROM sample WHERE time_us > %" G_GINT64_FORMAT
 		" AND time_us <= %" G_GINT64_FORMAT "%s;"
+		/* births and deaths were counted against a sample that goes: between those that stay they are not known */
+		"UPDATE sample_type SET born = NULL, died = NULL WHERE born IS NOT NULL AND sample NOT IN doomed AND sample IN "
+		"(SELECT (SELECT s.id FROM sample s WHERE s.target = d.target AND s.time_us > d.time_us ORDER BY s.time_us LIMIT 1) "
+		"FROM doomed JOIN sample d ON d.id = doomed.id);"
 		"DELETE FROM sample_type WHERE sample IN doomed; DELETE FROM gc WHERE sample IN doomed;"
 		"DELETE FROM gc_generation WHERE sample IN doomed; DELETE FROM watched WHERE sample IN doomed;"
 		/* a gap lies before the next sample that is kept */

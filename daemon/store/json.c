@@ -168,6 +168,8 @@ static void add_type(JsonBuilder *builder, const struct sample_type *type, bool 
 	if (turnover) {
 		json_put_number(builder, "born", type->born);
 		json_put_number(builder, "died", type->died);
+		json_put_number(builder, "survived",
+				type->born == SAMPLE_UNKNOWN ? SAMPLE_UNKNOWN : type->count - type->born);
 	}
 	json_builder_end_object(builder);
 }

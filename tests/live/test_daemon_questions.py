@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,9 +11,9 @@ import threading
 import pytest
 
 import harness
-from daemon_harness import Daemon, Peer, slowly
+from daemon_harness import slowly
 from harness import reftop
-from test_daemon import as_nobody, daemon, key_file, needs_root, only  # noqa: F401 (a fixture)
+from test_daemon import daemon, free_port, key_file, needs_root, only, scrape  # noqa: F401 (a fixture)
 from test_leaks import extension  # noqa: F401
 from test_stacks import ready
 
@@ -308,3 +309,69 @@ def test_since_when(eager, leaky, tmp_path):
     finally:
         over.set()
         thread.join()
+
+
+# ---- births and deaths, and what is lost, without being asked ----
+
+def test_births_and_deaths(eager, start, any_python):
+    """What was born, died and survived between samples: in the last one, in the history, and in the store."""
+    target = start(any_python, "leaker.py", 500)
+    target.ready()
+    one = eager(target.pid, "interval=1s\n")
+    one.wait_samples([target.pid], 5)
+    peer = one.peer()
+    moments = peer.result("moments", pid=target.pid)["samples"]
+    samples = [peer.result("sample", pid=target.pid, sample=n) for n in moments]
+    assert all("born" not in t for t in samples[0]["types"]), "there was none before: not known"
+    for before, now in zip(samples, samples[1:]):
+        counts = {t["address"]: t["count"] for t in before["types"]}
+        for t in now["types"]:
+            assert t["count"] - counts.get(t["address"], 0) == t["born"] - t["died"], t
+            assert t["survived"] == t["count"] - t["born"] and 0 <= t["survived"] <= counts.get(t["address"], 0), t
+        assert harness.row(now, "Leaky")["born"] > 0 and harness.row(now, "Leaky")["died"] == 0
+    assert any(t["died"] for s in samples[1:] for t in s["types"] if t["qualname"] == "Cached")
+    assert peer.result("sample", pid=target.pid)["types"][0]["survived"] is not None
+
+
+def test_births_within_the_memory(eager, start, any_python):
+    """Where the daemon's memory doesn't go so far they are not known, which is not 0; everything else is there."""
+    target = start(any_python, "leaker.py", 500)
+    target.ready()
+    one = eager(target.pid, "interval=1s\nmemory=1M\n")
+    one.wait_samples([target.pid], 3)
+    sample = one.ask("sample", pid=target.pid)["result"]
+    assert sample["totals"]["objects"] > (1 << 20) / 8 / 8 and all("born" not in t for t in sample["types"])
+
+
+def metric(port, name, pid):
+    found = re.search(r'^%s{pid="%d",[^}]*} (\S+)$' % (name, pid), scrape(port)[1], re.M)
+    return float(found.group(1)) if found else None
+
+
+def test_unexplained_references_as_metrics(daemon, leaky, tmp_path):
+    """The daemon looks for what is lost from time to time: what it says is what `leaks` says; where nobody looked there is no series."""
+    lost = len(leaky.ask("iter_kept 300")["lost"])
+    leaky.wait_blocked()
+    for setting in ("leaks=2s", "leaks=no"):
+        port = free_port()
+        one = daemon("--config", key_file(tmp_path, EAGER + "interval=1s\n" + setting + "\n"), "-p", leaky.pid, "--listen", "127.0.0.1:%d" % port)
+        one.wait_samples([leaky.pid], 1)
+        if setting == "leaks=2s":
+            harness.wait_for(slowly(lambda: metric(port, "reftop_unexplained_references", leaky.pid)), harness.DEADLINE, "the metric")
+            document = reftop("leaks", "-p", leaky.pid, "--json", "-i", "50ms", "--no-daemon").json
+            assert metric(port, "reftop_unexplained_references", leaky.pid) == document["totals"]["unexplained"] >= lost
+            assert metric(port, "reftop_deficit_references", leaky.pid) == document["totals"]["deficit"]
+            text = scrape(port)[1]
+            item = re.search(r'^reftop_type_unexplained_references{.*type="__main__.Item"} (\d+)$', text, re.M)
+            assert int(item.group(1)) == lost and metric(port, "reftop_assessed_timestamp_seconds", leaky.pid) > 1.7e9
+            if shutil.which("promtool"):
+                done = subprocess.run(["promtool", "check", "metrics"], input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                assert done.returncode == 0, done.stdout.decode()
+        else:
+            one.wait_samples([leaky.pid], 3)
+            assert metric(port, "reftop_objects", leaky.pid) and metric(port, "reftop_unexplained_references", leaky.pid) is None
+            assert "reftop_type_unexplained_references{" not in scrape(port)[1]
+            # asked for, it is known
+            reftop("leaks", "-p", leaky.pid, "-i", "50ms", env=environment(one))
+            assert metric(port, "reftop_unexplained_references", leaky.pid) >= lost
+        one.stop()

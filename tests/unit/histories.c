@@ -201,6 +201,50 @@ static void test_one_of_eight(void)
 	}
 }
 
+/* Births are known of samples whose sample before is still there; between others they are not known, not less. */
+static void test_births_after_thinning(void)
+{
+	const struct history_keep keep = {600 * G_USEC_PER_SEC, G_GINT64_CONSTANT(86400) * G_USEC_PER_SEC,
+					  G_GINT64_CONSTANT(7) * 86400 * G_USEC_PER_SEC};
+	g_autofree char *directory = g_dir_make_tmp("reftop-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(directory, "history.db", NULL);
+	g_autoptr(recording_t) store = history_open(path, NULL);
+	for (int second = 10; second <= 1800; second += INTERVAL)
+		for (int64_t pid = 100; pid < 102; pid++) {
+			g_autoptr(sample_t) sample = make_sample(second, pid, second);
+			sample->has_turnover = true;
+			for (size_t i = 0; i < 2; i++) {
+				bool dicts = strcmp(sample->types[i].qualname, "Thing") != 0;
+				sample->types[i].born = dicts ? 7 : INTERVAL;
+				sample->types[i].died = dicts ? 7 : 0;
+			}
+			g_assert_true(history_append(store, sample, 0, NULL, NULL));
+		}
+	int64_t done = 0;
+	g_assert_true(history_thin(store, START + 1800 * G_USEC_PER_SEC, &keep, &done, NULL));
+	g_autoptr(recording_t) reader = recording_open(path, NULL);
+	recording_select(reader, 101, START - 60 * G_USEC_PER_SEC);
+	size_t n = 0, known = 0, unknown = 0;
+	g_autofree int64_t *ids = recording_samples(reader, &n, NULL);
+	int64_t before = 0;
+	for (size_t i = 0; i < n; i++) {
+		g_autoptr(sample_t) sample = recording_load(reader, ids[i], NULL);
+		const struct sample_type *type = &sample->types[strcmp(sample->types[0].qualname, "Thing") != 0];
+		if (sample->has_turnover && i) {
+			g_assert_cmpint(type->count - before, ==, type->born);
+			known++;
+		}
+		unknown += !sample->has_turnover;
+		before = type->count;
+	}
+	g_assert_cmpuint(known, >=, 600 / INTERVAL - 2);
+	g_assert_cmpuint(unknown, >=, 18);
+	g_clear_pointer(&reader, recording_free);
+	g_clear_pointer(&store, recording_free);
+	g_unlink(path);
+	g_rmdir(directory);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -211,5 +255,6 @@ int main(int argc, char **argv)
 		g_test_add_data_func(b, &plants[i], test_stored);
 	}
 	g_test_add_func("/histories/one of eight", test_one_of_eight);
+	g_test_add_func("/histories/births after thinning", test_births_after_thinning);
 	return g_test_run();
 }
