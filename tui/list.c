@@ -161,14 +161,19 @@ static void draw_row(struct list *list, struct frame *frame, int y, int index, g
 		table_draw_row(frame, y, &list->layout, row, list->context);
 	if (list->search && list_matches(list, row, list->search))
 		frame_paint(frame, y, list->layout.places[0].x, list->layout.places[0].width, ROLE_MATCH);
+	gboolean tagged = list->ops->tagged && list->ops->tagged(row, list->context);
+	if (tagged) {
+		frame_paint(frame, y, list->x, list->width, ROLE_TAGGED);
+		frame_put(frame, y, list->x, ROLE_TAGGED, '*');
+	}
 	if (index == list->selection && focus)
-		frame_paint(frame, y, list->x, list->width, ROLE_SELECTED);
+		frame_paint(frame, y, list->x + tagged, list->width - tagged, ROLE_SELECTED);
 }
 
 void list_draw(struct list *list, struct frame *frame, int y, int x, int height, int width, gboolean focus)
 {
 	int n = (int)list->rows->len;
-	table_arrange(&list->layout, list->ops->columns, *list->ops->n_columns, NULL, x + 1, width - 1, G_MAXINT,
+	table_arrange(&list->layout, list->ops->columns, *list->ops->n_columns, list->ranks, x + 1, width - 1, G_MAXINT,
 		      list->skip);
 	list->title_y = y;
 	list->table_y = y + 1;

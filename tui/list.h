@@ -14,11 +14,14 @@ struct list_ops {
 	const char *none;                /* said when there are no rows */
 	/* draws a row that has no cells, in its whole width; false: it has. May be NULL. */
 	gboolean (*draw)(struct frame *frame, int y, int x, int width, const void *row, const void *context);
+	/* Whether it is marked wherever it moves. May be NULL. */
+	gboolean (*tagged)(const void *row, const void *context);
 };
 
 struct list {
 	const struct list_ops *ops;
 	const void *context;             /* of the cells */
+	const int *ranks;                /* in place of the columns' own; NULL: none */
 	GPtrArray *all;                  /* as sorted */
 	GPtrArray *rows;                 /* those that pass the filter */
 	const struct table_column *sort; /* NULL: as they came */

@@ -1,13 +1,13 @@
 #include "tui/sampler.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "daemon/source/budget.h"
 #include "tui/pace.h"
+#include "tui/quiet_thread.h"
 
 /* after an error that isn't the end, the next attempt waits at least so long */
 #define RETRY_US (G_USEC_PER_SEC / 2)
@@ -168,17 +168,7 @@ sampler_t *sampler_new(source_t *source, gint64 interval_us, gboolean lossless)
 	sampler->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	g_mutex_init(&sampler->lock);
 	g_cond_init(&sampler->changed);
-	sigset_t all, before;
-	sigfillset(&all);
-	/* a crash of the thread itself must reach the handler that gives the terminal back */
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGFPE);
-	sigdelset(&all, SIGILL);
-	sigdelset(&all, SIGABRT);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	sampler->thread = g_thread_new("sampler", sampler_loop, sampler);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	sampler->thread = quiet_thread("sampler", sampler_loop, sampler);
 	return sampler;
 }
 

@@ -22,7 +22,7 @@ static int rank_that_fits(const struct table_column *columns, size_t n, const in
 			  int skip)
 {
 	int rank = 0;
-	for (int candidate = 0; candidate < 100; candidate++) {
+	for (int candidate = 0; candidate < TABLE_NEVER; candidate++) {
 		int need = MAX(columns[0].min, MIN(ease(&columns[0], candidate), name_width)), skipped = 0;
 		gboolean any = FALSE;
 		for (size_t i = 1; i < n; i++) {
@@ -62,7 +62,7 @@ void table_arrange(struct table_layout *layout, const struct table_column *colum
 	int rank = rank_that_fits(columns, n, ranks, width, name_width, skip), room = width, skipped = 0;
 	for (size_t i = 0; i < n && layout->n < TABLE_MAX_COLUMNS; i++) {
 		const struct table_column *column = &columns[i];
-		if (!column_shown(column))
+		if (!column_shown(column) || (ranks ? ranks[i] : column->rank) >= TABLE_NEVER)
 			continue;
 		if (i > 0 && (ranks ? ranks[i] : column->rank) > rank) {
 			layout->hidden++;

@@ -11,6 +11,7 @@
 #include "tui/frame.h"
 
 #define TABLE_MAX_COLUMNS 24
+#define TABLE_NEVER       100 /* a rank: the column is not there, and can't be scrolled to */
 #define TABLE_CELL        320 /* bytes of a cell's text */
 
 struct table_column {

@@ -46,7 +46,7 @@ static struct config *configure(const struct options *options, pid_t pid, const 
 	return config;
 }
 
-static void tell(const struct server_growth *growth)
+static void tell(const struct grown *growth)
 {
 	g_autofree char *rate = words_rate(growth->rate, FALSE);
 	g_autofree char *time = words_duration(growth->until_us - growth->since_us, FALSE);
@@ -63,11 +63,11 @@ static void summarize(server_t *server)
 {
 	g_autoptr(GArray) growths = server_growths(server);
 	guint n = server_processes(server), told = 0;
-	gboolean own = growths->len && !g_array_index(growths, struct server_growth, 0).builtin;
+	gboolean own = growths->len && !g_array_index(growths, struct grown, 0).builtin;
 	g_printerr("reftop: %s in %u process%s\n", growths->len ? "what grows" : "nothing grows steadily", n,
 		   n == 1 ? "" : "es");
 	for (guint i = 0; i < growths->len && told < MOST_TOLD; i++) {
-		const struct server_growth *growth = &g_array_index(growths, struct server_growth, i);
+		const struct grown *growth = &g_array_index(growths, struct grown, i);
 		if (own && growth->builtin)
 			break;
 		tell(growth);

@@ -80,6 +80,8 @@ sample_t *sample_repeat(sample_t *sample, int64_t time_us)
 	again->gc = g_memdup2(sample->gc, sample->n_gc * sizeof(*sample->gc));
 	again->types = g_memdup2(sample->types, sample->n_types * sizeof(*sample->types));
 	again->watched = g_memdup2(sample->watched, sample->n_watched * sizeof(*sample->watched));
+	again->parts = NULL; /* of sums, which are never repeated */
+	again->n_parts = 0;
 	for (size_t i = 0; i < again->n_types; i++)
 		again->types[i].born = again->types[i].died = 0;
 	return again;
@@ -99,6 +101,9 @@ void sample_unref(sample_t *sample)
 	g_free(sample->gc);
 	g_free(sample->types);
 	g_free(sample->watched);
+	for (size_t i = 0; i < sample->n_parts; i++)
+		sample_unref(sample->parts[i].sample);
+	g_free(sample->parts);
 	if (sample->strings)
 		g_string_chunk_free(sample->strings);
 	sample_unref(sample->origin);

@@ -120,6 +120,15 @@ struct sample_watched {
 	const char *now; /* what is at its address instead of it; "" unless it was reused */
 };
 
+/* one of the processes a sum is of (daemon/analysis/sum.h) */
+struct sample_part {
+	int64_t pid, start_time_us; /* who it is */
+	const char *command;
+	struct sample *sample; /* the newest of it; NULL: it could never be read */
+	bool fresh;            /* that is of this round, not of an earlier one */
+	const char *why;       /* why it could not be read in this round; NULL: it could, or nobody tried */
+};
+
 typedef struct sample {
 	int references;  /* atomic; private to sample_ref and sample_unref */
 	int64_t time_us; /* µs since the epoch */
@@ -133,6 +142,8 @@ typedef struct sample {
 	bool has_turnover;
 	size_t n_watched;
 	struct sample_watched *watched;
+	size_t n_parts;
+	struct sample_part *parts; /* ascending pids; each refers to its sample */
 	GStringChunk *strings; /* owns all text above; sample_text() puts there; NULL: */
 	struct sample *origin; /* the text is that of this one; else NULL */
 } sample_t;

@@ -372,6 +372,17 @@ void trend_set_baseline(trend_t *trend)
 		trend_judge(trend);
 }
 
+void trend_move_baseline(trend_t *trend, struct trend_row *row, const int64_t values[TREND_METRICS])
+{
+	if (row) {
+		memcpy(row->baseline, values, sizeof(row->baseline));
+		return;
+	}
+	trend->baseline.objects = values[TREND_COUNT];
+	trend->baseline.bytes = values[TREND_BYTES];
+	trend->baseline.refs = values[TREND_REFS];
+}
+
 const sample_t *trend_last(const trend_t *trend)
 {
 	return trend->last;

@@ -66,6 +66,12 @@ void trend_defer(trend_t *trend, bool off);
 /* Count changes from the newest sample from here on. */
 void trend_set_baseline(trend_t *trend);
 
+/*
+ * For a sum of processes, which come and go: changes of a row (NULL: of the totals) count from these values instead. The next judgement
+ * goes by them.
+ */
+void trend_move_baseline(trend_t *trend, struct trend_row *row, const int64_t values[TREND_METRICS]);
+
 /* The newest sample, owned by the trend; NULL before the first. */
 const sample_t *trend_last(const trend_t *trend);
 /* How many samples came in; the number of the newest (from 1) and of the baseline. */

@@ -52,68 +52,22 @@ static gboolean on_watchdog(gpointer data)
 
 /* ---- what grew ---- */
 
-static void growth_clear(gpointer data)
-{
-	struct server_growth *growth = data;
-	g_free(growth->command);
-	g_free(growth->type);
-}
-
-static GArray *growths_new(void)
-{
-	GArray *growths = g_array_new(FALSE, TRUE, sizeof(struct server_growth));
-	g_array_set_clear_func(growths, growth_clear);
-	return growths;
-}
-
-/* the most that a type grew by, and its count then */
-struct noted {
-	struct growth growth;
-	int64_t count;
-};
-
 /* What grows now may have ended growing when its process ends: a test is over, the next one runs in the same worker. */
 void server_note(struct server *server, struct subject *subject)
 {
 	if (!server->growths)
 		return;
 	if (!subject->noted)
-		subject->noted = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-	const GPtrArray *rows = trend_rows(subject_trend(subject));
-	for (guint i = 0; i < rows->len; i++) {
-		const struct trend_row *row = rows->pdata[i];
-		const struct growth *growth = &row->growth[TREND_COUNT];
-		const struct noted *before = g_hash_table_lookup(subject->noted, row->name);
-		if (growth->verdict != GROWTH_STEADY || (before && before->growth.amount >= growth->amount))
-			continue;
-		const struct noted now = {*growth, row->last[TREND_COUNT]};
-		g_hash_table_replace(subject->noted, g_strdup(row->name), g_memdup2(&now, sizeof(now)));
-	}
+		subject->noted = noted_new();
+	noted_take(subject->noted, subject_trend(subject));
 }
 
 static void add_growths(GArray *growths, struct subject *subject)
 {
 	subject->judge_due_us = 0;
 	server_note(subject->server, subject);
-	const GPtrArray *rows = trend_rows(subject->trend);
-	for (guint i = 0; i < rows->len; i++) {
-		const struct trend_row *row = rows->pdata[i];
-		const struct noted *noted = g_hash_table_lookup(subject->noted, row->name);
-		/* what was let go again was no leak */
-		if (!noted || row->last[TREND_COUNT] < noted->count - noted->growth.amount / 5)
-			continue;
-		struct server_growth found = {
-			.pid = subject->pid,
-			.command = subject->python->cmdline ? g_strjoinv(" ", subject->python->cmdline) : g_strdup(""),
-			.type = g_strdup(row->name),
-			.rate = noted->growth.rate,
-			.amount = noted->growth.amount,
-			.since_us = noted->growth.since_us,
-			.until_us = noted->growth.until_us,
-			.builtin = row->builtin,
-		};
-		g_array_append_val(growths, found);
-	}
+	g_autofree char *command = subject->python->cmdline ? g_strjoinv(" ", subject->python->cmdline) : g_strdup("");
+	noted_report(subject->noted, subject->trend, subject->pid, command, growths);
 }
 
 void server_forget(struct server *server, struct subject *subject)
@@ -124,17 +78,9 @@ void server_forget(struct server *server, struct subject *subject)
 	add_growths(server->growths, subject);
 }
 
-static int growth_compare(gconstpointer a, gconstpointer b)
-{
-	const struct server_growth *x = a, *y = b;
-	if (x->builtin != y->builtin)
-		return x->builtin - y->builtin;
-	return (x->rate < y->rate) - (x->rate > y->rate);
-}
-
 void server_remember(server_t *server)
 {
-	server->growths = growths_new();
+	server->growths = grown_new();
 }
 
 guint server_processes(const server_t *server)
@@ -150,19 +96,15 @@ guint server_processes(const server_t *server)
 
 GArray *server_growths(server_t *server)
 {
-	GArray *growths = growths_new();
-	for (guint i = 0; server->growths && i < server->growths->len; i++) {
-		struct server_growth copy = g_array_index(server->growths, struct server_growth, i);
-		copy.command = g_strdup(copy.command);
-		copy.type = g_strdup(copy.type);
-		g_array_append_val(growths, copy);
-	}
+	GArray *growths = grown_new();
+	for (guint i = 0; server->growths && i < server->growths->len; i++)
+		grown_add(growths, &g_array_index(server->growths, struct grown, i));
 	GHashTableIter iter;
 	gpointer value;
 	g_hash_table_iter_init(&iter, server->subjects);
 	while (g_hash_table_iter_next(&iter, NULL, &value))
 		add_growths(growths, value);
-	g_array_sort(growths, growth_compare);
+	grown_sort(growths);
 	return growths;
 }
 

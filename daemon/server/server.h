@@ -6,6 +6,7 @@
 #pragma once
 #include <glib.h>
 
+#include "daemon/analysis/noted.h"
 #include "daemon/analysis/trend.h"
 #include "daemon/server/config.h"
 #include "daemon/server/nursery.h"
@@ -24,17 +25,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(server_t, server_free)
 void server_run(server_t *server);
 void server_stop(server_t *server);
 
-/* a type that grows steadily in a process, which may have ended */
-struct server_growth {
-	pid_t pid;
-	char *command, *type;
-	double rate; /* objects a second */
-	int64_t amount, since_us, until_us;
-	bool builtin;
-};
 /* From now on remember what grew in processes that have ended. */
 void server_remember(server_t *server);
-/* All that grew, a program's own classes and the fastest first, as GArray of struct server_growth that frees what it holds. */
+/* All that grew, a program's own classes and the fastest first, as an array of struct grown that frees what it holds. */
 GArray *server_growths(server_t *server);
 /* How many processes were read at least once; only with server_remember(). */
 guint server_processes(const server_t *server);

@@ -68,7 +68,7 @@ struct subject {
 	uint64_t samples, repeats, errors, crashes;
 	int64_t pause_sum_us, pause_max_us, cpu_sum_us;
 	int64_t since_us;  /* monotonic: watched since */
-	GHashTable *noted; /* name of a type -> struct noted *: what grew; NULL: not remembered */
+	noted_t *noted;   /* what grew; NULL: not remembered */
 	GHashTable *told;  /* rule and type -> time (monotonic), gint64 * */
 };
 
@@ -109,7 +109,7 @@ struct server {
 	struct metrics *metrics; /* NULL: none */
 	GPtrArray *signals;
 	gboolean stopping;
-	GArray *growths; /* struct server_growth, of those that ended; NULL: not remembered */
+	GArray *growths; /* struct grown, of those that ended; NULL: not remembered */
 	guint processes; /* that ended and were read at least once */
 	int64_t started_us;
 };

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <json-glib/json-glib.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -276,6 +277,40 @@ static sample_t *remote_next(source_t *source, GError **error)
 	sample = live ? source_next(live, error) : NULL;
 	if (sample)
 		remote->given_us = sample->time_us;
+	return sample;
+}
+
+/* Take in what came by itself. */
+static void drain(struct remote *remote)
+{
+	struct pollfd poll_fd = {remote->fd, POLLIN, 0};
+	while (remote->fd >= 0 && (strchr(remote->in->str, '\n') || poll(&poll_fd, 1, 0) > 0)) {
+		gint64 until = g_get_monotonic_time() + ANSWER_S * G_USEC_PER_SEC;
+		g_autofree char *line = receive_line(remote->fd, remote->in, until);
+		JsonObject *object = parse_line(line);
+		if (!object) {
+			lose_daemon(remote);
+			return;
+		}
+		take_event(remote, object);
+		json_object_unref(object);
+	}
+}
+
+sample_t *source_remote_newest(source_t *source, GError **error)
+{
+	struct remote *remote = (struct remote *)source;
+	if (remote->fd < 0)
+		return remote_next(source, error);
+	if (!remote->given_us)
+		ask_sample(remote);
+	drain(remote);
+	sample_t *sample = take_news(remote);
+	if (sample)
+		remote->given_us = sample->time_us;
+	else if (!remote_alive(source))
+		error_set(error, SOURCE_ERROR, REFTOP_ERROR_GONE, "it ended", NULL, "there is no process %d any more",
+			  (int)remote->pid);
 	return sample;
 }
 

@@ -12,5 +12,11 @@
  */
 source_t *source_remote_new(pid_t pid, gint64 interval_us, const struct live_options *live);
 
+/*
+ * The newest sample that the daemon has, when it is newer than the one before: waits for none to be taken. NULL without *error: there is none
+ * newer. Once the daemon is gone this is source_next().
+ */
+sample_t *source_remote_newest(source_t *source, GError **error);
+
 /* Ask the daemon's socket one thing: a line of JSON and the line that answers it; NULL: there is no daemon. Free with g_free(). */
 char *remote_ask(const char *request);

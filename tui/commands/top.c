@@ -1,13 +1,11 @@
 /* `reftop top`, which is also `reftop PID` and `reftop -- PROGRAM`: the live view (tui/screens/top.h). */
-#include <stdio.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "daemon/source/group.h"
 #include "daemon/source/live.h"
 #include "tui/commands/commands.h"
 #include "tui/opening.h"
-#include "tui/processes.h"
 #include "tui/program.h"
 #include "tui/screens/screen.h"
 #include "tui/screens/top.h"
@@ -28,63 +26,85 @@ static void say_end(program_t *program)
 	g_printerr("  output: %s\n", program_log(program));
 }
 
-/* `reftop` alone on a terminal: the list of processes, and which one it should be. 0 when the answer was none. */
-static gboolean pick_process(gint64 *pid, GError **error)
+static struct live_options live_options(const struct options *options)
 {
-	struct winsize size = {0};
-	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-	g_autoptr(GPtrArray) processes = processes_find();
-	GHashTable *watched = processes_watched();
-	g_autoptr(GString) table = processes_table(processes, watched, size.ws_col);
-	g_clear_pointer(&watched, g_hash_table_unref);
-	if (!processes->len) {
-		error_set(error, FACE_ERROR, REFTOP_ERROR_GONE, "no process of this machine looks like one",
-			  "start one, or let `reftop -- PROGRAM` do that", "there is no Python process to watch");
-		return FALSE;
-	}
-	char line[64] = "";
-	printf("%s\nWatch which process? PID (or Enter for none): ", table->str);
-	fflush(stdout);
-	*pid = 0;
-	if (!fgets(line, sizeof(line), stdin) || !*g_strstrip(line))
-		return TRUE;
-	return parse_pid(&command_top, line, pid, error);
+	return (struct live_options){.nonblocking = options->nonblocking,
+				     .precopy = options->precopy,
+				     .again = TRUE,
+				     .max_pause_us = options->max_pause_us,
+				     .memory = options->memory,
+				     .turnover = TRUE,
+				     .keep = TRUE};
 }
 
-/* The process to watch, from the options or the person. False: an error, or with *pid 0 there is none to watch. */
-static gboolean choose_process(const struct options *options, gint64 *pid, GError **error)
+/* The sum of several processes: memory is kept of none of them. */
+static source_t *open_sum(const struct options *options, const pid_t *pids, size_t n, gboolean children,
+			  gboolean adopts)
 {
-	if (options->pid || options->n_arguments || options->dump_screen)
-		return options_target(&command_top, options, pid, error);
-	return pick_process(pid, error) && *pid;
+	struct live_options live = live_options(options);
+	live.turnover = live.keep = FALSE;
+	live.lean = TRUE;
+	const struct group_options group = {
+		.pids = pids,
+		.n = n,
+		.children = children,
+		.adopts = adopts,
+		.no_daemon = options->no_daemon || live.nonblocking || live.precopy || live.max_pause_us ||
+			     live.memory || options->budget > 0,
+		.interval_us = options->interval_us ? options->interval_us : G_USEC_PER_SEC,
+		.budget = options->budget,
+		.live = live,
+	};
+	return source_group_new(&group);
 }
 
-static int watch(const struct options *options, pid_t pid, program_t *program, GError **error)
+/* What a person chose from the list of processes. */
+static source_t *open_choice(void *context, const struct choice *choice, GError **error)
 {
-	struct live_options live = {.nonblocking = options->nonblocking,
-				    .precopy = options->precopy,
-				    .again = TRUE,
-				    .max_pause_us = options->max_pause_us,
-				    .memory = options->memory,
-				    .turnover = TRUE,
-				    .keep = TRUE};
-	source_t *source = program ? program_source(program, &live, error)
-				   : open_process(options, pid, options->interval_us, &live, error);
-	if (!source)
-		return REFTOP_ERROR_FAILED;
-	g_autofree char *notice = program ? g_strdup_printf("output goes to %s", program_log(program)) : NULL;
-	const struct top_options top = {
+	const struct options *options = context;
+	struct live_options live = live_options(options);
+	const pid_t *pids = (const pid_t *)(gconstpointer)choice->pids->data;
+	if (choice->sum)
+		return open_sum(options, pids, choice->pids->len, choice->children, FALSE);
+	return open_process(options, pids[0], options->interval_us, &live, error);
+}
+
+/* The processes of the person are listed where none is named: there it is chosen from. */
+static gboolean begins_with_list(const struct options *options)
+{
+	gboolean list = options->dump_screen ? !g_strcmp0(options->screen, "processes") : !options->screen;
+	return list && !options->pid && !options->n_arguments && !options->program;
+}
+
+static struct top_options top_options(const struct options *options)
+{
+	return (struct top_options){
 		.interval_us = options->interval_us,
 		.budget = options->budget,
 		.iterations = (int)options->iterations,
 		.dump_screen = options->dump_screen,
 		.screen = options->screen,
-		.replay = source->ops->moments != NULL,
 		.no_color = options->no_color,
-		.notice = notice,
-		.ended = program ? ended : NULL,
-		.ended_context = program,
+		.open = open_choice,
+		.open_context = (void *)options,
+		.no_daemon = options->no_daemon,
 	};
+}
+
+static int watch(const struct options *options, pid_t pid, program_t *program, GError **error)
+{
+	struct live_options live = live_options(options);
+	source_t *source = options->subprocesses ? open_sum(options, &pid, 1, TRUE, FALSE)
+			   : program             ? program_source(program, &live, error)
+						 : open_process(options, pid, options->interval_us, &live, error);
+	if (!source)
+		return REFTOP_ERROR_FAILED;
+	g_autofree char *notice = program ? g_strdup_printf("output goes to %s", program_log(program)) : NULL;
+	struct top_options top = top_options(options);
+	top.replay = source->ops->moments != NULL;
+	top.notice = notice;
+	top.ended = program ? ended : NULL;
+	top.ended_context = program;
 	return top_run(source, &top, error);
 }
 
@@ -93,18 +113,12 @@ static int top_main(const struct options *options, GError **error)
 	gint64 pid = 0;
 	if (options->subprocesses && options->program && !options->pid && !options->n_arguments)
 		return tree_run(options, error);
-	if (options->subprocesses) {
-		usage_error(error, &command_top,
-			    "a process that runs already is watched so by `reftop daemon -p PID -s`",
-			    "--subprocesses is for a program that is started");
-		return REFTOP_ERROR_USAGE;
-	}
 	if (options->program && (options->pid || options->n_arguments)) {
 		usage_error(error, &command_top, NULL, "either a process or a program, not both");
 		return REFTOP_ERROR_USAGE;
 	}
 	if (options->screen && !screen_is_tab(options->screen)) {
-		usage_error(error, &command_top, "the screens to begin with are types, watched and threads",
+		usage_error(error, &command_top, "the screens to begin with are types, watched, threads and processes",
 			    "no screen is called '%s'", options->screen);
 		return REFTOP_ERROR_USAGE;
 	}
@@ -113,8 +127,13 @@ static int top_main(const struct options *options, GError **error)
 			    "the live view needs a terminal");
 		return REFTOP_ERROR_USAGE;
 	}
-	if (!options->program && !choose_process(options, &pid, error))
-		return error && *error ? REFTOP_ERROR_USAGE : 0;
+	if (begins_with_list(options)) {
+		struct top_options top = top_options(options);
+		top.screen = NULL;
+		return top_run(NULL, &top, error);
+	}
+	if (!options->program && !options_target(&command_top, options, &pid, error))
+		return REFTOP_ERROR_USAGE;
 	g_autoptr(program_t) program = NULL;
 	if (options->program && !(program = program_start(options->program, PROGRAM_TO_FILE, error)))
 		return REFTOP_ERROR_FAILED;

@@ -159,6 +159,32 @@ static enum role unexplained_role(const void *data, const void *context)
 	return view_unexplained(context, data) > 0 ? ROLE_TEXT : ROLE_DIM;
 }
 
+/* "4711 +5,790" */
+static void worst_text(const void *data, const void *context, int width, char out[TABLE_CELL])
+{
+	const struct view *view = context;
+	struct member_type type;
+	const struct trend_row *row = data;
+	const struct member *member = view->members ? members_worst(view->members, row->name, &type) : NULL;
+	if (!member) {
+		g_strlcpy(out, "-", TABLE_CELL);
+		return;
+	}
+	int n = snprintf(out, TABLE_CELL, "%" G_GINT64_FORMAT " ", member->pid);
+	char rate[TABLE_CELL];
+	table_change(rate, MAX(width - n, 4), (gint64)llround(type.rate));
+	g_strlcat(out, rate, TABLE_CELL);
+}
+
+static enum role worst_role(const void *data, const void *context)
+{
+	const struct view *view = context;
+	struct member_type type;
+	const struct trend_row *row = data;
+	const struct member *member = view->members ? members_worst(view->members, row->name, &type) : NULL;
+	return !member ? ROLE_DIM : type.steady ? ROLE_GROWS : ROLE_TEXT;
+}
+
 static void address_text(const void *data, const void *context, int width, char out[TABLE_CELL])
 {
 	snprintf(out, TABLE_CELL, "0x%" G_GINT64_MODIFIER "x", ((const struct trend_row *)data)->address);
@@ -286,6 +312,8 @@ const struct table_column view_columns[] = {
 	  .want = 8, .rank = 6, .text = immortal_text, .role = dim_role, .compare = immortal_compare },
 	{ .id = "address", .title = "ADDRESS", .help = "of the type object in the process", .min = 14, .want = 14,
 	  .rank = 7, .text = address_text, .role = dim_role },
+	{ .id = "worst", .title = "WORST IN", .help = "of several processes: the one it grows most in, and its rate a minute", .min = 12, .want = 16,
+	  .rank = TABLE_NEVER, .left = TRUE, .text = worst_text, .role = worst_role },
 	{ .id = "trend", .title = "TREND", .help = "what the history of the row looks like", .min = 6, .ease = 12, .want = 14,
 	  .max = 60, .left = TRUE, .draw = trend_draw },
 };

@@ -1,4 +1,6 @@
 /* The types screen with its sort menu, and which screen is drawn. */
+#include <string.h>
+
 #include "base/text.h"
 #include "tui/screens/types.h"
 #include "tui/screens/verdict.h"
@@ -42,11 +44,21 @@ static void draw_row(struct view *view, struct frame *frame, int y, int index)
 		frame_paint(frame, y, 1, frame->width - 1, ROLE_SELECTED);
 }
 
+/* Of a sum it is of interest in which process a type grows; what only one process can tell isn't there. */
+static int sum_rank(const struct table_column *column)
+{
+	static const char *const none[] = {"unexplained", "born", "address", NULL};
+	static const char *const later[] = {"refs", "refs_max", NULL};
+	if (!strcmp(column->id, "worst"))
+		return 0;
+	return g_strv_contains(none, column->id) ? TABLE_NEVER : column->rank + g_strv_contains(later, column->id);
+}
+
 /* When somebody asks for lost references, their column comes before the change of the bytes. */
 static void column_ranks(const struct view *view, int *ranks)
 {
 	for (size_t i = 0; i < view_columns_size; i++) {
-		ranks[i] = view_columns[i].rank;
+		ranks[i] = view->members ? sum_rank(&view_columns[i]) : view_columns[i].rank;
 		if (view->assess && !g_strcmp0(view_columns[i].id, "unexplained"))
 			ranks[i] = 0;
 		if (view->assess && !g_strcmp0(view_columns[i].id, "dbytes"))
@@ -87,7 +99,7 @@ static void draw_verdict(struct view *view, struct frame *frame, int y)
 	if (view->trouble) {
 		words = g_strdup(view->trouble);
 	} else if (trend_last(view->trend)) {
-		words = lost_words(view, width, &role);
+		words = view->members ? sum_words(view, width, &role) : lost_words(view, width, &role);
 	} else if (!view->ended_us) {
 		words = g_strdup("taking the first sample…");
 		role = ROLE_DIM;

@@ -84,6 +84,22 @@ static char *state_words(const struct view *view, enum role *role)
 	return g_strdup_printf("● every %s", every);
 }
 
+/* How many processes, how many of them could not be read, and what the first one is. */
+static void draw_sum(const struct view *view, struct frame *frame, int y, int room, const sample_t *sample)
+{
+	size_t n = members_there(view->members), unread = members_unread(view->members);
+	struct line line = {frame, y, 1};
+	line_format(&line, "", ROLE_VALUE, n ? "sum of %zu process%s" : "no process yet", n, n == 1 ? "" : "es");
+	if (unread)
+		line_format(&line, "", ROLE_WARNING, "%zu not read", unread);
+	if (*sample->target.python)
+		line_format(&line, "", ROLE_TEXT, "CPython %s", sample->target.python);
+	if (!n || room - line.x < 12)
+		return;
+	g_autofree char *fitting = text_cut(sample->parts[0].command, room - line.x - 3);
+	frame_text(frame, y, line.x + 3, room - line.x - 3, ROLE_DIM, fitting);
+}
+
 /* Process and state; the state is at the right and always there. */
 static void draw_process(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
@@ -95,6 +111,10 @@ static void draw_process(const struct view *view, struct frame *frame, int y, co
 	frame_text(frame, y, width - 1 - right_columns, right_columns, role, right);
 	if (!sample)
 		return;
+	if (view->members) {
+		draw_sum(view, frame, y, width - 1 - right_columns - 2, sample);
+		return;
+	}
 	g_autofree char *python = python_words(&sample->target);
 	gint64 up = sample->target.start_time_us > 0 ? sample->time_us - sample->target.start_time_us : SAMPLE_UNKNOWN;
 	g_autofree char *uptime = words_uptime(up);
@@ -204,6 +224,11 @@ static void draw_lost(const struct view *view, struct line *line, const sample_t
 static void draw_scope(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
 	struct line line = {frame, y, 1};
+	if (view->members) {
+		enum role role;
+		g_autofree char *news = sum_news(view, frame->width - 2, &role);
+		line_item(&line, "", role, news);
+	}
 	g_autofree char *age = words_duration(sample->time_us - trend_baseline_time(view->trend), TRUE);
 	if (view->replay)
 		line_format(&line, "Baseline", ROLE_TEXT, "%s before", age);
@@ -293,6 +318,8 @@ int draw_header(struct view *view, struct frame *frame, int lines)
 static gboolean hint_shown(const struct view *view, enum action action)
 {
 	const struct screen *screen = screen_top(view);
+	if (action == ACTION_SUM || action == ACTION_TREE)
+		return screen->ops == &screen_processes;
 	if (action == ACTION_EARLIER || action == ACTION_LATER)
 		return view->replay != NULL;
 	/* elsewhere the one is of no use, the other not worth the room */

@@ -248,6 +248,10 @@ static void save(struct view *view)
 		view_say(view, g_strdup("there is no sample yet"));
 		return;
 	}
+	if (view->members) {
+		view_say(view, g_strdup("a sum is not saved: Enter on a type, then on a process"));
+		return;
+	}
 	g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(sample->time_us / G_USEC_PER_SEC);
 	g_autofree char *stamp = g_date_time_format(time, "%Y%m%dT%H%M%S");
 	g_autofree char *name = g_strdup_printf("reftop-%" G_GINT64_FORMAT "-%s.%03dZ.json", sample->target.pid, stamp,
@@ -272,12 +276,19 @@ static void go_back(struct view *view)
 		list_set_search(list, NULL);
 		return;
 	}
-	if (screen_pop(view))
+	if (screen_pop(view) || view->alone)
 		return;
 	if (screen_top(view)->ops != &screen_types) {
 		/* from a tab Esc leads to the first one */
 		screen_drop(view);
 		screen_push(view, &screen_types, NULL);
+		return;
+	}
+	if (!view->search && !view->filter) {
+		/* further back than the types there is the view before, or the list this one could have been chosen from */
+		view->leave = view->nested;
+		if (!view->nested && view->machine)
+			screen_go(view, screen_processes.name);
 		return;
 	}
 	g_clear_pointer(&view->search, g_free);
@@ -288,7 +299,8 @@ static void go_back(struct view *view)
 static void toggle_assess(struct view *view)
 {
 	if (!view->options.ask) {
-		view_say(view, g_strdup("references can be looked at in a living process only"));
+		view_say(view, g_strdup(view->members ? "references are looked at in one process: Enter on a type, then on a process"
+					      : "references can be looked at in a living process only"));
 		return;
 	}
 	view->assess = !view->assess;
@@ -299,6 +311,8 @@ static void toggle_assess(struct view *view)
 static void set_baseline(struct view *view)
 {
 	trend_set_baseline(view->trend);
+	if (view->members)
+		members_set_baseline(view->members);
 	g_ptr_array_set_size(view->order, 0);
 	view_rebuild(view);
 	if (view->replay)

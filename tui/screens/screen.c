@@ -10,7 +10,7 @@
 #define PATIENCE_US (300 * 1000) /* what takes longer is shown to be on its way */
 #define MAX_DEPTH   100          /* screens on top of each other */
 
-const struct screen_ops *const screen_tabs[] = {&screen_types, &screen_watched, &screen_threads, NULL};
+const struct screen_ops *const screen_tabs[] = {&screen_types, &screen_watched, &screen_threads, &screen_processes, NULL};
 
 struct screen *screen_top(const struct view *view)
 {
@@ -111,13 +111,26 @@ void screen_go(struct view *view, const char *name)
 	screen_push(view, tab, NULL);
 }
 
+gboolean screen_tab_offered(const struct view *view, const struct screen_ops *tab)
+{
+	if (tab == &screen_processes)
+		return view->machine != NULL;
+	if (view->alone)
+		return FALSE;
+	return tab == &screen_types || !view->members;
+}
+
 void screen_next_tab(struct view *view)
 {
 	screen_unwind(view);
 	size_t at = 0;
 	while (screen_tabs[at] && screen_tabs[at] != screen_top(view)->ops)
 		at++;
-	const struct screen_ops *next = screen_tabs[at] && screen_tabs[at + 1] ? screen_tabs[at + 1] : screen_tabs[0];
+	const struct screen_ops *next = NULL;
+	for (size_t step = 1; !next; step++) {
+		size_t to = screen_tabs[at] ? (at + step) % (G_N_ELEMENTS(screen_tabs) - 1) : step - 1;
+		next = screen_tab_offered(view, screen_tabs[to]) ? screen_tabs[to] : NULL;
+	}
 	screen_drop(view);
 	screen_push(view, next, NULL);
 }

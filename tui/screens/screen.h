@@ -48,7 +48,7 @@ struct screen_ops {
 /* in the order of Tab; ends with NULL */
 extern const struct screen_ops *const screen_tabs[];
 extern const struct screen_ops screen_types, screen_detail, screen_help, screen_instances, screen_object,
-	screen_watched, screen_threads;
+	screen_watched, screen_threads, screen_processes, screen_members;
 
 /* The one that is shown. */
 struct screen *screen_top(const struct view *view);
@@ -62,6 +62,8 @@ void screen_unwind(struct view *view);
 /* What screens show has changed. */
 void screens_renew(struct view *view);
 gboolean screen_is_tab(const char *name);
+/* Whether the view has this tab: a sum has no threads, and not every view a list of processes. */
+gboolean screen_tab_offered(const struct view *view, const struct screen_ops *tab);
 /* The tab of that name, in the place of all that is shown. */
 void screen_go(struct view *view, const char *name);
 /* The next tab, in the place of all that is shown. */
@@ -83,4 +85,4 @@ struct instances_of {
 	const char *name;
 	gboolean suspect; /* it has lost references */
 };
-/* screen_object: a guint64, the address. screen_detail: nothing, it is about the row selected among the types. */
+/* screen_members: a type's name. screen_object: a guint64, the address. screen_detail: nothing, it is about the row selected among the types. */

@@ -267,7 +267,12 @@ static gboolean draw_below(struct frame *frame, int y, int x, int width, const v
 	return TRUE;
 }
 
-static const struct list_ops list_ops = {columns, &columns_size, identity, words, "no threads", draw_below};
+static const struct list_ops list_ops = {.columns = columns,
+					 .n_columns = &columns_size,
+					 .identity = identity,
+					 .words = words,
+					 .none = "no threads",
+					 .draw = draw_below};
 
 static struct row *add_row(struct threads_screen *self, struct row row)
 {

@@ -11,6 +11,18 @@
 #include "daemon/source/source.h"
 #include "tui/request.h"
 
+struct members;
+
+/* what a person chose to look at */
+struct choice {
+	gboolean sum;      /* the sum of the processes, even of one */
+	gboolean children; /* of a sum: and all that they start */
+	GArray *pids;      /* pid_t, at least one */
+};
+
+struct choice *choice_new(gboolean sum, gboolean children, const pid_t *pids, guint n);
+void choice_free(struct choice *choice); /* NULL is fine */
+
 struct top_options {
 	gint64 interval_us; /* between the starts of two samples; 0 = 1 s */
 	double budget;      /* share of the time the target may be stopped (daemon/source/budget.h); 0 = the default */
@@ -26,6 +38,20 @@ struct top_options {
 	 */
 	gboolean replay;
 	const char *at; /* where the cursor begins, as after the @ of daemon/store/reference.h; NULL: at the end */
+
+	gboolean sum; /* the source gives sums of several processes (daemon/source/group.h); top_run() sets it */
+	/*
+	 * Opens what a person chose from the list of processes; with it there is one (tui/screens/processes.h). NULL with *error. `open_context`
+	 * must live as long as the view. `no_daemon`: no daemon is asked about the list.
+	 */
+	source_t *(*open)(void *context, const struct choice *choice, GError **error);
+	void *open_context;
+	gboolean no_daemon;
+	/*
+	 * A sum was watched, and this is what is known of its members, before it is forgotten. May be NULL.
+	 */
+	void (*finished)(void *context, struct members *members);
+	void *finished_context;
 
 	const char *notice; /* a line for the person, shown until the first key: "output goes to /tmp/…"; NULL none */
 	/*
@@ -47,7 +73,8 @@ struct top_options {
 };
 
 /*
- * Run the view until the person quits, the iterations are done or, with dump_screen, the source ends. Takes over the source.
+ * Run the view until the person quits, the iterations are done or, with dump_screen, the source ends. Takes over the source; without one
+ * (NULL) it begins with the list of processes, for which options->open is needed.
  * Returns an exit status (manual, "Exit status"): 0 also when the target ended while it was watched. When not even the first
  * sample could be had, the status of its error, which is then in *error. Needs a terminal on stdin and stdout unless dump_screen.
  */

@@ -60,6 +60,10 @@ static void open_type(struct view *view, gboolean graphs)
 	if (!row)
 		return;
 	view_select(view, view->selection);
+	if (view->members && !graphs) {
+		screen_push(view, &screen_members, row->name);
+		return;
+	}
 	if (graphs || !view->options.ask) {
 		screen_push(view, &screen_detail, NULL);
 		return;
@@ -136,7 +140,12 @@ static char *types_title(const struct screen *screen)
 
 static gboolean types_offers(const struct screen *screen, enum action action)
 {
-	return action != ACTION_BACK && action != ACTION_WATCH && action != ACTION_AGAIN;
+	const struct view *view = screen->view;
+	if (action == ACTION_BACK)
+		return view->nested || view->machine;
+	if (view->members && (action == ACTION_SAVE || action == ACTION_ASSESS))
+		return FALSE;
+	return action != ACTION_WATCH && action != ACTION_AGAIN;
 }
 
 const struct screen_ops screen_types = {

@@ -178,6 +178,19 @@ static char *culprits_words(const trend_t *trend, const struct culprits *culprit
 	return text_columns(words) <= width ? g_steal_pointer(&words) : text_elide(words, width);
 }
 
+const struct trend_row *verdict_culprit(const trend_t *trend)
+{
+	for (enum trend_metric metric = 0; metric < TREND_METRICS && trend_samples(trend) >= GROWTH_MIN_SAMPLES;
+	     metric++) {
+		struct culprits culprits;
+		culprits_find(&culprits, trend, metric);
+		g_autoptr(GPtrArray) rows = culprits.rows;
+		if (rows->len)
+			return rows->pdata[0];
+	}
+	return NULL;
+}
+
 char *verdict_words(const trend_t *trend, int width, enum role *role)
 {
 	size_t samples = trend_samples(trend);

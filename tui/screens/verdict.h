@@ -14,6 +14,9 @@
 /* A sentence of at most `width` columns (shorter words are chosen until it fits), and its role. Free with g_free(). */
 char *verdict_words(const trend_t *trend, int width, enum role *role);
 
+/* The row that the sentence is about; NULL: nothing grows steadily, or it is too early to tell. */
+const struct trend_row *verdict_culprit(const trend_t *trend);
+
 /* "2 min 10 s", or brief "2m10s"; two units at most. Free with g_free(). */
 char *words_duration(gint64 us, gboolean brief);
 /* Units a second as "+1,000/s", "+12/min" or "+3/h". Free with g_free(). */

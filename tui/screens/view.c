@@ -25,6 +25,8 @@ struct view *view_new(const struct top_options *options, gboolean recording)
 	view->descending = TRUE;
 	view->stack = g_ptr_array_new();
 	view->watches = g_ptr_array_new_with_free_func(watch_free);
+	if (options->sum)
+		view->members = members_new();
 	screen_push(view, &screen_types, NULL);
 	return view;
 }
@@ -40,6 +42,8 @@ void view_free(struct view *view)
 	g_ptr_array_unref(view->watches);
 	g_clear_pointer(&view->lost, g_hash_table_destroy);
 	leaks_free(view->leaks);
+	members_free(view->members);
+	choice_free(view->choice);
 	trend_free(view->trend);
 	g_ptr_array_unref(view->order);
 	g_ptr_array_unref(view->rows);
@@ -204,6 +208,16 @@ enum trend_metric view_metric(const struct view *view, const struct trend_row *r
 
 /* ---- what comes from the source ---- */
 
+static void add_sum(struct view *view, sample_t *sample)
+{
+	members_add(view->members, sample);
+	trend_defer(view->trend, true);
+	trend_add(view->trend, sample);
+	members_move_baseline(view->members, view->trend);
+	trend_defer(view->trend, false);
+	members_add_rates(view->members, view->trend);
+}
+
 void view_add(struct view *view, sample_t *sample)
 {
 	gint64 pause = sample->snapshot.pause_us;
@@ -214,7 +228,10 @@ void view_add(struct view *view, sample_t *sample)
 		view->pause_sum_us = trend_samples(view->trend) ? MAX(view->pause_sum_us, 0) + pause : 0;
 	}
 	g_clear_pointer(&view->trouble, g_free);
-	trend_add(view->trend, sample);
+	if (view->members)
+		add_sum(view, sample);
+	else
+		trend_add(view->trend, sample);
 	watches_add(view, sample);
 	view_rebuild(view);
 	screens_renew(view);
@@ -256,4 +273,43 @@ void view_end(struct view *view, char *how, const GError *error)
 	g_free(view->ended);
 	view->ended = how;
 	g_clear_pointer(&view->trouble, g_free);
+}
+
+/* ---- the list of processes ---- */
+
+struct choice *choice_new(gboolean sum, gboolean children, const pid_t *pids, guint n)
+{
+	struct choice *choice = g_new0(struct choice, 1);
+	choice->sum = sum;
+	choice->children = children;
+	choice->pids = g_array_new(FALSE, FALSE, sizeof(pid_t));
+	g_array_append_vals(choice->pids, pids, n);
+	return choice;
+}
+
+void choice_free(struct choice *choice)
+{
+	if (!choice)
+		return;
+	g_array_unref(choice->pids);
+	g_free(choice);
+}
+
+void view_choose(struct view *view, struct choice *choice)
+{
+	choice_free(view->choice);
+	view->choice = choice;
+}
+
+void view_alone(struct view *view, struct machine_view *machine)
+{
+	view->machine = machine;
+	view->alone = TRUE;
+	screen_go(view, screen_processes.name);
+}
+
+void view_look(struct view *view, GPtrArray *processes, gint64 time_us)
+{
+	roster_add(view->machine->roster, processes, time_us);
+	screens_renew(view);
 }

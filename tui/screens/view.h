@@ -6,6 +6,8 @@
 #include <glib.h>
 
 #include "daemon/analysis/leaks.h"
+#include "daemon/analysis/members.h"
+#include "daemon/analysis/roster.h"
 #include "daemon/analysis/trend.h"
 #include "tui/frame.h"
 #include "tui/keys.h"
@@ -44,6 +46,12 @@ struct view {
 	gboolean assess;    /* look at references now and then */
 	GHashTable *lost;   /* struct leak_type * of leaks by address */
 	GPtrArray *watches; /* struct watch *, in the order they began */
+	members_t *members; /* of a sum; NULL: it is one process */
+	struct machine_view *machine; /* not owned; NULL: there is no list of processes */
+	gboolean alone;               /* the list is all there is: nothing was chosen from it yet */
+	gboolean nested;              /* there is another view to go back to */
+	struct choice *choice;        /* somebody chose this; whoever runs the view takes it */
+	gboolean leave;               /* somebody wants to go back */
 	int menu;           /* selected entry of the sort menu */
 	int help_line;
 	struct table_layout layout; /* as drawn last, for clicks */
@@ -63,6 +71,14 @@ struct view {
 };
 
 struct watch; /* tui/screens/watches.h */
+
+/* the list of processes: one for all views that a person goes back and forth between */
+struct machine_view {
+	roster_t *roster;
+	GHashTable *tagged; /* pids */
+	gboolean flat;      /* not as a tree */
+	gboolean paused;
+};
 
 extern const struct table_column view_columns[];
 extern const size_t view_columns_size;
@@ -97,6 +113,13 @@ void view_tick(struct view *view);
 
 /* private to the view's files */
 
+/* Show the list of processes, and nothing else. */
+void view_alone(struct view *view, struct machine_view *machine);
+/* Take over a look at the processes. */
+void view_look(struct view *view, GPtrArray *processes, gint64 time_us);
+/* Somebody wants to look at this; taken over. */
+void view_choose(struct view *view, struct choice *choice);
+
 /* Begin anew with no history: the trend, and what stood on it. */
 void view_reset(struct view *view);
 
@@ -116,6 +139,10 @@ gint64 view_unexplained(const struct view *view, const struct trend_row *row);
 gint64 view_unexplained_growth(const struct view *view, const struct trend_row *row);
 /* The verdict, and what is to be said about lost references besides; at most `width` columns. Free with g_free(). */
 char *lost_words(const struct view *view, int width, enum role *role);
+/* What grows in a sum, and in which process; at most `width` columns. Free with g_free(). */
+char *sum_words(const struct view *view, int width, enum role *role);
+/* Who joined or left, and who could not be read; "" when there is nothing to say. Free with g_free(). */
+char *sum_news(const struct view *view, int width, enum role *role);
 /* Count what the picture behind an answer cost the process, once. */
 void view_count_pause(struct view *view, const sample_t *origin);
 /* Begin to follow an object, or end it. Says so. */
