@@ -60,7 +60,7 @@ const struct option_entry option_entries[OPTION_COUNT] = {
 	[OPTION_DUMP_SCREEN] = {"dump-screen", 0, OPTION_FLAG, NULL, AT(dump_screen),
 				"at the end write the screen to standard output as text"},
 	[OPTION_SCREEN] = {"screen", 0, OPTION_WORD, "NAME", AT(screen),
-			   "begin with the screen NAME: types, watched or threads"},
+			   "begin with the screen NAME: types, watched, threads or processes"},
 	[OPTION_QUIET] = {"quiet", 'q', OPTION_FLAG, NULL, AT(quiet), "say nothing but errors"},
 	[OPTION_VERBOSE] = {"verbose", 'v', OPTION_FLAG, NULL, AT(verbose), "say more"},
 	[OPTION_NO_COLOR] = {"no-color", 0, OPTION_FLAG, NULL, AT(no_color), "no colours (as with NO_COLOR set)"},

@@ -59,10 +59,9 @@ static void tell(const struct grown *growth)
 }
 
 /* What grew, the program's own classes first; of the built-in types only where no class did: they hang on it. */
-static void summarize(server_t *server)
+void tree_summarize(const GArray *growths, guint n)
 {
-	g_autoptr(GArray) growths = server_growths(server);
-	guint n = server_processes(server), told = 0;
+	guint told = 0;
 	gboolean own = growths->len && !g_array_index(growths, struct grown, 0).builtin;
 	g_printerr("reftop: %s in %u process%s\n", growths->len ? "what grows" : "nothing grows steadily", n,
 		   n == 1 ? "" : "es");
@@ -111,8 +110,10 @@ int tree_run(const struct options *options, GError **error)
 	/* a Ctrl-C is the program's, too: how it ends is its business */
 	if (!tree.ended)
 		waitpid(tree.pid, &tree.status, 0);
-	if (server)
-		summarize(server);
+	if (server) {
+		g_autoptr(GArray) growths = server_growths(server);
+		tree_summarize(growths, server_processes(server));
+	}
 	g_clear_pointer(&server, server_free);
 	g_rmdir(directory);
 	return WIFEXITED(tree.status) ? WEXITSTATUS(tree.status) : 128 + WTERMSIG(tree.status);

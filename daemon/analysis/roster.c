@@ -28,8 +28,8 @@ void roster_process_free(gpointer data)
 	struct roster_process *process = data;
 	if (!process)
 		return;
-	char *texts[] = {process->user,	 process->python, process->command, process->state,
-			 process->why,	 process->cause,  process->fix,	    process->growing};
+	char *texts[] = {process->user, process->python, process->command, process->state,
+			 process->why,  process->cause,  process->fix,     process->growing};
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(process->history_times_us);
@@ -120,8 +120,8 @@ static void row_take(struct roster_row *row, struct roster_process *process, int
 	row->rss_rate = series_rate(&row->rss);
 	row->objects_rate = series_rate(&row->objects);
 	const struct roster_series *judged = row->objects.n ? &row->objects : &row->rss;
-	row->steady = process->growing ||
-		      growth_judge(judged->times_us, judged->values, judged->n).verdict == GROWTH_STEADY;
+	row->steady =
+		process->growing || growth_judge(judged->times_us, judged->values, judged->n).verdict == GROWTH_STEADY;
 }
 
 static gboolean is_gone(gpointer key, gpointer value, gpointer data)
@@ -139,24 +139,18 @@ static int by_pid(gconstpointer a, gconstpointer b)
 
 static bool is_child(const struct roster_row *row, const struct roster_row *parent)
 {
-	return row->now->ppid == parent->now->pid && row != parent;
+	return row->now->ppid == parent->now->pid && row->depth < 0;
 }
 
 static void add_family(roster_t *roster, GPtrArray *all, struct roster_row *row, int depth)
 {
-	struct roster_row *last = NULL;
 	row->depth = depth;
 	g_ptr_array_add(roster->rows, row);
 	for (guint i = 0; i < all->len && depth < DEEPEST; i++) {
 		struct roster_row *child = all->pdata[i];
-		if (!is_child(child, row))
-			continue;
-		child->last = false;
-		last = child;
-		add_family(roster, all, child, depth + 1);
+		if (is_child(child, row))
+			add_family(roster, all, child, depth + 1);
 	}
-	if (last)
-		last->last = true;
 }
 
 static void plant(roster_t *roster)
@@ -169,13 +163,18 @@ static void plant(roster_t *roster)
 		g_ptr_array_add(all, value);
 	g_ptr_array_sort(all, by_pid);
 	g_ptr_array_set_size(roster->rows, 0);
+	for (guint i = 0; i < all->len; i++)
+		((struct roster_row *)all->pdata[i])->depth = -1; /* not planted yet */
 	for (guint i = 0; i < all->len; i++) {
 		struct roster_row *row = all->pdata[i];
 		const struct roster_row *parent = roster_find(roster, row->now->ppid);
-		row->last = false;
 		if (!parent || parent == row)
 			add_family(roster, all, row, 0);
 	}
+	/* in a circle, which old numbers of parents may make, nobody is the first; and too deep is as if without a parent */
+	for (guint i = 0; i < all->len; i++)
+		if (((struct roster_row *)all->pdata[i])->depth < 0)
+			add_family(roster, all, all->pdata[i], 0);
 }
 
 void roster_add(roster_t *roster, GPtrArray *processes, int64_t time_us)

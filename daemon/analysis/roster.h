@@ -42,7 +42,6 @@ struct roster_row {
 	double rss_rate, objects_rate; /* a minute, over the last ROSTER_RECENT values; NAN: not known */
 	bool steady;                   /* its objects, or its memory where these aren't known, grow steadily */
 	int depth;                     /* in the tree: 0 has no parent among them */
-	bool last;                     /* of its parent's children */
 };
 
 typedef struct roster roster_t;

@@ -144,8 +144,8 @@ typedef struct sample {
 	struct sample_watched *watched;
 	size_t n_parts;
 	struct sample_part *parts; /* ascending pids; each refers to its sample */
-	GStringChunk *strings; /* owns all text above; sample_text() puts there; NULL: */
-	struct sample *origin; /* the text is that of this one; else NULL */
+	GStringChunk *strings;     /* owns all text above; sample_text() puts there; NULL: */
+	struct sample *origin;     /* the text is that of this one; else NULL */
 } sample_t;
 
 /*

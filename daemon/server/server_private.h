@@ -67,9 +67,9 @@ struct subject {
 	/* sums, for metrics */
 	uint64_t samples, repeats, errors, crashes;
 	int64_t pause_sum_us, pause_max_us, cpu_sum_us;
-	int64_t since_us;  /* monotonic: watched since */
+	int64_t since_us; /* monotonic: watched since */
 	noted_t *noted;   /* what grew; NULL: not remembered */
-	GHashTable *told;  /* rule and type -> time (monotonic), gint64 * */
+	GHashTable *told; /* rule and type -> time (monotonic), gint64 * */
 };
 
 struct server {

@@ -8,7 +8,7 @@
 #include "daemon/source/family.h"
 #include "daemon/source/remote.h"
 
-#define RETRY_US (2 * G_USEC_PER_SEC) /* one that can't be read is tried no sooner again */
+#define RETRY_US  (2 * G_USEC_PER_SEC)  /* one that can't be read is tried no sooner again */
 #define SILENT_US (30 * G_USEC_PER_SEC) /* a daemon that has no news for so long can't read it, or has no time */
 
 struct one {
@@ -30,6 +30,7 @@ struct group {
 	family_t *family;
 	GPtrArray *ones; /* struct one *, ascending pids */
 	gboolean looked;
+	pid_t first; /* of those that were given */
 };
 
 static void one_free(gpointer data)
@@ -130,7 +131,8 @@ static gboolean take(struct group *group, struct one *one)
 			return TRUE;
 		family_again(group->family, one->python->pid);
 		return FALSE;
-	} else if (one->last && g_get_real_time() - one->last->time_us > MAX(SILENT_US, 5 * group->options.interval_us)) {
+	} else if (one->last &&
+		   g_get_real_time() - one->last->time_us > MAX(SILENT_US, 5 * group->options.interval_us)) {
 		g_free(one->why);
 		one->why = g_strdup("the daemon has had no sample of it for a while");
 	}
@@ -175,7 +177,13 @@ static sample_t *group_next(source_t *source, GError **error)
 	struct group *group = (struct group *)source;
 	const struct one *unread = NULL;
 	size_t read = 0;
+	gboolean looked = group->looked;
 	look(group);
+	if (!family_alive(group->family) && !looked && group->first) {
+		error_set(error, SOURCE_ERROR, REFTOP_ERROR_GONE, NULL, NULL, "there is no process %d",
+			  (int)group->first);
+		return NULL;
+	}
 	if (!family_alive(group->family)) {
 		error_set(error, SOURCE_ERROR, REFTOP_ERROR_GONE, "all have ended", NULL,
 			  "there is no process of these any more");
@@ -192,7 +200,8 @@ static sample_t *group_next(source_t *source, GError **error)
 	if (read || !unread)
 		return add_up(group);
 	error_set(error, SOURCE_ERROR, REFTOP_ERROR_FAILED, unread->why, NULL,
-		  group->ones->len == 1 ? "process %d cannot be read" : "none of the processes can be read: %d, and others",
+		  group->ones->len == 1 ? "process %d cannot be read"
+					: "none of the processes can be read: %d, and others",
 		  (int)unread->python->pid);
 	return NULL;
 }
@@ -223,6 +232,7 @@ source_t *source_group_new(const struct group_options *options)
 	struct group *group = g_new0(struct group, 1);
 	group->source.ops = &group_ops;
 	group->options = *options;
+	group->first = options->n ? options->pids[0] : 0;
 	group->options.pids = NULL; /* they may be gone by then */
 	group->family = family_new(options->pids, options->n, options->children, options->adopts);
 	group->ones = g_ptr_array_new_with_free_func(one_free);

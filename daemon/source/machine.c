@@ -160,8 +160,7 @@ static void take_why(struct roster_process *process, JsonObject *object)
 
 static void take_watched(machine_t *machine, GHashTable *by_pid, JsonObject *object)
 {
-	struct roster_process *process =
-		g_hash_table_lookup(by_pid, GINT_TO_POINTER((int)number_in(object, "pid")));
+	struct roster_process *process = g_hash_table_lookup(by_pid, GINT_TO_POINTER((int)number_in(object, "pid")));
 	if (!process)
 		return;
 	process->watched = true;

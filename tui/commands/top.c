@@ -1,7 +1,9 @@
 /* `reftop top`, which is also `reftop PID` and `reftop -- PROGRAM`: the live view (tui/screens/top.h). */
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "daemon/analysis/members.h"
 #include "daemon/source/group.h"
 #include "daemon/source/live.h"
 #include "tui/commands/commands.h"
@@ -108,10 +110,57 @@ static int watch(const struct options *options, pid_t pid, program_t *program, G
 	return top_run(source, &top, error);
 }
 
+/* what is known of the processes of a sum at its end */
+struct summary {
+	GArray *growths;
+	guint processes;
+};
+
+static void summarize(void *context, struct members *members)
+{
+	struct summary *summary = context;
+	summary->growths = members_grown(members);
+	summary->processes = (guint)members_read(members);
+}
+
+/* `reftop -s -- PROGRAM` on a terminal: the live view of all that it starts, and at the end what grew, as without one. */
+static int watch_tree(const struct options *options, GError **error)
+{
+	/* what its processes leave behind comes to us */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	g_autoptr(program_t) program = program_start(options->program, PROGRAM_TO_FILE, error);
+	if (!program)
+		return REFTOP_ERROR_FAILED;
+	pid_t pid = program_pid(program);
+	g_autofree char *notice = g_strdup_printf("output goes to %s", program_log(program));
+	struct summary summary = {0};
+	struct top_options top = top_options(options);
+	top.notice = notice;
+	top.ended = ended;
+	top.ended_context = program;
+	top.finished = summarize;
+	top.finished_context = &summary;
+	g_autoptr(GError) problem = NULL;
+	int status = top_run(open_sum(options, &pid, 1, TRUE, TRUE), &top, &problem);
+	g_autofree char *how = program_ended(program);
+	if (problem && !how) {
+		g_propagate_error(error, g_steal_pointer(&problem));
+		say_end(program);
+		return status;
+	}
+	if (summary.growths)
+		tree_summarize(summary.growths, summary.processes);
+	g_clear_pointer(&summary.growths, g_array_unref);
+	say_end(program);
+	return how ? program_status(program) : 0;
+}
+
 static int top_main(const struct options *options, GError **error)
 {
 	gint64 pid = 0;
-	if (options->subprocesses && options->program && !options->pid && !options->n_arguments)
+	gboolean terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+	gboolean tree = options->subprocesses && options->program && !options->pid && !options->n_arguments;
+	if (tree && !options->dump_screen && (options->quiet || !terminal))
 		return tree_run(options, error);
 	if (options->program && (options->pid || options->n_arguments)) {
 		usage_error(error, &command_top, NULL, "either a process or a program, not both");
@@ -122,11 +171,13 @@ static int top_main(const struct options *options, GError **error)
 			    "no screen is called '%s'", options->screen);
 		return REFTOP_ERROR_USAGE;
 	}
-	if (!options->dump_screen && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))) {
+	if (!options->dump_screen && !terminal) {
 		usage_error(error, &command_top, "standard input or output is no terminal",
 			    "the live view needs a terminal");
 		return REFTOP_ERROR_USAGE;
 	}
+	if (tree)
+		return watch_tree(options, error);
 	if (begins_with_list(options)) {
 		struct top_options top = top_options(options);
 		top.screen = NULL;
@@ -147,23 +198,33 @@ static int top_main(const struct options *options, GError **error)
 
 const struct command command_top = {
 	.name = "top",
-	.synopsis = "[-p PID | -- PROGRAM ...]",
+	.synopsis = "[-s] [-p PID | -- PROGRAM ...]",
 	.summary = "the live view: types, counts, bytes, reference counts, and how they grow",
 	.details =
-		"`reftop PID` and `reftop -- PROGRAM ...` are the same; without either the processes are listed, to "
-		"pick one. A program that is started so has no input, "
+		"`reftop PID` and `reftop -- PROGRAM ...` are the same. A program that is started so has no input, "
 		"and its output goes to a "
 		"file that is named; its exit status is told at the end. It is not killed: it goes on when the view "
 		"is left. With "
 		"--dump-screen no terminal is needed: after --iterations samples the screen is written as text, in "
 		"the size that COLUMNS "
 		"and LINES say.\n\n"
-		"`reftop -s -- PROGRAM ...` runs a program with its own input and output, watches it and all that it "
-		"starts, as the workers of `pytest -n 4`, and says on standard error at its end what grew, how fast, "
-		"and in which process. The exit status is the program's.",
+		"Without a process the list of all comes first: a tree of the Python processes, with the growth of their "
+		"memory, and where a daemon watches, their objects and what grows in them; of those that can't be read, "
+		"why. Enter opens one and Esc leads back, Space tags, t shows the list by number. From the view of a "
+		"process Tab leads there.\n\n"
+		"Several processes are watched as one with S in that list: the sum over those that are tagged, or over the "
+		"selected one and all below it. `reftop -s PID` does the same for a process and all that it starts. The "
+		"types are then those of all, matched by name, with the process that each grows most in; Enter shows a "
+		"type process by process. A process joins as it starts and leaves as it ends; changes count from the "
+		"baseline or from when it joined. One that can't be read is named, and counts as what it last held.\n\n"
+		"`reftop -s -- PROGRAM ...` starts a program and shows the sum over it and all that it starts, as the "
+		"workers of `pytest -n 4`. Without a terminal, or with --quiet, the program has its own input and output "
+		"instead of the view. Either way what grew, how fast, and in which process is said on standard error at "
+		"the end, and the exit status is the program's.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_INTERVAL, OPTION_ITERATIONS, OPTION_DUMP_SCREEN,
-					    OPTION_SUBPROCESSES, OPTION_SCREEN, OPTION_NO_DAEMON, OPTION_NONBLOCKING,
-					    OPTION_PRECOPY, OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_BUDGET, OPTION_END},
+					    OPTION_SUBPROCESSES, OPTION_QUIET, OPTION_SCREEN, OPTION_NO_DAEMON,
+					    OPTION_NONBLOCKING, OPTION_PRECOPY, OPTION_MAX_PAUSE, OPTION_MEMORY,
+					    OPTION_BUDGET, OPTION_END},
 	.max_arguments = 1,
 	.run = top_main,
 };

@@ -120,6 +120,12 @@ static void draw_end(struct view *view, struct frame *frame, int y)
 		return;
 	}
 	g_autofree char *ago = words_duration(view_now(view) - view->ended_us, FALSE);
+	if (view->members) {
+		frame_printf(frame, y, 1, width, ROLE_WARNING,
+			     "all ended %s ago%s%s; this is what was last seen of them", ago, view->ended ? ": " : "",
+			     view->ended ? view->ended : "");
+		return;
+	}
 	g_autofree char *pid = last ? g_strdup_printf(" %" G_GINT64_FORMAT, last->target.pid) : g_strdup("");
 	/* an exec is an end, too, but nobody would call it so */
 	if (!view->ended && view->ended_cause && !g_str_has_prefix(view->ended_cause, "it ended")) {

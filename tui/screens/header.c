@@ -11,12 +11,13 @@
 struct line {
 	struct frame *frame;
 	int y, x;
+	int end; /* the first column that isn't ours; 0: all are */
 };
 
 static void line_item(struct line *line, const char *label, enum role role, const char *value)
 {
 	int gap = line->x > 1 ? 3 : 0, columns = text_columns(value) + (*label ? text_columns(label) + 1 : 0);
-	if (!*value || line->x + gap + columns > line->frame->width - 1)
+	if (!*value || line->x + gap + columns > (line->end ? line->end : line->frame->width - 1))
 		return;
 	line->x += gap;
 	if (*label)
@@ -88,15 +89,19 @@ static char *state_words(const struct view *view, enum role *role)
 static void draw_sum(const struct view *view, struct frame *frame, int y, int room, const sample_t *sample)
 {
 	size_t n = members_there(view->members), unread = members_unread(view->members);
-	struct line line = {frame, y, 1};
-	line_format(&line, "", ROLE_VALUE, n ? "sum of %zu process%s" : "no process yet", n, n == 1 ? "" : "es");
+	struct line line = {frame, y, 1, room};
+	line_format(&line, "", ROLE_VALUE,
+		    n                ? "sum of %zu process%s"
+		    : view->ended_us ? "no process any more"
+				     : "no process yet",
+		    n, n == 1 ? "" : "es");
 	if (unread)
 		line_format(&line, "", ROLE_WARNING, "%zu not read", unread);
 	if (*sample->target.python)
 		line_format(&line, "", ROLE_TEXT, "CPython %s", sample->target.python);
 	if (!n || room - line.x < 12)
 		return;
-	g_autofree char *fitting = text_cut(sample->parts[0].command, room - line.x - 3);
+	g_autofree char *fitting = text_cut(words_command(sample->parts[0].command), room - line.x - 3);
 	frame_text(frame, y, line.x + 3, room - line.x - 3, ROLE_DIM, fitting);
 }
 

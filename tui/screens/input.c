@@ -299,8 +299,11 @@ static void go_back(struct view *view)
 static void toggle_assess(struct view *view)
 {
 	if (!view->options.ask) {
-		view_say(view, g_strdup(view->members ? "references are looked at in one process: Enter on a type, then on a process"
-					      : "references can be looked at in a living process only"));
+		view_say(
+			view,
+			g_strdup(view->members
+					 ? "references are looked at in one process: Enter on a type, then on a process"
+					 : "references can be looked at in a living process only"));
 		return;
 	}
 	view->assess = !view->assess;

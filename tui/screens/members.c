@@ -4,12 +4,15 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "base/text.h"
 #include "tui/graph.h"
 #include "tui/screens/top.h"
 #include "tui/screens/verdict.h"
 #include "tui/screens/view.h"
 
 #define NEWS_US (60 * G_USEC_PER_SEC) /* so long it is told that one joined or left */
+
+#define RECENT_US (5 * G_USEC_PER_SEC) /* read so long ago is read now */
 
 /* ---- the list: a row a member ---- */
 
@@ -97,7 +100,7 @@ static gint64 time_now(const void *context)
 	return last ? last->time_us : view_now(view);
 }
 
-/* "read", "read 12s ago", "not read", "ended 3s ago" */
+/* "read", "read 12s ago", "not read 12s", "ended 3s ago" */
 static void state_text(const void *row, const void *context, int width, char out[TABLE_CELL])
 {
 	const struct member *member = row;
@@ -108,7 +111,7 @@ static void state_text(const void *row, const void *context, int width, char out
 	else if (!member->last_us)
 		g_strlcpy(out, member->why ? "never read" : "to be read", TABLE_CELL);
 	else
-		snprintf(out, TABLE_CELL, "%s %s ago", member->why ? "not read," : "read", ago);
+		snprintf(out, TABLE_CELL, member->why ? "not read %s" : age < RECENT_US ? "read" : "read %s ago", ago);
 }
 
 static enum role state_role(const void *row, const void *context)
@@ -130,7 +133,7 @@ static enum role rate_role(const void *row, const void *context)
 static void command_text(const void *row, const void *context, int width, char out[TABLE_CELL])
 {
 	const struct member *member = row;
-	g_autofree char *fitting = text_cut(member->why ? member->why : member->command, width);
+	g_autofree char *fitting = text_cut(member->why ? member->why : words_command(member->command), width);
 	g_strlcpy(out, fitting, TABLE_CELL);
 }
 
@@ -179,7 +182,7 @@ static const struct table_column columns[] = {
 	  .rank = 1, .text = bytes_change_text, .compare = bytes_change_compare },
 	{ .id = "trend", .title = "TREND", .help = "the history of the count", .min = 6, .ease = 10, .want = 12, .max = 40, .left = TRUE,
 	  .draw = trend_draw },
-	{ .id = "state", .title = "STATE", .help = "when it was read, or ended", .min = 16, .want = 16, .left = TRUE, .text = state_text,
+	{ .id = "state", .title = "STATE", .help = "when it was read, or ended", .min = 13, .want = 13, .left = TRUE, .text = state_text,
 	  .role = state_role },
 	{ .id = "command", .title = "COMMAND", .help = "its command line, or why it could not be read", .min = 11, .ease = 20, .want = 40,
 	  .max = 200, .left = TRUE, .text = command_text, .role = state_role },
@@ -200,11 +203,8 @@ static char *words(const void *row)
 			       member->why ? member->why : "");
 }
 
-static const struct list_ops list_ops = {.columns = columns,
-					 .n_columns = &columns_size,
-					 .identity = identity,
-					 .words = words,
-					 .none = "no process yet"};
+static const struct list_ops list_ops = {
+	.columns = columns, .n_columns = &columns_size, .identity = identity, .words = words, .none = "no process yet"};
 
 static void members_sampled(struct screen *screen)
 {
@@ -247,8 +247,16 @@ static void members_draw(struct screen *screen, struct frame *frame)
 	struct members_screen *self = (struct members_screen *)screen;
 	int y = draw_head(screen, frame, "process by process"), height = frame->height - y - 1;
 	draw_bottom(screen->view, frame);
-	if (height >= 2)
-		list_draw(&self->list, frame, y, 0, height, frame->width, TRUE);
+	if (height < 2)
+		return;
+	const struct member *member = list_selected(&self->list);
+	gboolean said = height >= 5 && member && member->why;
+	list_draw(&self->list, frame, y, 0, height - said, frame->width, TRUE);
+	if (!said)
+		return;
+	g_autofree char *why = g_strdup_printf("%" G_GINT64_FORMAT " could not be read: %s", member->pid, member->why);
+	g_autofree char *fitting = text_elide(why, frame->width - 2);
+	frame_text(frame, frame->height - 2, 1, frame->width - 2, ROLE_WARNING, fitting);
 }
 
 static gboolean members_act(struct screen *screen, enum action action)
@@ -308,7 +316,7 @@ static const struct member *grows_most(const struct view *view)
 		const struct member *member = all->pdata[i];
 		const struct trend_row *row = verdict_culprit(member->trend);
 		double own = row ? row->growth[row->leaks < TREND_METRICS ? row->leaks : TREND_COUNT].rate *
-					   (row->builtin ? 1 : VERDICT_OWN_WEIGHT)
+					     (row->builtin ? 1 : VERDICT_OWN_WEIGHT)
 				 : 0;
 		if (own > rate) {
 			rate = own;
@@ -318,17 +326,36 @@ static const struct member *grows_most(const struct view *view)
 	return most;
 }
 
+/* What grew in those that have ended. */
+static char *last_words(const struct view *view, int width, enum role *role)
+{
+	g_autoptr(GArray) grown = members_grown(view->members);
+	char amount[32];
+	if (!grown->len) {
+		*role = ROLE_CALM;
+		return g_strdup_printf("nothing grew steadily in %zu processes", members_read(view->members));
+	}
+	const struct grown *first = &g_array_index(grown, struct grown, 0);
+	g_autofree char *rate = words_rate(first->rate, FALSE);
+	g_autofree char *time = words_duration(first->until_us - first->since_us, FALSE);
+	g_autofree char *text = g_strdup_printf("%s grew %s steadily for %s (+%s), in process %d", first->type, rate,
+						time, text_count(amount, first->amount), (int)first->pid);
+	*role = ROLE_ALARM;
+	return text_elide(text, width);
+}
+
 char *sum_words(const struct view *view, int width, enum role *role)
 {
+	if (view->ended_us)
+		return last_words(view, width, role);
 	const struct trend_row *row = verdict_culprit(view->trend);
 	struct member_type type;
 	const struct member *member = row ? members_worst(view->members, row->name, &type) : grows_most(view);
 	if (!member)
 		return verdict_words(view->trend, width, role);
 	g_autofree char *where =
-		g_strdup_printf(row ? ", most in %" G_GINT64_FORMAT : "%" G_GINT64_FORMAT ": ", member->pid);
-	g_autofree char *what =
-		verdict_words(row ? view->trend : member->trend, width - text_columns(where), role);
+		g_strdup_printf(row ? " (most in %" G_GINT64_FORMAT ")" : "%" G_GINT64_FORMAT ": ", member->pid);
+	g_autofree char *what = verdict_words(row ? view->trend : member->trend, width - text_columns(where), role);
 	return row ? g_strconcat(what, where, NULL) : g_strconcat(where, what, NULL);
 }
 
@@ -343,11 +370,11 @@ char *sum_news(const struct view *view, int width, enum role *role)
 		if (!member->why)
 			continue;
 		g_autofree char *age = words_duration(last->time_us - member->last_us, TRUE);
-		g_autofree char *held = member->last_us ? g_strdup_printf(", counted as %s ago", age)
-							: g_strdup(", in no number here");
-		g_autofree char *more = unread > 1 ? g_strdup_printf(", and %zu more", unread - 1) : g_strdup("");
-		g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT " not read%s%s: %s", member->pid, held, more,
-							member->why);
+		g_autofree char *held =
+			member->last_us ? g_strdup_printf("counted as %s ago", age) : g_strdup("in no number here");
+		g_autofree char *more = unread > 1 ? g_strdup_printf("; %zu more", unread - 1) : g_strdup("");
+		g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT " not read (%s), %s%s", member->pid,
+							member->why, held, more);
 		return text_cut(text, width);
 	}
 	gint64 when = 0;
@@ -356,5 +383,6 @@ char *sum_news(const struct view *view, int width, enum role *role)
 		return g_strdup("");
 	*role = ROLE_VALUE;
 	g_autofree char *ago = words_duration(last->time_us - when, TRUE);
-	return g_strdup_printf("%" G_GINT64_FORMAT " %s %s ago", member->pid, member->left_us ? "ended" : "joined", ago);
+	return g_strdup_printf("%" G_GINT64_FORMAT " %s %s ago", member->pid, member->left_us ? "ended" : "joined",
+			       ago);
 }

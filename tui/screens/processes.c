@@ -83,13 +83,6 @@ static void growing_text(const void *row, const void *context, int width, char o
 	g_strlcpy(out, fitting, TABLE_CELL);
 }
 
-/* Where the interpreter lies is nobody's question here. */
-static const char *short_command(const char *command)
-{
-	const char *end = command + strcspn(command, " "), *slash = memrchr(command, '/', (size_t)(end - command));
-	return slash && slash + 1 < end ? slash + 1 : command;
-}
-
 static gboolean is_tree(const struct processes_screen *self)
 {
 	return !self->screen.view->machine->flat && !self->list.sort;
@@ -100,7 +93,7 @@ static void command_text(const void *data, const void *context, int width, char 
 	const struct roster_row *row = data;
 	int depth = is_tree(context) ? MIN(row->depth, 12) : 0;
 	g_autofree char *branch = g_strnfill((gsize)MAX(2 * depth - 2, 0), ' ');
-	g_autofree char *text = g_strconcat(branch, depth ? "\\_ " : "", short_command(row->now->command), NULL);
+	g_autofree char *text = g_strconcat(branch, depth ? "\\_ " : "", words_command(row->now->command), NULL);
 	g_autofree char *fitting = text_cut(text, width);
 	g_strlcpy(out, fitting, TABLE_CELL);
 }
@@ -199,7 +192,7 @@ static const struct table_column columns[] = {
 	  .compare = state_compare },
 	{ .id = "growing", .title = "GROWS", .help = "the type that grows most steadily, where a daemon watches", .min = 12, .ease = 20,
 	  .want = 24, .max = 40, .rank = 3, .left = TRUE, .text = growing_text, .role = growing_role },
-	{ .id = "why", .title = "WHY NOT", .help = "why it can't be read", .min = 8, .want = 8, .max = 13, .left = TRUE, .text = why_text,
+	{ .id = "why", .title = "WHY NOT", .help = "why it can't be read", .min = 9, .want = 9, .max = 13, .left = TRUE, .text = why_text,
 	  .role = why_role, .compare = why_compare },
 	{ .id = "command", .title = "COMMAND", .help = "its command line", .min = 14, .ease = 24, .want = 60, .max = 200, .left = TRUE,
 	  .ascending = TRUE, .text = command_text, .role = readable_role, .compare = command_compare },
@@ -329,7 +322,8 @@ static void draw_summary(const struct processes_screen *self, struct frame *fram
 	}
 	const char *state = machine->paused ? "paused" : "● every 2s";
 	int state_width = text_columns(state), room = frame->width - state_width - 3;
-	frame_text(frame, 0, frame->width - 1 - state_width, state_width, machine->paused ? ROLE_WARNING : ROLE_VALUE, state);
+	frame_text(frame, 0, frame->width - 1 - state_width, state_width, machine->paused ? ROLE_WARNING : ROLE_VALUE,
+		   state);
 	char bytes[TABLE_CELL];
 	table_bytes(bytes, rss);
 	g_autoptr(GString) text = g_string_new(NULL);

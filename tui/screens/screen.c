@@ -10,7 +10,8 @@
 #define PATIENCE_US (300 * 1000) /* what takes longer is shown to be on its way */
 #define MAX_DEPTH   100          /* screens on top of each other */
 
-const struct screen_ops *const screen_tabs[] = {&screen_types, &screen_watched, &screen_threads, &screen_processes, NULL};
+const struct screen_ops *const screen_tabs[] = {&screen_types, &screen_watched, &screen_threads, &screen_processes,
+						NULL};
 
 struct screen *screen_top(const struct view *view)
 {

@@ -216,8 +216,8 @@ static void open_choice(struct top *top)
 		return;
 	}
 	g_autoptr(GError) error = NULL;
-	source_t *source = top->visits->len < MAX_VISITS ? top->options->open(top->options->open_context, choice, &error)
-							 : NULL;
+	source_t *source =
+		top->visits->len < MAX_VISITS ? top->options->open(top->options->open_context, choice, &error) : NULL;
 	choice_free(choice);
 	if (!source) {
 		g_autofree char *words = error ? g_strdelimit(g_strdup(error->message), "\n", ' ')

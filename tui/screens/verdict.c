@@ -1,6 +1,7 @@
 #include "tui/screens/verdict.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/text.h"
 
@@ -60,6 +61,12 @@ char *words_pause(gint64 us)
 	if (us < 999500)
 		return g_strdup_printf("%.0fms", (double)us / 1e3);
 	return g_strdup_printf("%.1fs", (double)us / 1e6);
+}
+
+const char *words_command(const char *command)
+{
+	const char *end = command + strcspn(command, " "), *slash = memrchr(command, '/', (size_t)(end - command));
+	return slash && slash + 1 < end ? slash + 1 : command;
 }
 
 char *words_interval(gint64 us)

@@ -23,5 +23,7 @@ char *words_duration(gint64 us, gboolean brief);
 char *words_rate(double per_second, gboolean bytes);
 /* A pause: "0µs", "812µs", "38ms", "1.2s"; "-" unknown. Free with g_free(). */
 char *words_pause(gint64 us);
+/* A command line without where its program lies: "python3 app.py". Points into `command`. */
+const char *words_command(const char *command);
 /* "500ms", "1.5s", "2m". Free with g_free(). */
 char *words_interval(gint64 us);

@@ -41,18 +41,18 @@ struct view {
 	char *filter_before;  /* filter before its prompt began */
 	GPtrArray *stack;     /* struct screen *, the last one is shown */
 	enum view_mode mode;
-	guint serial;       /* of the last question */
-	leaks_t *leaks;     /* what the last look at references found; NULL: there was none */
-	gboolean assess;    /* look at references now and then */
-	GHashTable *lost;   /* struct leak_type * of leaks by address */
-	GPtrArray *watches; /* struct watch *, in the order they began */
-	members_t *members; /* of a sum; NULL: it is one process */
+	guint serial;                 /* of the last question */
+	leaks_t *leaks;               /* what the last look at references found; NULL: there was none */
+	gboolean assess;              /* look at references now and then */
+	GHashTable *lost;             /* struct leak_type * of leaks by address */
+	GPtrArray *watches;           /* struct watch *, in the order they began */
+	members_t *members;           /* of a sum; NULL: it is one process */
 	struct machine_view *machine; /* not owned; NULL: there is no list of processes */
 	gboolean alone;               /* the list is all there is: nothing was chosen from it yet */
 	gboolean nested;              /* there is another view to go back to */
 	struct choice *choice;        /* somebody chose this; whoever runs the view takes it */
 	gboolean leave;               /* somebody wants to go back */
-	int menu;           /* selected entry of the sort menu */
+	int menu;                     /* selected entry of the sort menu */
 	int help_line;
 	struct table_layout layout; /* as drawn last, for clicks */
 	int title_y, table_y;
