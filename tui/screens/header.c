@@ -170,7 +170,7 @@ static void draw_refs(struct line *line, gint64 now, gint64 then)
 
 static void draw_totals(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
-	struct line line = {frame, y, 1};
+	struct line line = {frame, y, 1, 0};
 	const struct sample_totals *now = &sample->totals, *then = trend_baseline_totals(view->trend);
 	char text[TABLE_CELL];
 	table_bytes(text, sample->target.rss);
@@ -192,7 +192,7 @@ static void draw_cost(const struct view *view, struct frame *frame, int y, const
 {
 	if (view->replay && replay_draw(view, frame, y))
 		return;
-	struct line line = {frame, y, 1};
+	struct line line = {frame, y, 1, 0};
 	const struct sample_snapshot *snapshot = &sample->snapshot;
 	g_autofree char *last = words_pause(view->pause_last_us), *max = words_pause(view->pause_max_us);
 	line_format(&line, "Pause", ROLE_VALUE, "%s max %s", last, max);
@@ -228,7 +228,7 @@ static void draw_lost(const struct view *view, struct line *line, const sample_t
 
 static void draw_scope(const struct view *view, struct frame *frame, int y, const sample_t *sample)
 {
-	struct line line = {frame, y, 1};
+	struct line line = {frame, y, 1, 0};
 	if (view->members) {
 		enum role role;
 		g_autofree char *news = sum_news(view, frame->width - 2, &role);
@@ -273,7 +273,7 @@ static int part_columns(const struct sample_memory *memory, size_t part)
 /* Where the memory is: the largest parts that fit, in their usual order. */
 static void draw_memory(struct frame *frame, int y, const struct sample_memory *memory)
 {
-	struct line line = {frame, y, 1};
+	struct line line = {frame, y, 1, 0};
 	gboolean shown[SAMPLE_MEMORY_PARTS] = {FALSE};
 	int room = frame->width - 2 - (int)strlen("Memory");
 	line_item(&line, "Memory", ROLE_TEXT, " ");

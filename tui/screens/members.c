@@ -12,6 +12,7 @@
 
 #define NEWS_US (60 * G_USEC_PER_SEC) /* so long it is told that one joined or left */
 
+#define NARROW    60
 #define RECENT_US (5 * G_USEC_PER_SEC) /* read so long ago is read now */
 
 /* ---- the list: a row a member ---- */
@@ -171,16 +172,16 @@ COMPARE(bytes_change_compare, change_of(row, context, TREND_BYTES, &unused))
 static const struct table_column columns[] = {
 	{ .id = "pid", .title = "PID", .help = "of the process", .min = 7, .want = 7, .ascending = TRUE, .text = pid_text, .role = state_role,
 	  .compare = pid_compare },
-	{ .id = "count", .title = "COUNT", .help = "objects of the type in it", .min = 9, .want = 11, .text = count_text,
+	{ .id = "count", .title = "COUNT", .help = "objects of the type in it", .min = 9, .want = 9, .max = 11, .text = count_text,
 	  .compare = count_compare },
-	{ .id = "dcount", .title = "ΔCOUNT", .help = "change since the baseline, or since it joined", .min = 8, .want = 11,
+	{ .id = "dcount", .title = "ΔCOUNT", .help = "change since the baseline, or since it joined", .min = 8, .want = 8, .max = 11,
 	  .text = count_change_text, .role = rate_role, .compare = count_change_compare },
-	{ .id = "rate", .title = "RATE/min", .help = "objects a minute, over the last 30 samples", .min = 8, .want = 10, .text = rate_text,
+	{ .id = "rate", .title = "RATE/min", .help = "objects a minute, over the last 30 samples", .min = 8, .want = 8, .max = 10, .text = rate_text,
 	  .role = rate_role, .compare = rate_compare },
 	{ .id = "bytes", .title = "BYTES", .help = "what they take", .min = 6, .want = 7, .text = bytes_text, .compare = bytes_compare },
 	{ .id = "dbytes", .title = "ΔBYTES", .help = "change since the baseline, or since it joined", .min = 6, .want = 8,
 	  .rank = 1, .text = bytes_change_text, .compare = bytes_change_compare },
-	{ .id = "trend", .title = "TREND", .help = "the history of the count", .min = 6, .ease = 10, .want = 12, .max = 40, .left = TRUE,
+	{ .id = "trend", .title = "TREND", .help = "the history of the count", .min = 6, .ease = 10, .want = 6, .max = 40, .left = TRUE,
 	  .draw = trend_draw },
 	{ .id = "state", .title = "STATE", .help = "when it was read, or ended", .min = 13, .want = 13, .left = TRUE, .text = state_text,
 	  .role = state_role },
@@ -355,6 +356,9 @@ char *sum_words(const struct view *view, int width, enum role *role)
 		return verdict_words(view->trend, width, role);
 	g_autofree char *where =
 		g_strdup_printf(row ? " (most in %" G_GINT64_FORMAT ")" : "%" G_GINT64_FORMAT ": ", member->pid);
+	/* which process is said in its column, too */
+	if (row && width < NARROW)
+		return verdict_words(view->trend, width, role);
 	g_autofree char *what = verdict_words(row ? view->trend : member->trend, width - text_columns(where), role);
 	return row ? g_strconcat(what, where, NULL) : g_strconcat(where, what, NULL);
 }
