@@ -1,5 +1,5 @@
-"""A parent and `count` workers, forked without exec; the first worker leaks objects of a class at `rate` a second, all others hold 1000. Says
-the workers' pids. Commands: "more" (another worker that doesn't leak; its pid), "end PID" (that worker ends; its pid), "quit"."""
+"""A parent and `count` workers, forked without exec; the first worker leaks objects of a class at `rate` a second, all others hold 1000;
+with "busy" the last one computes, the others are idle most of the time. Says the workers' pids. Commands: "more" (another worker that doesn't leak; its pid), "end PID" (that worker ends; its pid), "quit"."""
 import json
 import os
 import select
@@ -12,8 +12,10 @@ class Leaky:
     pass
 
 
-def work(rate):
+def work(rate, busy):
     kept = [Leaky() for _ in range(1000)]
+    while busy and os.getppid() == PARENT:
+        pass
     began = time.monotonic()
     while os.getppid() == PARENT:
         due = 1000 + int((time.monotonic() - began) * rate)
@@ -22,10 +24,10 @@ def work(rate):
     os._exit(0)
 
 
-def start(rate):
+def start(rate, busy=False):
     pid = os.fork()
     if not pid:
-        work(rate)
+        work(rate, busy)
     return pid
 
 
@@ -33,7 +35,7 @@ def main():
     global PARENT
     PARENT = os.getpid()
     count, rate = int(sys.argv[1]), int(sys.argv[2])
-    workers = [start(rate if i == 0 else 0) for i in range(count)]
+    workers = [start(rate if i == 0 else 0, "busy" in sys.argv and i == count - 1) for i in range(count)]
     print(json.dumps({"ready": True, "workers": workers}), flush=True)
     while True:
         words = sys.stdin.readline().split()
