@@ -123,10 +123,9 @@ static void append_accusation(GString *text, const leaks_t *leaks, const struct 
 
 static void append_verdict(GString *text, const leaks_t *leaks)
 {
-	size_t accused = 0, one_offs = 0, suppressed = 0, steady = 0;
+	size_t accused = 0, one_offs = 0, suppressed = 0;
 	for (size_t i = 0; i < leaks->n_types; i++) {
 		const struct leak_type *type = &leaks->types[i];
-		steady += type->kind == LEAK_STEADY && !type->suppressed;
 		if (type->suppressed)
 			suppressed++;
 		else if (type->kind == LEAK_ONE_OFF)
@@ -138,12 +137,6 @@ static void append_verdict(GString *text, const leaks_t *leaks)
 		g_string_append(text, "No references are lost.\n");
 	else if (accused > 5)
 		g_string_append_printf(text, "And %zu more types.\n", accused - 5);
-	if (steady && leaks->cython)
-		append_wrapped(
-			text,
-			"Modules made by Cython are loaded. Each keeps types, tuples and code objects for good when it is imported, "
-			"to which no pointer leads: steady ones may be these (see \"How references are explained\" in the manual).",
-			"");
 	if (accused && leaks->looks > 1)
 		g_string_append(
 			text,

@@ -1,5 +1,6 @@
 #include "daemon/analysis/audit.h"
 
+#include "daemon/analysis/cython.h"
 #include "daemon/heap/str.h"
 #include "daemon/heap/type.h"
 
@@ -142,6 +143,7 @@ audit_t *audit_take(heap_t *heap, const struct owners_view *view, GError **error
 	count_exact(audit);
 	owners_finish(&audit->owners);
 	search(audit);
+	audit->kept = cython_find(audit);
 	sum_up(audit);
 	return g_steal_pointer(&audit);
 }
@@ -150,6 +152,8 @@ void audit_free(audit_t *audit)
 {
 	if (!audit)
 		return;
+	if (audit->kept)
+		g_array_unref(audit->kept);
 	references_free(audit->references);
 	owners_clear(&audit->owners);
 	table_clear(&audit->table);

@@ -34,6 +34,7 @@ typedef struct audit {
 	struct table table; /* exact and probable are filled in */
 	references_t *references;
 	struct owners owners;
+	GArray *kept; /* of struct cython_kept (cython.h) */
 	struct audit_totals totals;
 } audit_t;
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "daemon/analysis/cython.h"
 #include "daemon/analysis/explain_private.h"
 #include "daemon/heap/type.h"
 #include "daemon/heap/values.h"
@@ -89,6 +90,25 @@ static void note_static(struct explaining *explaining, const struct asked *asked
 		note(explaining, asked, &own, false);
 }
 
+/* What modules made by Cython keep of it: the label is the module's file. */
+static void note_kept(struct explaining *explaining)
+{
+	const GArray *kept = explaining->audit->kept;
+	for (guint i = 0; i < kept->len; i++) {
+		const struct cython_kept *one = &g_array_index(kept, struct cython_kept, i);
+		if (explaining->asked_of[one->object] == TABLE_NONE)
+			continue;
+		const struct asked *asked =
+			&g_array_index(explaining->asked, struct asked, explaining->asked_of[one->object]);
+		struct reference reference = {.kind = REFERENCE_STATIC_DATA,
+					      .probable = true,
+					      .target = asked->address,
+					      .word = explaining->audit->owners.images[one->image].start,
+					      .field = CYTHON_FIELD};
+		note(explaining, asked, &reference, false);
+	}
+}
+
 /* one pass over everything that may hold a reference */
 static void find_holders(struct explaining *explaining)
 {
@@ -104,6 +124,7 @@ static void find_holders(struct explaining *explaining)
 	references_of_runtime(audit->references);
 	for (guint i = 0; i < explaining->asked->len; i++)
 		note_static(explaining, &g_array_index(explaining->asked, struct asked, i));
+	note_kept(explaining);
 	for (size_t i = 0; i < audit->owners.cover.n; i++)
 		cover_walk(&audit->owners.cover, &audit->owners.cover.regions[i], search_word, explaining);
 	search_registers(explaining);

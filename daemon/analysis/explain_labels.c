@@ -245,14 +245,16 @@ static char *frame_text(const struct explaining *explaining, const struct refere
 	return g_strdup_printf("%s of %s", reference->field ? reference->field : "value stack", code);
 }
 
-static char *static_text(const struct explaining *explaining, uint64_t word)
+static char *static_text(const struct explaining *explaining, const struct reference *reference)
 {
-	const struct owners_image *image = owners_image_at(&explaining->audit->owners, word);
+	const struct owners_image *image = owners_image_at(&explaining->audit->owners, reference->word);
 	if (!image)
-		return g_strdup("");
-	uint64_t offset = word - image->start;
+		return g_strdup(reference->field ? reference->field : "");
+	uint64_t offset = reference->word - image->start;
 	const char *slash = strrchr(image->path, '/');
 	g_autofree char *file = text_escape(slash ? slash + 1 : image->path, strlen(slash ? slash + 1 : image->path));
+	if (reference->field)
+		return g_strdup_printf("%s: %s", file, reference->field);
 	g_autofree char *symbol =
 		explaining->names ? explaining->names->symbol(explaining->names->context, image, offset) : NULL;
 	return symbol ? g_strdup_printf("%s: %s", file, symbol)
@@ -315,7 +317,7 @@ static char *label_new(const struct explaining *explaining, const struct referen
 	case REFERENCE_GENERATOR_FRAME:
 		return frame_text(explaining, reference);
 	case REFERENCE_STATIC_DATA:
-		return reference->field ? g_strdup(reference->field) : static_text(explaining, reference->word);
+		return static_text(explaining, reference);
 	case REFERENCE_THREAD_STACK:
 		return stack_text(explaining, reference->word);
 	case REFERENCE_REGISTER:

@@ -170,7 +170,6 @@ static void collect_types(struct judging *judging)
 	for (size_t i = 0; i < n; i++) {
 		const struct type *type = type_nth(judging->audit->heap, i);
 		struct leak_type *row = &judging->types[i];
-		leaks->cython |= g_str_has_prefix(type->qualname, "cython_function");
 		/*
 		 * Objects that one look met are no proof, unless there are many: those that are lost one by one are new each time. A few
 		 * one-offs of the same type are no proof either.

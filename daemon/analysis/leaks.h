@@ -62,7 +62,6 @@ typedef struct leaks {
 	size_t n_objects, all_objects;
 	int looks;
 	int64_t interval_us; /* between them */
-	bool cython;         /* modules made by Cython are loaded: they keep objects for good (manual) */
 } leaks_t;
 
 /* what the first look found, to be compared; free with leaks_look_free() */

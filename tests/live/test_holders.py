@@ -91,8 +91,7 @@ def test_holders_are_the_referrers(python, start, program):
     # the question itself moves a count here and there
     assert len(miscounted) <= 0.005 * len(mortal), miscounted[:5]
     assert len(different) <= 0.001 * len(rows), different[:3]
-    # numpy and pandas: modules made by Cython keep types, tuples and code for good to which no pointer leads (manual)
-    assert len(unexplained) <= (0.002 if program == "numpy" else 0.001) * len(mortal), unexplained[:5]
+    assert len(unexplained) <= 0.001 * len(mortal), unexplained[:5]
 
 
 def test_where_nothing_is(any_python, start):
