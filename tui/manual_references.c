@@ -46,7 +46,7 @@ const char manual_references[] =
 const char manual_references_json[] =
 	"leaks --json is reftop.leaks/1:\n\n"
 	"  {\"schema\":\"reftop.leaks/1\",\"time\":\"...Z\",\"target\":{...},\"snapshot\":{...},\n"
-	"   \"looks\":2,\"interval_us\":...,\"found\":true,\"cython\":false,\n"
+	"   \"looks\":2,\"interval_us\":...,\"found\":true,\n"
 	"   \"totals\":{\"objects\":...,\"refs\":...,\"exact\":...,\"probable\":...,\"unexplained\":...,\"deficit\":...,\n"
 	"             \"words\":...,\"spare_words\":...},\n"
 	"   \"types\":[{\"address\":\"0x...\",\"module\":\"...\",\"qualname\":\"...\",\"kind\":\"growing|steady|one-off\",\n"

@@ -81,7 +81,6 @@ GString *json_leaks(const leaks_t *leaks, size_t max_types)
 	json_put_number(builder, "looks", leaks->looks);
 	json_put_number(builder, "interval_us", leaks->interval_us);
 	json_put_bool(builder, "found", leaks_found(leaks));
-	json_put_bool(builder, "cython", leaks->cython);
 	put_totals(builder, &leaks->totals);
 	begin_array(builder, "types");
 	for (size_t i = 0; i < leaks->n_types && i < max_types; i++)

@@ -114,7 +114,6 @@ leaks_t *json_leaks_parse(const char *text, gsize size, GError **error)
 	json_read_origin(&reader, root);
 	leaks->looks = (int)json_read_number(&reader, root, "looks");
 	leaks->interval_us = json_read_number(&reader, root, "interval_us");
-	leaks->cython = json_read_bool(&reader, root, "cython");
 	read_totals(&reader, json_read_object(&reader, root, "totals"), &leaks->totals);
 	JsonArray *types = json_read_array(&reader, root, "types", &leaks->n_types);
 	leaks->types = g_new0(struct leak_type, leaks->n_types + 1);

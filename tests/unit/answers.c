@@ -47,7 +47,6 @@ static leaks_t *make_leaks(void)
 	leaks->totals.spare_words = 9;
 	leaks->looks = 2;
 	leaks->interval_us = 1000001;
-	leaks->cython = true;
 	leaks->n_types = 3;
 	leaks->types = g_new0(struct leak_type, 3);
 	for (int i = 0; i < 3; i++)
