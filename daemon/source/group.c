@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "daemon/analysis/sum.h"
-#include "daemon/source/budget.h"
 #include "daemon/source/family.h"
 #include "daemon/source/remote.h"
 
@@ -21,7 +20,6 @@ struct one {
 	char *why;
 	gboolean fresh;
 	gint64 retry_us;
-	struct budget budget;
 };
 
 struct group {
@@ -30,7 +28,9 @@ struct group {
 	family_t *family;
 	GPtrArray *ones; /* struct one *, ascending pids */
 	gboolean looked;
-	pid_t first; /* of those that were given */
+	pid_t first;        /* of those that were given */
+	int64_t longest_us; /* that one was stopped for in this round, */
+	int64_t paused_us;  /* and the sum of that over all rounds */
 };
 
 static void one_free(gpointer data)
@@ -65,7 +65,6 @@ static void look(struct group *group)
 		one->python = news->pdata[i];
 		one->start_us = process_start_time(&one->python->process);
 		one->command = one->python->cmdline ? g_strjoinv(" ", one->python->cmdline) : g_strdup("");
-		one->budget.share = group->options.budget;
 		g_ptr_array_add(group->ones, one);
 	}
 	g_ptr_array_sort(group->ones, by_pid);
@@ -103,13 +102,12 @@ static void keep(struct one *one, sample_t *sample)
 	one->last = sample;
 }
 
-/* Its next sample, when it is due. FALSE: it is none of the group any more. */
+/* Its next sample. FALSE: it is none of the group any more. */
 static gboolean take(struct group *group, struct one *one)
 {
 	g_autoptr(GError) error = NULL;
-	gint64 began = g_get_monotonic_time();
 	one->fresh = FALSE;
-	if (began < MAX(one->budget.due_us, one->retry_us))
+	if (g_get_monotonic_time() < one->retry_us)
 		return TRUE;
 	if (!open_one(group, one, &error)) {
 		fail(one, error);
@@ -118,7 +116,7 @@ static gboolean take(struct group *group, struct one *one)
 	int64_t paused = source_paused(one->source);
 	g_autoptr(sample_t) sample =
 		one->remote ? source_remote_newest(one->source, &error) : source_next(one->source, &error);
-	budget_spent(&one->budget, began, source_paused(one->source) - paused);
+	group->longest_us = MAX(group->longest_us, source_paused(one->source) - paused);
 	if (sample && !sample->snapshot.skipped) {
 		keep(one, g_steal_pointer(&sample));
 	} else if (sample) {
@@ -189,9 +187,11 @@ static sample_t *group_next(source_t *source, GError **error)
 			  "there is no process of these any more");
 		return NULL;
 	}
+	group->longest_us = 0;
 	for (guint i = group->ones->len; i-- > 0;)
 		if (!take(group, group->ones->pdata[i]))
 			g_ptr_array_remove_index(group->ones, i);
+	group->paused_us += group->longest_us;
 	for (guint i = 0; i < group->ones->len; i++) {
 		const struct one *one = group->ones->pdata[i];
 		read += one->last != NULL;
@@ -212,6 +212,11 @@ static gboolean group_alive(source_t *source)
 	return !group->looked || family_alive(group->family);
 }
 
+static int64_t group_paused(source_t *source)
+{
+	return ((struct group *)source)->paused_us;
+}
+
 static void group_free(source_t *source)
 {
 	struct group *group = (struct group *)source;
@@ -225,6 +230,7 @@ static const struct source_ops group_ops = {
 	.next = group_next,
 	.alive = group_alive,
 	.free = group_free,
+	.paused = group_paused,
 };
 
 source_t *source_group_new(const struct group_options *options)

@@ -1,9 +1,10 @@
 /*
  * Several processes as one source: each sample is the sum of theirs (daemon/analysis/sum.h), with the samples themselves as its parts.
  *
- * Processes join as they start and leave as they end. Each is read through the daemon if that watches it, else here, under a budget of
- * pauses of its own: one that isn't due stands in the sum with its last sample. One that can't be read is tried again with each round,
- * and the part says why. They are read one after the other: only one is stopped at any time.
+ * Processes join as they start and leave as they end. Each is read through the daemon if that watches it, else here, one after the other:
+ * only one is stopped at any time. All are read in each round, or a sum would be of no moment; so what was stopped longest decides about
+ * the pace that a budget of pauses allows, and counts as the pause of all. One that can't be read stands in the sum with its last
+ * sample, the part says why, and it is tried again.
  */
 #pragma once
 #include "daemon/source/live.h"
@@ -15,7 +16,6 @@ struct group_options {
 	gboolean adopts;   /* orphans of these come to us (PR_SET_CHILD_SUBREAPER) */
 	gboolean no_daemon;
 	gint64 interval_us; /* between samples */
-	double budget;      /* share of the time that each may be stopped; 0: BUDGET_SHARE */
 	struct live_options live;
 };
 

@@ -54,7 +54,6 @@ static source_t *open_sum(const struct options *options, const pid_t *pids, size
 		.no_daemon = options->no_daemon || live.nonblocking || live.precopy || live.max_pause_us ||
 			     live.memory || options->budget > 0,
 		.interval_us = options->interval_us ? options->interval_us : G_USEC_PER_SEC,
-		.budget = options->budget,
 		.live = live,
 	};
 	return source_group_new(&group);
