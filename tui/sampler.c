@@ -159,17 +159,28 @@ static gpointer sampler_loop(gpointer data)
 	return NULL;
 }
 
-sampler_t *sampler_new(source_t *source, gint64 interval_us, gboolean lossless)
+static sampler_t *start(source_t *source, gint64 interval_us, gboolean lossless, gboolean hold)
 {
 	struct sampler *sampler = g_new0(struct sampler, 1);
 	sampler->source = source;
 	sampler->interval_us = interval_us;
 	sampler->lossless = lossless;
+	sampler->hold = hold;
 	sampler->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	g_mutex_init(&sampler->lock);
 	g_cond_init(&sampler->changed);
 	sampler->thread = quiet_thread("sampler", sampler_loop, sampler);
 	return sampler;
+}
+
+sampler_t *sampler_new(source_t *source, gint64 interval_us, gboolean lossless)
+{
+	return start(source, interval_us, lossless, FALSE);
+}
+
+sampler_t *sampler_new_held(source_t *source, gint64 interval_us, gboolean lossless)
+{
+	return start(source, interval_us, lossless, TRUE);
 }
 
 void sampler_free(sampler_t *sampler)

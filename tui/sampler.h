@@ -30,6 +30,8 @@ struct sampler_news {
 
 /* Take over the source and begin. With `lossless`, the thread waits until a sample was taken before it takes the next. */
 sampler_t *sampler_new(source_t *source, gint64 interval_us, gboolean lossless);
+/* The same, held from the beginning: not even the first sample is taken. */
+sampler_t *sampler_new_held(source_t *source, gint64 interval_us, gboolean lossless);
 /* Stop the thread (waits for a sample in progress) and free the source. NULL is fine. */
 void sampler_free(sampler_t *sampler);
 

@@ -88,13 +88,12 @@ static struct visit *visit_new(struct top *top, source_t *source, const struct t
 		view->options.ask = ask;
 		view->options.ask_context = visit;
 	}
-	visit->sampler = sampler_new(source, view->options.interval_us, lossless);
+	/* what was recorded is asked for as the cursor needs it, never simply the next */
+	visit->sampler = recording && options->replay ? sampler_new_held(source, view->options.interval_us, lossless)
+						      : sampler_new(source, view->options.interval_us, lossless);
 	sampler_set_budget(visit->sampler, options->budget);
-	if (options->replay) {
-		/* what was recorded is asked for as the cursor needs it, never simply the next */
-		sampler_hold(visit->sampler, recording, FALSE);
+	if (options->replay)
 		replay_begin(view);
-	}
 	if (options->screen)
 		screen_go(view, options->screen);
 	return visit;
