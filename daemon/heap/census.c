@@ -1,247 +1,11 @@
 #include "daemon/heap/census.h"
 
-#include <stdatomic.h>
-
 #include "base/error.h"
-#include "daemon/heap/addresses.h"
-#include "daemon/heap/allocator.h"
 #include "daemon/heap/candidate.h"
+#include "daemon/heap/census_private.h"
 #include "daemon/heap/gc.h"
 #include "daemon/heap/outside.h"
-#include "daemon/heap/referents.h"
 #include "daemon/heap/size.h"
-#include "daemon/heap/type.h"
-
-#define LINK_MASK (~3ull)
-#define GUESSES   16 /* how far the memory of a block is asked for ahead of it being looked at */
-
-/* what all threads share, and only read */
-struct survey {
-	heap_t *heap;
-	census_visit *visit;
-	bool all; /* not only what the collector tracks */
-	struct census *census;
-	struct allocator allocator;
-	struct glibc glibc;      /* malloc's chunks */
-	struct addresses frozen; /* objects of the permanent generation */
-	uint32_t prefixes[4];    /* bytes that may precede an object in its block */
-	size_t n_prefixes;
-	uint32_t overhead;   /* of a debug hook around a block's data */
-	_Atomic size_t next; /* part of the allocator's memory that nobody has taken yet */
-};
-
-/* one thread's part of it */
-struct taker {
-	struct survey *survey;
-	heap_t *heap;
-	void *context;         /* of the visitor */
-	struct addresses seen; /* objects outside the blocks */
-	GArray *pending;       /* uint64_t: those of them still to be looked at */
-	struct allocator_hint hint;
-	struct memory_hold hold; /* the part that is walked */
-	struct type *last;       /* the one met last */
-	struct guess {
-		uint64_t address;
-		const uint8_t *bytes;
-		uint64_t size;
-		struct type *type;
-	} guesses[GUESSES]; /* a ring of blocks not settled yet */
-	size_t n_guesses;
-	struct block_stats stats;
-	int64_t tracked; /* visited ones in the collector's lists, the permanent generation included */
-	int64_t frozen;  /* visited ones that a free-threaded build's collector leaves alone */
-	int64_t outside, object_bytes;
-};
-
-static void emit(struct taker *taker, const struct object *object);
-
-/* If an object of the type lies `prefix` bytes into the block, visit it. */
-static bool take_object(struct taker *taker, const struct block *block, struct type *type)
-{
-	const struct survey *survey = taker->survey;
-	uint32_t prefix = type->prefix;
-	struct object object = {.address = block->address + prefix,
-				.bytes = block->bytes + prefix,
-				.available = block->size - prefix,
-				.type = type};
-	/* mimalloc's size classes are wider than what was asked for, as a hook's exact size is narrower */
-	bool exact = survey->allocator.debug_hooks || survey->allocator.mimalloc.n_segments;
-	if (!candidate_accept(taker->heap, block, exact, &object))
-		return false;
-	taker->object_bytes += (int64_t)(block->size + survey->overhead);
-	emit(taker, &object);
-	return true;
-}
-
-/* The type that the word at `prefix` would make the block an object of, or NULL. */
-static struct type *type_behind(struct taker *taker, const struct block *block, uint32_t prefix)
-{
-	const struct survey *survey = taker->survey;
-	if (block->size < prefix + taker->heap->layout->object_size)
-		return NULL;
-	uint64_t address = object_type_address(taker->heap->layout, block->bytes + prefix);
-	struct type *type = taker->last;
-	/* neighbours are often alike */
-	if (!type || address != type->address) {
-		/* types are larger than pymalloc's blocks */
-		if (survey->allocator.pymalloc.n_arenas && allocator_owns(&survey->allocator, &taker->hint, address))
-			return NULL;
-		type = type_get(taker->heap, address);
-		if (!type)
-			return NULL;
-		taker->last = type;
-	}
-	return type->prefix == prefix ? type : NULL;
-}
-
-/*
- * What the block may be an object of, by its first words that may be a type, from the i-th prefix on. A type where an object without a
- * head has it settles what the block is, even if that object is dead: where another one would have its type, an int's unused digits
- * or a free list's member may still hold what was there before.
- */
-static struct type *guess_type(struct taker *taker, const struct block *block, size_t i)
-{
-	const struct survey *survey = taker->survey;
-	for (; i < survey->n_prefixes; i++) {
-		struct type *type = type_behind(taker, block, survey->prefixes[i]);
-		if (type)
-			return type;
-	}
-	return NULL;
-}
-
-/* Decide a block that a type was guessed for. */
-static void settle(struct taker *taker, const struct block *block, struct type *type)
-{
-	const struct survey *survey = taker->survey;
-	/* up to 3.7 the links in the head of an object that was never tracked are what was there before */
-	bool stale = heap_has(taker->heap->layout->gc_head_refs);
-	while (type && !take_object(taker, block, type) && (type->prefix || stale)) {
-		size_t i = 0;
-		while (i < survey->n_prefixes && survey->prefixes[i] != type->prefix)
-			i++;
-		type = guess_type(taker, block, i + 1);
-	}
-}
-
-static void settle_guess(struct taker *taker, const struct guess *guess)
-{
-	const struct block block = {guess->address, guess->bytes, guess->size, BLOCK_ANY};
-	settle(taker, &block, guess->type);
-}
-
-static void settle_all(struct taker *taker)
-{
-	size_t n = MIN(taker->n_guesses, GUESSES);
-	for (size_t i = taker->n_guesses - n; i < taker->n_guesses; i++)
-		settle_guess(taker, &taker->guesses[i % GUESSES]);
-	taker->n_guesses = 0;
-}
-
-/* Ask for the memory outside the block that settle() is going to read: where a heap has aged, all of it is far away. */
-static void prefetch(const struct taker *taker, const struct guess *guess)
-{
-	const struct py_layout *layout = taker->heap->layout;
-	const struct memory *memory = taker->heap->memory;
-	const struct type *type = guess->type;
-	const uint8_t *object = guess->bytes + type->prefix;
-	if (guess->size < type->prefix + (uint64_t)type->least)
-		return;
-	if (type->flags & PY_FLAG_HAVE_GC && layout->shape.gc != PY_GC_NONE)
-		memory_prefetch(memory, (load_u64(object - layout->gc_head_size, 0) & LINK_MASK) + 8);
-	if (type->kind == TYPE_DICT) {
-		uint64_t keys = load_u64(object, layout->ma_keys);
-		memory_prefetch(memory, keys);
-		memory_prefetch(memory, keys + 64);
-		memory_prefetch(memory, load_u64(object, layout->ma_values));
-	} else if (type->kind == TYPE_LIST) {
-		memory_prefetch(memory, load_u64(object, layout->list_ob_item));
-	} else if (type->flags & PY_FLAG_MANAGED_DICT && type->prefix >= 16) {
-		/* whichever of the two words it is, with whatever mark: the values are near */
-		memory_prefetch(memory, load_u64(object, (uint64_t)(int64_t)layout->shape.managed_dict_offset));
-		if (layout->shape.attributes == PY_ATTRIBUTES_VALUES)
-			memory_prefetch(memory,
-					load_u64(object, (uint64_t)(int64_t)layout->shape.managed_dict_offset - 8));
-	}
-}
-
-static void visit_block(void *context, const struct block *block)
-{
-	struct taker *taker = context;
-	if (block->domain == BLOCK_RAW)
-		return;
-	if (memory_pressed(taker->heap->memory)) {
-		settle_all(taker);
-		memory_rest(taker->heap->memory, &taker->hold);
-	}
-	struct type *type = guess_type(taker, block, 0);
-	if (!type)
-		return;
-	if (!(type->flags & PY_FLAG_HAVE_GC)) {
-		/* all there is to read is in the block */
-		settle(taker, block, type);
-		return;
-	}
-	struct guess *guess = &taker->guesses[taker->n_guesses++ % GUESSES];
-	if (taker->n_guesses > GUESSES)
-		settle_guess(taker, guess);
-	guess->address = block->address;
-	guess->bytes = block->bytes;
-	guess->size = block->size;
-	guess->type = type;
-	prefetch(taker, guess);
-}
-
-/* An address outside the blocks that may be an object's. */
-static void consider_outside(struct taker *taker, uint64_t address)
-{
-	if (addresses_has(&taker->seen, address))
-		return;
-	const uint8_t *bytes = memory_at(taker->heap->memory, address, taker->heap->layout->object_size);
-	if (!bytes || !type_get(taker->heap, object_type_address(taker->heap->layout, bytes)))
-		return;
-	addresses_add(&taker->seen, address);
-	g_array_append_val(taker->pending, address);
-}
-
-static inline void consider(struct taker *taker, uint64_t address)
-{
-	if (address && address % 8 == 0 && !allocator_owns(&taker->survey->allocator, &taker->hint, address))
-		consider_outside(taker, address);
-}
-
-static void consider_words(void *context, const uint8_t *words, uint64_t n, uint64_t stride)
-{
-	struct taker *taker = context;
-	for (uint64_t i = 0; i < n; i++)
-		consider(taker, load_u64(words, i * stride));
-}
-
-static void emit(struct taker *taker, const struct object *object)
-{
-	const struct survey *survey = taker->survey;
-	const struct py_layout *layout = taker->heap->layout;
-	if (object->tracked && survey->frozen.n && addresses_has(&survey->frozen, object->address)) {
-		/* gc.get_objects() doesn't list the permanent generation */
-		struct object unlisted = *object;
-		unlisted.tracked = false;
-		survey->visit(taker->context, &unlisted);
-	} else {
-		bool frozen = !object->tracked && candidate_frozen(taker->heap, object);
-		taker->frozen += frozen;
-		if (survey->all || object->tracked || frozen)
-			survey->visit(taker->context, object);
-	}
-	if (object->type->kind != TYPE_ATOM || object->type->flags & PY_FLAG_HEAPTYPE)
-		object_referents(taker->heap, object, consider_words, taker);
-	if (!object->tracked || layout->shape.gc == PY_GC_NONE)
-		return;
-	taker->tracked++;
-	/* the neighbour in the collector's list, wherever the list's head is */
-	uint64_t next = load_u64(object->bytes - layout->gc_head_size, 0) & LINK_MASK;
-	if (next && !allocator_owns(&survey->allocator, &taker->hint, next))
-		consider_outside(taker, next + layout->gc_head_size);
-}
 
 /* A word that isn't a reference may lead to what was an object, and is now in a free list of malloc's. */
 static bool malloc_has_freed(const struct survey *survey, uint64_t address)
@@ -306,7 +70,7 @@ static void visit_pending(struct taker *taker)
 		}
 		object.outside = true;
 		taker->outside++;
-		emit(taker, &object);
+		census_emit(taker, &object);
 	}
 }
 
@@ -337,9 +101,9 @@ static void consider_chunk(void *context, const struct block *block)
 	const struct survey *survey = taker->survey;
 	for (size_t i = 0; i < survey->n_prefixes && block->domain != BLOCK_RAW; i++) {
 		uint32_t prefix = survey->prefixes[i];
-		struct type *type = type_behind(taker, block, prefix);
+		struct type *type = census_type_behind(taker, block, prefix);
 		if (type && chunk_holds(taker, block, prefix, type)) {
-			consider(taker, block->address + prefix);
+			census_consider(taker, block->address + prefix);
 			return;
 		}
 	}
@@ -347,7 +111,7 @@ static void consider_chunk(void *context, const struct block *block)
 
 static void consider_address(void *context, uint64_t address)
 {
-	consider(context, address);
+	census_consider(context, address);
 }
 
 /* What is held where no object's references lead, and what nothing holds. */
@@ -364,7 +128,7 @@ static void consider_unheld(struct taker *taker)
 static void consider_type_objects(struct taker *taker)
 {
 	for (size_t i = 0; i < type_count(taker->heap); i++)
-		consider(taker, type_nth(taker->heap, i)->address);
+		census_consider(taker, type_nth(taker->heap, i)->address);
 	visit_pending(taker);
 }
 
@@ -378,7 +142,7 @@ static void consider_lists(struct taker *taker)
 				j < collector->n_generations ? collector->generations[j].head : collector->permanent;
 			uint64_t first;
 			if (head && memory_u64(heap->memory, head, &first) && (first & LINK_MASK) != head)
-				consider(taker, (first & LINK_MASK) + heap->layout->gc_head_size);
+				census_consider(taker, (first & LINK_MASK) + heap->layout->gc_head_size);
 		}
 	}
 	visit_pending(taker);
@@ -468,12 +232,12 @@ static void walk_part(struct taker *taker, size_t part)
 	uint64_t start, end;
 	if (memory->window) {
 		allocator_part(&survey->allocator, part, &start, &end);
-		settle_all(taker); /* what waits points into the part before */
+		census_settle(taker); /* what waits points into the part before */
 		memory_hold(memory, &taker->hold, start, end);
 		memory_rest(memory, &taker->hold);
 		memory_at(memory, start, end - start); /* in one go */
 	}
-	allocator_walk(survey->heap, &survey->allocator, part, visit_block, taker, &taker->stats);
+	allocator_walk(survey->heap, &survey->allocator, part, census_visit_block, taker, &taker->stats);
 }
 
 static void *walk_parts(void *data)
@@ -483,7 +247,7 @@ static void *walk_parts(void *data)
 	size_t n = allocator_parts(&survey->allocator), part;
 	while ((part = atomic_fetch_add(&survey->next, 1)) < n)
 		walk_part(taker, part);
-	settle_all(taker);
+	census_settle(taker);
 	memory_release(survey->heap->memory, &taker->hold);
 	return NULL;
 }
@@ -492,7 +256,7 @@ static void *walk_parts(void *data)
 static void taker_merge(struct taker *first, const struct taker *other)
 {
 	for (guint i = 0; i < other->pending->len; i++)
-		consider(first, g_array_index(other->pending, uint64_t, i));
+		census_consider(first, g_array_index(other->pending, uint64_t, i));
 	block_stats_add(&first->stats, &other->stats);
 	first->tracked += other->tracked;
 	first->frozen += other->frozen;
@@ -502,7 +266,8 @@ static void taker_merge(struct taker *first, const struct taker *other)
 static void take_all(struct survey *survey, void *const *contexts, size_t n)
 {
 	struct census *census = survey->census;
-	g_autofree struct taker *takers = g_new(struct taker, n);
+	/* each in cache lines of its own: threads that write to one wait for each other */
+	struct taker *takers = g_aligned_alloc(n, sizeof(*takers), CACHE_LINE);
 	g_autofree GThread **threads = g_new0(GThread *, n);
 	find_prefixes(survey);
 	find_frozen(survey);
@@ -539,6 +304,7 @@ static void take_all(struct survey *survey, void *const *contexts, size_t n)
 							       : -1;
 	census->allocator = survey->allocator.known;
 	taker_clear(first);
+	g_aligned_free(takers);
 }
 
 /* the lists only: one thread, the visitor's first context */
