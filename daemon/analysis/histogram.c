@@ -63,28 +63,32 @@ static void note_sought(struct counter *counter, uint64_t address)
 			counter->also->found[i] = true;
 }
 
-static void count_object(void *context, const struct object *object)
+/* What is asked for about single objects. */
+static void note_object(struct counter *counter, const struct object *object, int64_t bytes)
 {
-	struct counter *counter = context;
-	int64_t bytes = 0;
-	/* sized first: sizing may find new types, and the rows may move */
-	if (!object_getsizeof(counter->heap, object, &bytes)) {
-		if (candidate_unborn(counter->heap, object))
-			return;
-		counter->unreadable++;
-	}
 	if (object->outside)
 		count_outside(counter, object, bytes);
 	if (counter->places)
 		places_add(counter->places, object->address, object->type->index);
 	if (counter->sought_mask & sought_bit(object->address))
 		note_sought(counter, object->address);
-	struct row *row = row_at(counter, object->type->index);
+}
+
+static void count_object(struct counter *counter, const struct object *object, struct row *row)
+{
+	const struct buffer_rule *buffer = object->type->buffer;
+	int64_t bytes = 0;
+	if (!object_getsizeof(counter->heap, object, &bytes)) {
+		if (candidate_unborn(counter->heap, object))
+			return;
+		counter->unreadable++;
+	}
+	note_object(counter, object, bytes);
 	struct refcount refcount = object_refcount(counter->heap->layout, object->bytes);
 	row->count++;
 	row->gc_count += object->tracked;
 	row->bytes += bytes;
-	if (object->type->buffer && object->type->buffer->measure(counter->heap, object, &bytes))
+	if (buffer && buffer->measure(counter->heap, object, &bytes))
 		row->owned += bytes;
 	if (refcount.immortal) {
 		row->immortal++;
@@ -94,6 +98,27 @@ static void count_object(void *context, const struct object *object)
 	} else {
 		counter->unreadable++;
 	}
+}
+
+static void row_add(struct row *total, const struct row *row)
+{
+	total->count += row->count;
+	total->gc_count += row->gc_count;
+	total->bytes += row->bytes;
+	total->refs += row->refs;
+	total->refs_max = MAX(total->refs_max, row->refs_max);
+	total->immortal += row->immortal;
+	total->owned += row->owned;
+}
+
+static void count_objects(void *context, const struct object *objects, size_t n)
+{
+	struct counter *counter = context;
+	struct row row = {0};
+	for (size_t i = 0; i < n; i++)
+		count_object(counter, &objects[i], &row);
+	/* not before: sizing may find new types, and the rows may move */
+	row_add(row_at(counter, objects->type->index), &row);
 }
 
 static void fill_types(const struct counter *counter, sample_t *sample)
@@ -155,14 +180,7 @@ static void counter_merge(struct counter *sum, struct counter *counter, size_t n
 		const struct row *row = &counter->rows[i];
 		if (!row->count)
 			continue;
-		struct row *total = row_at(sum, i);
-		total->count += row->count;
-		total->gc_count += row->gc_count;
-		total->bytes += row->bytes;
-		total->refs += row->refs;
-		total->refs_max = MAX(total->refs_max, row->refs_max);
-		total->immortal += row->immortal;
-		total->owned += row->owned;
+		row_add(row_at(sum, i), row);
 	}
 	for (size_t i = 0; i < n_regions; i++)
 		sum->region_bytes[i] += counter->region_bytes[i];
@@ -205,7 +223,7 @@ bool histogram_take(heap_t *heap, enum census_coverage coverage, sample_t *sampl
 		counter_ask(&counters[i], also, n);
 		contexts[i] = &counters[i];
 	}
-	bool ok = census_take(heap, coverage, count_object, contexts, n, &memory->census, error);
+	bool ok = census_take(heap, coverage, count_objects, contexts, n, &memory->census, error);
 	if (ok && also && also->locate)
 		fill_population(counters, n, also);
 	for (size_t i = 1; i < n; i++) {

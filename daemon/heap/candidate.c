@@ -190,15 +190,15 @@ bool candidate_head(const heap_t *heap, struct object *object)
 bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
 {
 	const struct type *type = object->type;
-	if (type->flags & PY_FLAG_UNICODE && !(type->flags & PY_FLAG_HEAPTYPE))
+	bool text = type->flags & PY_FLAG_UNICODE;
+	if (text && !(type->flags & PY_FLAG_HEAPTYPE))
 		return candidate_refcount(heap, object->bytes) && str_fits(heap, object);
 	if (object->available < type->least || !candidate_refcount(heap, object->bytes))
 		return false;
-	uint64_t least = type->prefix + (uint64_t)type_struct_size(heap, type, object->bytes);
-	bool fits = exact ? block->size >= least : size_fits(heap, object, block->size);
-	if (!(type->flags & PY_FLAG_HAVE_GC))
-		return fits || !(type->flags & PY_FLAG_UNICODE);
-	return candidate_head(heap, object);
+	if (type->flags & PY_FLAG_HAVE_GC)
+		return candidate_head(heap, object);
+	return !text || (exact ? block->size >= type->prefix + (uint64_t)type_struct_size(heap, type, object->bytes)
+			       : size_fits(heap, object, block->size));
 }
 
 bool candidate_unborn(const heap_t *heap, const struct object *object)

@@ -70,7 +70,7 @@ static void visit_pending(struct taker *taker)
 		}
 		object.outside = true;
 		taker->outside++;
-		census_emit(taker, &object);
+		census_emit(taker, &object, 1);
 	}
 }
 
@@ -313,12 +313,18 @@ struct lister {
 	void *context;
 };
 
+static void visit_listed(void *context, const struct object *object)
+{
+	const struct lister *lister = context;
+	lister->visit(lister->context, object, 1);
+}
+
 static void visit_permanent(void *context, const struct object *object)
 {
 	const struct lister *lister = context;
 	struct object untracked = *object;
 	untracked.tracked = false; /* gc.get_objects() doesn't list them */
-	lister->visit(lister->context, &untracked);
+	lister->visit(lister->context, &untracked, 1);
 }
 
 static void take_lists(heap_t *heap, struct lister *lister, struct census *census)
@@ -326,8 +332,7 @@ static void take_lists(heap_t *heap, struct lister *lister, struct census *censu
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		const struct heap_collector *collector = &heap->interpreters[i].collector;
 		for (size_t j = 0; j < collector->n_generations; j++) {
-			struct gc_walk walk =
-				gc_walk_list(heap, collector->generations[j].head, lister->visit, lister->context);
+			struct gc_walk walk = gc_walk_list(heap, collector->generations[j].head, visit_listed, lister);
 			census->lists[i * HEAP_MAX_GENERATIONS + j] = walk.objects;
 			census->unreadable += walk.unreadable;
 		}

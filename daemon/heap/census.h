@@ -17,7 +17,8 @@ enum census_coverage {
 	CENSUS_ALL, /* every object */
 };
 
-typedef void census_visit(void *context, const struct object *object);
+/* `n` objects (at least one), all of one type */
+typedef void census_visit(void *context, const struct object *objects, size_t n);
 
 struct census {
 	int64_t unreadable;              /* objects that are there but can't be read or made sense of */

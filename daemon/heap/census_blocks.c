@@ -3,21 +3,19 @@
 #include "daemon/heap/object.h"
 #include "daemon/heap/referents.h"
 
-/* If an object of the type lies `prefix` bytes into the block, visit it. */
-static bool take_object(struct taker *taker, const struct block *block, struct type *type)
+/* The object of that type that the block may hold. False: it doesn't. */
+static bool object_in(struct taker *taker, const struct block *block, struct type *type, struct object *object)
 {
 	const struct survey *survey = taker->survey;
-	uint32_t prefix = type->prefix;
-	struct object object = {.address = block->address + prefix,
-				.bytes = block->bytes + prefix,
-				.available = block->size - prefix,
-				.type = type};
+	*object = (struct object){.address = block->address + type->prefix,
+				  .bytes = block->bytes + type->prefix,
+				  .available = block->size - type->prefix,
+				  .type = type};
 	/* mimalloc's size classes are wider than what was asked for, as a hook's exact size is narrower */
 	bool exact = survey->allocator.debug_hooks || survey->allocator.mimalloc.n_segments;
-	if (!candidate_accept(taker->heap, block, exact, &object))
+	if (!candidate_accept(taker->heap, block, exact, object))
 		return false;
 	taker->object_bytes += (int64_t)(block->size + survey->overhead);
-	census_emit(taker, &object);
 	return true;
 }
 
@@ -50,31 +48,51 @@ static struct type *guess_type(struct taker *taker, const struct block *block, s
 	return NULL;
 }
 
-/* Decide a block that a type was guessed for. */
-static void settle(struct taker *taker, const struct block *block, struct type *type)
+/* Whether a block that is no object of the type may be one of another type. */
+static bool may_be_other(const struct taker *taker, const struct type *type)
+{
+	/* up to 3.7 the links in the head of an object that was never tracked are what was there before */
+	return type->prefix || heap_has(taker->heap->layout->gc_head_refs);
+}
+
+/* Decide a block that was no object of the type guessed first: by the words behind it. */
+static void settle_other(struct taker *taker, const struct block *block, struct type *type)
 {
 	const struct survey *survey = taker->survey;
-	/* up to 3.7 the links in the head of an object that was never tracked are what was there before */
-	bool stale = heap_has(taker->heap->layout->gc_head_refs);
-	while (type && !take_object(taker, block, type) && (type->prefix || stale)) {
+	struct object object;
+	while (type && may_be_other(taker, type)) {
 		size_t i = 0;
 		while (i < survey->n_prefixes && survey->prefixes[i] != type->prefix)
 			i++;
 		type = guess_type(taker, block, i + 1);
+		if (type && object_in(taker, block, type, &object)) {
+			census_emit(taker, &object, 1);
+			return;
+		}
 	}
+}
+
+static void settle_shelf(struct taker *taker, struct shelf *shelf)
+{
+	struct type *type = shelf->type;
+	size_t n = 0;
+	for (size_t at = shelf->first; at; at = taker->batch[at - 1].next) {
+		const struct guess *guess = &taker->batch[at - 1];
+		const struct block block = {guess->address, guess->bytes, guess->size, BLOCK_ANY};
+		if (object_in(taker, &block, type, &taker->accepted[n]))
+			n++;
+		else if (may_be_other(taker, type))
+			settle_other(taker, &block, type);
+	}
+	shelf->first = shelf->last = 0;
+	if (n)
+		census_emit(taker, taker->accepted, n);
 }
 
 void census_settle(struct taker *taker)
 {
-	for (size_t i = 0; i < taker->n_used; i++) {
-		struct shelf *shelf = taker->used[i];
-		for (size_t at = shelf->first; at; at = taker->batch[at - 1].next) {
-			const struct guess *guess = &taker->batch[at - 1];
-			const struct block block = {guess->address, guess->bytes, guess->size, BLOCK_ANY};
-			settle(taker, &block, shelf->type);
-		}
-		shelf->first = shelf->last = 0;
-	}
+	for (size_t i = 0; i < taker->n_used; i++)
+		settle_shelf(taker, taker->used[i]);
 	taker->n_used = taker->n_batch = 0;
 }
 
@@ -125,7 +143,7 @@ static void prefetch(const struct taker *taker, const struct block *block, const
 static void guess_add(struct taker *taker, const struct block *block, struct shelf *shelf)
 {
 	struct guess *guess = &taker->batch[taker->n_batch++];
-	*guess = (struct guess){.address = block->address, .bytes = block->bytes, .size = (uint32_t)block->size};
+	*guess = (struct guess){.address = block->address, .bytes = block->bytes, .size = block->size};
 	if (shelf->first)
 		taker->batch[shelf->last - 1].next = (uint16_t)taker->n_batch;
 	else
@@ -150,10 +168,6 @@ void census_visit_block(void *context, const struct block *block)
 		shelf = shelf_behind(taker, block, survey->prefixes[i]);
 	if (!shelf)
 		return;
-	if (block->size > UINT32_MAX) {
-		settle(taker, block, shelf->type);
-		return;
-	}
 	guess_add(taker, block, shelf);
 	if (shelf->type->flags & PY_FLAG_HAVE_GC)
 		prefetch(taker, block, shelf->type);
@@ -191,28 +205,53 @@ static void consider_words(void *context, const uint8_t *words, uint64_t n, uint
 		consider_word(taker, load_u64(words, i * stride));
 }
 
-void census_emit(struct taker *taker, const struct object *object)
+/* The neighbour in the collector's list, wherever the list's head is. */
+static void consider_neighbour(struct taker *taker, const struct object *object)
+{
+	uint32_t head_size = taker->heap->layout->gc_head_size;
+	uint64_t next = load_u64(object->bytes - head_size, 0) & LINK_MASK;
+	if (next && !allocator_owns(&taker->survey->allocator, &taker->hint, next))
+		consider_outside(taker, next + head_size);
+}
+
+/* gc.get_objects() doesn't list the permanent generation. */
+static void unlist_frozen(const struct survey *survey, struct object *objects, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (objects[i].tracked && addresses_has(&survey->frozen, objects[i].address))
+			objects[i].tracked = false;
+}
+
+/* A free-threaded build has no lists: each object says what the collector has to do with it. */
+static void visit_unlisted(struct taker *taker, const struct object *objects, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		bool frozen = !objects[i].tracked && candidate_frozen(taker->heap, &objects[i]);
+		taker->frozen += frozen;
+		if (taker->survey->all || objects[i].tracked || frozen)
+			taker->survey->visit(taker->context, &objects[i], 1);
+	}
+}
+
+void census_emit(struct taker *taker, struct object *objects, size_t n)
 {
 	const struct survey *survey = taker->survey;
-	const struct py_layout *layout = taker->heap->layout;
-	if (object->tracked && survey->frozen.n && addresses_has(&survey->frozen, object->address)) {
-		/* gc.get_objects() doesn't list the permanent generation */
-		struct object unlisted = *object;
-		unlisted.tracked = false;
-		survey->visit(taker->context, &unlisted);
-	} else {
-		bool frozen = !object->tracked && candidate_frozen(taker->heap, object);
-		taker->frozen += frozen;
-		if (survey->all || object->tracked || frozen)
-			survey->visit(taker->context, object);
-	}
-	if (object->type->kind != TYPE_ATOM || object->type->flags & PY_FLAG_HEAPTYPE)
-		object_referents(taker->heap, object, consider_words, taker);
-	if (!object->tracked || layout->shape.gc == PY_GC_NONE)
+	const struct type *type = objects->type;
+	if (type->kind != TYPE_ATOM || type->flags & PY_FLAG_HEAPTYPE)
+		for (size_t i = 0; i < n; i++)
+			object_referents(taker->heap, &objects[i], consider_words, taker);
+	if (taker->heap->layout->shape.gc == PY_GC_NONE) {
+		visit_unlisted(taker, objects, n);
 		return;
-	taker->tracked++;
-	/* the neighbour in the collector's list, wherever the list's head is */
-	uint64_t next = load_u64(object->bytes - layout->gc_head_size, 0) & LINK_MASK;
-	if (next && !allocator_owns(&survey->allocator, &taker->hint, next))
-		consider_outside(taker, next + layout->gc_head_size);
+	}
+	if (type->flags & PY_FLAG_HAVE_GC) {
+		for (size_t i = 0; i < n; i++) {
+			taker->tracked += objects[i].tracked;
+			if (objects[i].tracked)
+				consider_neighbour(taker, &objects[i]);
+		}
+		if (survey->frozen.n)
+			unlist_frozen(survey, objects, n);
+	}
+	survey->visit(taker->context, objects, n);
 }

@@ -43,7 +43,7 @@ struct shelf {
 struct guess {
 	uint64_t address;
 	const uint8_t *bytes;
-	uint32_t size;
+	uint64_t size;
 	uint16_t next; /* of the same shelf, as index + 1 */
 };
 
@@ -59,6 +59,7 @@ struct taker {
 	struct shelf shelves[1 << SHELF_BITS];
 	struct shelf *used[BATCH]; /* shelves with blocks */
 	struct guess batch[BATCH];
+	struct object accepted[BATCH]; /* of one shelf */
 	size_t n_used, n_batch;
 	struct block_stats stats;
 	int64_t tracked; /* visited ones in the collector's lists, the permanent generation included */
@@ -73,8 +74,8 @@ struct type *census_type_behind(struct taker *taker, const struct block *block, 
 void census_visit_block(void *context, const struct block *block);
 void census_settle(struct taker *taker);
 
-/* An object: visit it, and note what it leads to outside of the blocks. */
-void census_emit(struct taker *taker, const struct object *object);
+/* Objects of one type: visit them, and note what they lead to outside of the blocks. */
+void census_emit(struct taker *taker, struct object *objects, size_t n);
 
 /* An address that may be that of an object outside the blocks: if it looks like one it is pending. */
 void census_consider(struct taker *taker, uint64_t address);

@@ -21,9 +21,8 @@ struct filling {
 	bool failed;
 };
 
-static void add(void *context, const struct object *object)
+static void add(struct filling *filling, const struct object *object)
 {
-	struct filling *filling = context;
 	struct run *run = object->outside ? &filling->outside : &filling->inside;
 	if (filling->failed)
 		return;
@@ -44,6 +43,12 @@ static void add(void *context, const struct object *object)
 		.type = object->type->index,
 		.refcount = refcount.immortal ? TABLE_IMMORTAL : (uint32_t)CLAMP(refcount.count, 0, TABLE_IMMORTAL - 1),
 	};
+}
+
+static void add_all(void *context, const struct object *objects, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		add(context, &objects[i]);
 }
 
 static int compare(const void *a, const void *b)
@@ -132,7 +137,7 @@ bool table_take(heap_t *heap, struct table *table, GError **error)
 		fillings[i].heap = heap;
 		contexts[i] = &fillings[i];
 	}
-	bool taken = census_take(heap, CENSUS_ALL, add, contexts, n, &census, error), failed = false;
+	bool taken = census_take(heap, CENSUS_ALL, add_all, contexts, n, &census, error), failed = false;
 	if (taken)
 		census_clear(&census);
 	for (size_t i = 0; i < n; i++) {

@@ -336,9 +336,9 @@ struct found {
 	bool taken;
 };
 
-G_GNUC_UNUSED static void found_add(void *context, const struct object *object)
+G_GNUC_UNUSED static void found_add(void *context, const struct object *objects, size_t n)
 {
-	g_array_append_vals(((struct found *)context)->objects, object, 1);
+	g_array_append_vals(((struct found *)context)->objects, objects, (guint)n);
 }
 
 /* Take a census of the world, which opens its heap anew. */
