@@ -67,22 +67,24 @@ bool candidate_static(const heap_t *heap, const uint8_t *object)
 	return count > 0 && count < MAX_REFCOUNT;
 }
 
-/* Whether a block of `size` bytes is what the type's allocator would ask for an instance. */
-static bool size_fits(const heap_t *heap, const struct object *object, uint64_t size)
+/* Whether the block's size is what the type's allocator would ask for an instance. */
+bool candidate_size_fits(const heap_t *heap, const struct block *block, bool exact, const struct object *object)
 {
 	const struct type *type = object->type;
 	uint32_t unit = heap->layout->shape.block_alignment;
+	if (exact)
+		return block->size >= type->prefix + (uint64_t)type_struct_size(heap, type, object->bytes);
 	if (type->itemsize || type->flags & (PY_FLAG_UNICODE | PY_FLAG_INLINE_VALUES))
-		return size >= type->prefix + type->basicsize;
+		return block->size >= type->prefix + type->basicsize;
 	uint32_t wanted = (type->prefix + type_struct_size(heap, type, object->bytes) + unit - 1) / unit * unit;
-	return size == wanted;
+	return block->size == wanted;
 }
 
 /*
  * A str begins with a shorter struct than its type says, unless it is an instance of a subclass, and its characters follow (CPython
  * Objects/unicodeobject.c, PyUnicode_New()).
  */
-static bool str_fits(const heap_t *heap, const struct object *object)
+bool candidate_str_fits(const heap_t *heap, const struct object *object)
 {
 	const struct py_layout *layout = heap->layout;
 	struct str str;
@@ -185,20 +187,6 @@ bool candidate_head(const heap_t *heap, struct object *object)
 		return (plausible || being_linked(heap, object->address - heap->layout->gc_head_size, head)) &&
 		       (heap->collecting || !object->type->made_in_python);
 	return links_plausible(heap, head) && linked(heap, object->address - heap->layout->gc_head_size, head);
-}
-
-bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
-{
-	const struct type *type = object->type;
-	bool text = type->flags & PY_FLAG_UNICODE;
-	if (text && !(type->flags & PY_FLAG_HEAPTYPE))
-		return candidate_refcount(heap, object->bytes) && str_fits(heap, object);
-	if (object->available < type->least || !candidate_refcount(heap, object->bytes))
-		return false;
-	if (type->flags & PY_FLAG_HAVE_GC)
-		return candidate_head(heap, object);
-	return !text || (exact ? block->size >= type->prefix + (uint64_t)type_struct_size(heap, type, object->bytes)
-			       : size_fits(heap, object, block->size));
 }
 
 bool candidate_unborn(const heap_t *heap, const struct object *object)

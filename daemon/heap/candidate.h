@@ -11,6 +11,7 @@
 
 #include "daemon/heap/block.h"
 #include "daemon/heap/object.h"
+#include "daemon/heap/type.h"
 
 /* Whether the reference count at `object` is one of a live object. Objects with none (0) are dead: freed, or kept for
  * reuse. */
@@ -38,11 +39,26 @@ bool candidate_head(const heap_t *heap, struct object *object);
 /* Whether a free-threaded build's collector has the object, but leaves it alone (gc.freeze()); where there are lists, no. */
 bool candidate_frozen(const heap_t *heap, const struct object *object);
 
+/* The parts of candidate_accept() that only str and its subclasses need. */
+bool candidate_str_fits(const heap_t *heap, const struct object *object);
+bool candidate_size_fits(const heap_t *heap, const struct block *block, bool exact, const struct object *object);
+
 /*
  * Whether `object` (address, bytes, available and type are set) is one: `exact` says that the block's size is what was
  * asked for, not a size class. Sets object->tracked.
  */
-bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object);
+static inline bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
+{
+	const struct type *type = object->type;
+	bool text = type->flags & PY_FLAG_UNICODE;
+	if (text && !(type->flags & PY_FLAG_HEAPTYPE))
+		return candidate_refcount(heap, object->bytes) && candidate_str_fits(heap, object);
+	if (object->available < type->least || !candidate_refcount(heap, object->bytes))
+		return false;
+	if (type->flags & PY_FLAG_HAVE_GC)
+		return candidate_head(heap, object);
+	return !text || candidate_size_fits(heap, block, exact, object);
+}
 
 /*
  * Whether an accepted object whose size can't be told is one that the target was stopped in the middle of making: it has its type and its first

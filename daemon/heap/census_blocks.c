@@ -72,6 +72,32 @@ static void settle_other(struct taker *taker, const struct block *block, struct 
 	}
 }
 
+/* Ask for the memory outside the block that is going to be read: where a heap has aged, all of it is far away. */
+static inline void prefetch(const struct memory *memory, const struct py_layout *layout, const struct guess *guess,
+			    const struct type *type)
+{
+	const uint8_t *object = guess->bytes + type->prefix;
+	if (guess->size < type->prefix + (uint64_t)type->least)
+		return;
+	if (layout->shape.gc != PY_GC_NONE)
+		memory_prefetch(memory, (load_u64(object - layout->gc_head_size, 0) & LINK_MASK) + 8);
+	if (type->kind == TYPE_DICT) {
+		uint64_t keys = load_u64(object, layout->ma_keys), values = load_u64(object, layout->ma_values);
+		memory_prefetch(memory, keys);
+		memory_prefetch(memory, keys + 64);
+		if (values)
+			memory_prefetch(memory, values);
+	} else if (type->kind == TYPE_LIST) {
+		memory_prefetch(memory, load_u64(object, layout->list_ob_item));
+	} else if (type->flags & PY_FLAG_MANAGED_DICT && type->prefix >= 16) {
+		/* whichever of the two words it is, with whatever mark: the values are near */
+		uint64_t managed = (uint64_t)(int64_t)layout->shape.managed_dict_offset;
+		memory_prefetch(memory, load_u64(object, managed));
+		if (layout->shape.attributes == PY_ATTRIBUTES_VALUES)
+			memory_prefetch(memory, load_u64(object, managed - 8));
+	}
+}
+
 static void settle_shelf(struct taker *taker, struct shelf *shelf)
 {
 	struct type *type = shelf->type;
@@ -114,33 +140,7 @@ static inline struct shelf *shelf_behind(struct taker *taker, const struct block
 	return shelf;
 }
 
-/* Ask for the memory outside the block that settle() is going to read: where a heap has aged, all of it is far away. */
-static void prefetch(const struct taker *taker, const struct block *block, const struct type *type)
-{
-	const struct py_layout *layout = taker->heap->layout;
-	const struct memory *memory = taker->heap->memory;
-	const uint8_t *object = block->bytes + type->prefix;
-	if (block->size < type->prefix + (uint64_t)type->least)
-		return;
-	if (type->flags & PY_FLAG_HAVE_GC && layout->shape.gc != PY_GC_NONE)
-		memory_prefetch(memory, (load_u64(object - layout->gc_head_size, 0) & LINK_MASK) + 8);
-	if (type->kind == TYPE_DICT) {
-		uint64_t keys = load_u64(object, layout->ma_keys);
-		memory_prefetch(memory, keys);
-		memory_prefetch(memory, keys + 64);
-		memory_prefetch(memory, load_u64(object, layout->ma_values));
-	} else if (type->kind == TYPE_LIST) {
-		memory_prefetch(memory, load_u64(object, layout->list_ob_item));
-	} else if (type->flags & PY_FLAG_MANAGED_DICT && type->prefix >= 16) {
-		/* whichever of the two words it is, with whatever mark: the values are near */
-		memory_prefetch(memory, load_u64(object, (uint64_t)(int64_t)layout->shape.managed_dict_offset));
-		if (layout->shape.attributes == PY_ATTRIBUTES_VALUES)
-			memory_prefetch(memory,
-					load_u64(object, (uint64_t)(int64_t)layout->shape.managed_dict_offset - 8));
-	}
-}
-
-static void guess_add(struct taker *taker, const struct block *block, struct shelf *shelf)
+static const struct guess *guess_add(struct taker *taker, const struct block *block, struct shelf *shelf)
 {
 	struct guess *guess = &taker->batch[taker->n_batch++];
 	*guess = (struct guess){.address = block->address, .bytes = block->bytes, .size = block->size};
@@ -151,6 +151,7 @@ static void guess_add(struct taker *taker, const struct block *block, struct she
 	shelf->last = (uint16_t)taker->n_batch;
 	if (!shelf->first)
 		shelf->first = shelf->last;
+	return guess;
 }
 
 void census_visit_block(void *context, const struct block *block)
@@ -168,9 +169,9 @@ void census_visit_block(void *context, const struct block *block)
 		shelf = shelf_behind(taker, block, survey->prefixes[i]);
 	if (!shelf)
 		return;
-	guess_add(taker, block, shelf);
+	const struct guess *guess = guess_add(taker, block, shelf);
 	if (shelf->type->flags & PY_FLAG_HAVE_GC)
-		prefetch(taker, block, shelf->type);
+		prefetch(taker->heap->memory, taker->heap->layout, guess, shelf->type);
 	if (taker->n_batch == BATCH)
 		census_settle(taker);
 }

@@ -124,17 +124,19 @@ void object_referents(heap_t *heap, const struct object *object, referent_visit 
 {
 	const struct py_layout *layout = heap->layout;
 	const struct type *type = object->type;
-	uint64_t end = type->basicsize;
+	uint64_t start = layout->object_size, end = type->basicsize;
 	int64_t measured;
 	switch (type->kind) {
 	case TYPE_ATOM:
 		break;
 	case TYPE_DICT:
 		visit_dict(heap, object, visit, context);
+		start = layout->ma_values + 8ull; /* before that are numbers and its tables */
 		break;
 	case TYPE_LIST:
 		visit_words(heap, load_u64(object->bytes, layout->list_ob_item),
 			    load_u64(object->bytes, layout->ob_size), 8, visit, context);
+		start = layout->list_ob_item + 8ull;
 		break;
 	case TYPE_SET:
 		visit_set(heap, object, visit, context);
@@ -156,7 +158,7 @@ void object_referents(heap_t *heap, const struct object *object, referent_visit 
 	}
 	/* an atom's own struct holds none, what a subclass adds may */
 	if (type->kind != TYPE_ATOM || type->flags & PY_FLAG_HEAPTYPE)
-		visit_body(heap, object, layout->object_size, end, visit, context);
+		visit_body(heap, object, start, end, visit, context);
 	if (type->flags & PY_FLAG_HEAPTYPE)
 		visit_attributes(heap, object, visit, context);
 }

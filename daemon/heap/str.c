@@ -3,14 +3,6 @@
 #include "daemon/heap/object.h"
 #include "daemon/heap/type.h"
 
-#define NO_BIT     255
-#define MAX_LENGTH (1ull << 40)
-
-static bool state_bit(uint32_t state, uint8_t shift, bool when_absent)
-{
-	return shift == NO_BIT ? when_absent : (state >> shift & 1) != 0;
-}
-
 bool str_read(const heap_t *heap, uint64_t address, struct str *str)
 {
 	const struct py_layout *layout = heap->layout;
@@ -19,24 +11,6 @@ bool str_read(const heap_t *heap, uint64_t address, struct str *str)
 	uint64_t flags;
 	return bytes && memory_u64(heap->memory, object_type_address(layout, bytes) + layout->tp_flags, &flags) &&
 	       flags & PY_FLAG_UNICODE && str_read_at(heap, address, bytes, str);
-}
-
-bool str_read_at(const heap_t *heap, uint64_t address, const uint8_t *bytes, struct str *str)
-{
-	const struct py_layout *layout = heap->layout;
-	uint32_t state = load_u32(bytes, layout->str_state);
-	str->length = load_u64(bytes, layout->str_length);
-	str->kind = state >> layout->shape.str_kind_shift & 7;
-	str->compact = state_bit(state, layout->shape.str_compact_shift, true);
-	str->ascii = state_bit(state, layout->shape.str_ascii_shift, false);
-	str->data = 0;
-	if (str->kind == 3 || str->kind > 4 || str->length > MAX_LENGTH)
-		return false;
-	if (str->compact)
-		str->data = address + (str->ascii ? layout->ascii_size : layout->compact_size);
-	else if (str->kind)
-		memory_u64(heap->memory, address + layout->str_data, &str->data);
-	return true;
 }
 
 bool str_equals(const heap_t *heap, uint64_t address, const char *text)
