@@ -49,7 +49,7 @@ struct memory_window {
 	bool (*fetch)(const struct memory *memory, uint64_t address, void *out, uint64_t size);
 	void *context;
 };
-#define MEMORY_HINTS 256
+#define MEMORY_HINTS 4096 /* as many MiB: of a larger heap several share one */
 
 struct memory {
 	struct memory_region *regions; /* sorted by start, disjoint */
