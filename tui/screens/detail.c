@@ -163,37 +163,57 @@ const struct screen_ops screen_detail = {
 
 /* ---- help ---- */
 
-static const char *const help_columns[] = {
-	"▲ before a name: it grows steadily. Steady means: up, evenly, still going on, over the",
-	"noise. A warm-up that ended, a saw-tooth and a single step are not steady.",
-};
+static const char help_columns[] =
+	"▲ before a name: it grows steadily. Steady means: up, evenly, still going on, over the noise. A warm-up that ended, a saw-tooth and "
+	"a single step are not steady.";
+
+/* A key or column and what is said of it, wrapped to the frame; lines outside of the window fall away. Returns the line below. */
+static int help_entry(struct frame *frame, int line, int page, const char *name, const char *text)
+{
+	int left = *name ? 13 : 2;
+	size_t room = (size_t)MAX(frame->width - left - 1, 10);
+	for (const char *at = text; *at; line++) {
+		size_t length = strlen(at);
+		if (g_utf8_strlen(at, -1) > (glong)room) {
+			const char *end = g_utf8_offset_to_pointer(at, (glong)room);
+			while (end > at && *end != ' ')
+				end--;
+			length = end > at ? (size_t)(end - at) : length;
+		}
+		g_autofree char *piece = g_strndup(at, length);
+		int y = line >= 0 && line < page ? line + 1 : -1;
+		if (at == text)
+			frame_text(frame, y, 2, 10, ROLE_KEY, name);
+		frame_text(frame, y, left, (int)room, ROLE_TEXT, piece);
+		at += length;
+		while (*at == ' ')
+			at++;
+	}
+	return line;
+}
+
+/* All entries from `line` on. Returns the line below the last. */
+static int help_entries(struct frame *frame, int line, int page)
+{
+	for (size_t i = 0; i < key_table_size; i++)
+		line = help_entry(frame, line, page, key_table[i].names, key_table[i].help);
+	line++;
+	for (size_t i = 0; i < view_columns_size; i++)
+		line = help_entry(frame, line, page, view_columns[i].title, view_columns[i].help);
+	return help_entry(frame, line + 1, page, "", help_columns);
+}
 
 static void help_draw(struct screen *screen, struct frame *frame)
 {
 	struct view *view = screen->view;
-	int lines = (int)key_table_size + 2 + (int)view_columns_size + 2 + (int)G_N_ELEMENTS(help_columns);
+	int lines = help_entries(frame, G_MININT / 2, 0) - G_MININT / 2;
 	view->page = frame->height - 2;
 	view->help_line = CLAMP(view->help_line, 0, MAX(lines - view->page, 0));
 	frame_fill(frame, 0, 0, frame->width, ROLE_TITLE);
 	frame_text(frame, 0, 1, frame->width - 2, ROLE_TITLE, "reftop: keys and columns");
-	int line = -view->help_line, top = 1, width = frame->width;
-	/* lines above the window and below it fall away: y outside of it is not drawn */
-#define LINE_Y() (line >= 0 && line < view->page ? top + line : -1)
-	for (size_t i = 0; i < key_table_size; i++, line++) {
-		frame_text(frame, LINE_Y(), 2, 10, ROLE_KEY, key_table[i].names);
-		frame_text(frame, LINE_Y(), 13, width - 14, ROLE_TEXT, key_table[i].help);
-	}
-	line++;
-	for (size_t i = 0; i < view_columns_size; i++, line++) {
-		frame_text(frame, LINE_Y(), 2, 10, ROLE_KEY, view_columns[i].title);
-		frame_text(frame, LINE_Y(), 13, width - 14, ROLE_TEXT, view_columns[i].help);
-	}
-	line++;
-	for (size_t i = 0; i < G_N_ELEMENTS(help_columns); i++, line++)
-		frame_text(frame, LINE_Y(), 2, width - 3, ROLE_TEXT, help_columns[i]);
-#undef LINE_Y
-	const char *more = view->help_line + view->page < lines - 2 ? "PgDn: more   Esc: back" : "Esc: back";
-	frame_text(frame, frame->height - 1, 1, width - 2, ROLE_KEY_TEXT, more);
+	help_entries(frame, -view->help_line, view->page);
+	const char *more = view->help_line + view->page < lines ? "PgDn: more   Esc: back" : "Esc: back";
+	frame_text(frame, frame->height - 1, 1, frame->width - 2, ROLE_KEY_TEXT, more);
 }
 
 static char *help_title(const struct screen *screen)
