@@ -82,6 +82,8 @@ sample_t *sample_repeat(sample_t *sample, int64_t time_us)
 	again->watched = g_memdup2(sample->watched, sample->n_watched * sizeof(*sample->watched));
 	again->parts = NULL; /* of sums, which are never repeated */
 	again->n_parts = 0;
+	/* that none were is known, whether or not they are counted */
+	again->has_turnover = true;
 	for (size_t i = 0; i < again->n_types; i++)
 		again->types[i].born = again->types[i].died = 0;
 	return again;

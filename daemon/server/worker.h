@@ -29,8 +29,7 @@ struct worker_order {
 	gint64 picture; /* bytes of memory of its own that a process may have for questions about its references */
 };
 
-#define WORKER_MOST     (64 * 1024 * 1024) /* bytes of a sample */
-#define WORKER_QUESTION 65536              /* bytes of a line that asks */
+#define WORKER_MOST (64 * 1024 * 1024) /* bytes of an answer */
 
 /* CPU time that all threads of a process have used, ns; -1: there is no such process. */
 gint64 worker_ran_ns(pid_t pid);

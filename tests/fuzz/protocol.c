@@ -1,12 +1,14 @@
 /*
  * libFuzzer over what the daemon takes from others: a request on its socket (first byte 'p'), the first line of a worker's answer ('w'), and
- * a sample as a worker or a daemon sends it ('s'). `make fuzz` builds and runs it.
+ * a sample as a worker or a daemon sends it ('s'), and what either answers to questions ('a'). `make fuzz` builds and runs it.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/server/client.h"
 #include "daemon/store/json.h"
+#include "daemon/store/json_references.h"
+#include "daemon/store/json_stacks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -79,6 +81,25 @@ static void fuzz_request(const char *line, size_t size)
 	g_string_free(answer, TRUE);
 }
 
+/* What can be read back can be written and told. */
+static void fuzz_answer(const char *text, size_t size)
+{
+	const struct stacks_options options = {.locals = true, .native = true, .tasks = true};
+	g_autofree char *problem = NULL;
+	g_autoptr(leaks_t) leaks = json_leaks_parse(text, size, NULL);
+	g_autoptr(explanation_t) explanation = json_explanation_parse(text, size, &problem, NULL);
+	g_autoptr(instances_t) instances = json_instances_parse(text, size, NULL);
+	g_autoptr(stacks_t) stacks = json_stacks_parse(text, size, NULL);
+	if (leaks)
+		g_string_free(json_leaks(leaks, G_MAXSIZE), TRUE);
+	if (explanation)
+		g_string_free(json_explanation(explanation), TRUE);
+	if (instances)
+		g_string_free(json_instances(instances), TRUE);
+	if (stacks)
+		g_string_free(json_stacks(stacks, &options), TRUE);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!size)
@@ -90,6 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (*data == 'w' && worker_parse(text, &head)) {
 		if (head.size > WORKER_MOST)
 			abort();
+	} else if (*data == 'a') {
+		fuzz_answer(text, size - 1);
 	} else if (*data == 's') {
 		sample_t *sample = json_sample_parse(text, size - 1, NULL);
 		if (sample) {
