@@ -82,7 +82,7 @@ static const char json[] =
 	"             \"born\":...,\"died\":...,\"survived\":...}]}\n\n"
 	"born and died are there from the second sample of a recording on: objects of the type that weren't there in the sample before, and "
 	"that are there no more, by address and type, so both are at least that; survived is count - born. What wasn't counted is null, or not "
-	"there: a daemon counts as far as an eighth of its memory= goes (8 bytes an object of each process), and where samples were thinned out "
+	"there: a daemon counts as far as an eighth of its memory= goes (4 bytes an object of each process), and where samples were thinned out "
 	"nothing is known of births between those that stayed. "
 	"count is the number of live objects of exactly this type; gc_count those in the collector's lists (what "
 	"gc.get_objects() returns); bytes the sum of what sys.getsizeof() would say, the collector's header included; "

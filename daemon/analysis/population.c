@@ -18,9 +18,13 @@ struct places {
 	bool overflow;
 };
 
+/*
+ * Kept between samples: each object as the distance to the one before, in units of 8 bytes, and its type, both with 7 bits a byte. Mostly
+ * neighbours of the commonest types: some 3 bytes an object.
+ */
 struct population {
-	uint64_t *words; /* ascending, hence by address */
-	size_t n;
+	uint8_t *packed;
+	size_t size, n;
 	uint64_t *types; /* address of each type */
 	size_t n_types;
 };
@@ -83,6 +87,79 @@ static uint64_t *sort(uint64_t *words, uint64_t *spare, size_t n)
 	return words;
 }
 
+/* ---- packing ---- */
+
+static size_t number_size(uint64_t number)
+{
+	size_t size = 1;
+	for (; number >= 128; number >>= 7)
+		size++;
+	return size;
+}
+
+static uint8_t *put_number(uint8_t *at, uint64_t number)
+{
+	for (; number >= 128; number >>= 7)
+		*at++ = (uint8_t)(number | 128);
+	*at++ = (uint8_t)number;
+	return at;
+}
+
+static const uint8_t *get_number(const uint8_t *at, uint64_t *number)
+{
+	*number = 0;
+	for (unsigned shift = 0;; shift += 7) {
+		*number |= (uint64_t)(*at & 127) << shift;
+		if (!(*at++ & 128))
+			return at;
+	}
+}
+
+static bool pack(population_t *population, const uint64_t *words, size_t n)
+{
+	uint64_t before = 0;
+	for (size_t i = 0; i < n; i++) {
+		population->size += number_size((words[i] >> TYPE_BITS) - before) + number_size(words[i] & TYPE_MASK);
+		before = words[i] >> TYPE_BITS;
+	}
+	population->packed = g_try_malloc(population->size + 1);
+	uint8_t *at = population->packed;
+	before = 0;
+	for (size_t i = 0; at && i < n; i++) {
+		at = put_number(at, (words[i] >> TYPE_BITS) - before);
+		at = put_number(at, words[i] & TYPE_MASK);
+		before = words[i] >> TYPE_BITS;
+	}
+	population->n = n;
+	return population->packed != NULL;
+}
+
+/* one object after the other */
+struct walk {
+	const uint8_t *at, *end;
+	uint64_t place; /* UINT64_MAX: there is none any more */
+	uint64_t type;
+};
+
+static void walk_next(struct walk *walk)
+{
+	uint64_t distance;
+	if (walk->at == walk->end) {
+		walk->place = UINT64_MAX;
+		return;
+	}
+	walk->at = get_number(walk->at, &distance);
+	walk->at = get_number(walk->at, &walk->type);
+	walk->place += distance;
+}
+
+static struct walk walk_begin(const population_t *population)
+{
+	struct walk walk = {.at = population->packed, .end = population->packed + population->size};
+	walk_next(&walk);
+	return walk;
+}
+
 population_t *population_new(const heap_t *heap, struct places *const *places, size_t n)
 {
 	size_t all = 0;
@@ -102,9 +179,13 @@ population_t *population_new(const heap_t *heap, struct places *const *places, s
 		if (places[i]->n)
 			memcpy(words + at, places[i]->words, places[i]->n * sizeof(*words));
 	population_t *population = g_new0(population_t, 1);
-	population->words = sort(words, spare, all);
-	g_free(population->words == words ? spare : words);
-	population->n = all;
+	bool packed = pack(population, sort(words, spare, all), all);
+	g_free(words);
+	g_free(spare);
+	if (!packed) {
+		population_free(population);
+		return NULL;
+	}
 	population->n_types = type_count(heap);
 	population->types = g_new(uint64_t, population->n_types + 1);
 	for (size_t i = 0; i < population->n_types; i++)
@@ -116,7 +197,7 @@ void population_free(population_t *population)
 {
 	if (!population)
 		return;
-	g_free(population->words);
+	g_free(population->packed);
 	g_free(population->types);
 	g_free(population);
 }
@@ -166,12 +247,15 @@ struct turnover *population_compare(const population_t *before, const population
 {
 	struct turnover *rows = rows_new(before, now, n);
 	g_autofree uint32_t *old = row_indexes(before, rows, *n), *new = row_indexes(now, rows, *n);
-	size_t i = 0, k = 0;
-	while (i < before->n || k < now->n) {
-		uint64_t x = i < before->n ? before->words[i] >> TYPE_BITS : UINT64_MAX;
-		uint64_t y = k < now->n ? now->words[k] >> TYPE_BITS : UINT64_MAX;
-		uint32_t was = x <= y ? old[before->words[i++] & TYPE_MASK] : UINT32_MAX;
-		uint32_t is = y <= x ? new[now->words[k++] & TYPE_MASK] : UINT32_MAX;
+	struct walk x = walk_begin(before), y = walk_begin(now);
+	while (x.place != UINT64_MAX || y.place != UINT64_MAX) {
+		uint64_t first = MIN(x.place, y.place);
+		uint32_t was = x.place == first ? old[x.type] : UINT32_MAX;
+		uint32_t is = y.place == first ? new[y.type] : UINT32_MAX;
+		if (x.place == first)
+			walk_next(&x);
+		if (y.place == first)
+			walk_next(&y);
 		if (was == is)
 			continue;
 		if (was != UINT32_MAX)

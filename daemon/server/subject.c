@@ -23,9 +23,9 @@
 #define QUESTION_PAUSES 10 /* somebody waits: they may cost the process so many times what samples may */
 #define ASSESS_AFTER_US (60 * G_USEC_PER_SEC) /* one that is just starting has much on its way */
 
-/* Births and deaths cost 8 bytes an object between the samples: an eighth of the memory, who comes first. */
+/* Births and deaths cost up to 4 bytes an object between the samples: an eighth of the memory, who comes first. */
 #define LOCATED_SHARE 8
-#define LOCATED_BYTES 8
+#define LOCATED_BYTES 4
 
 static bool is_dumpable(pid_t pid, uid_t uid)
 {

@@ -1,6 +1,7 @@
 #include "daemon/server/worker.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -12,6 +13,8 @@
 #include "daemon/server/sandbox.h"
 #include "daemon/source/live.h"
 #include "daemon/store/json.h"
+
+#define LARGE (64 * 1024) /* bytes */
 
 static gint64 cpu_us(void)
 {
@@ -124,12 +127,17 @@ int worker_main(const struct worker_order *order, int channel)
 		answer_error(REFTOP_ERROR_FAILED, cpu_us(), 0, text);
 		return 1;
 	}
+	/* large pieces of memory go back to the kernel when they are freed, also those of the threads that count */
+	mallopt(M_MMAP_THRESHOLD, LARGE);
+	mallopt(M_TRIM_THRESHOLD, LARGE);
 	source_t *source = NULL;
 	GString *in = g_string_new(NULL);
 	for (;;) {
 		g_autofree char *line = next_line(in);
 		if (!line || !take(order, &source, line))
 			break;
+		/* there are hundreds of us, most of the time waiting: what the answer was made from is given back */
+		malloc_trim(0);
 	}
 	g_string_free(in, TRUE);
 	source_free(source);

@@ -334,7 +334,6 @@ void source_live_locate(source_t *source, size_t most)
 void source_live_relax(source_t *source)
 {
 	target_relax(((struct live *)source)->target);
-	malloc_trim(0);
 }
 
 source_t *source_file_new(const struct file_options *file, const struct live_options *options, GError **error)

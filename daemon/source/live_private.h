@@ -22,7 +22,7 @@ struct live {
 
 #define LIVE_PIECES (256ll << 20)
 
-/* more objects than that are not located: it would take longer than 100 ms a sample, and keep 24 MB */
+/* more objects than that are not located: it would take longer than 100 ms a sample, and 50 MB meanwhile */
 #define LIVE_MOST_LOCATED 3000000
 
 /* Its sample. `audit` (NULL: there is none) explains the watched objects' counts. */

@@ -337,10 +337,10 @@ def test_births_within_the_memory(eager, start, any_python):
     """Where the daemon's memory doesn't go so far they are not known, which is not 0; everything else is there."""
     target = start(any_python, "leaker.py", 500)
     target.ready()
-    one = eager(target.pid, "interval=1s\nmemory=1M\n")
+    one = eager(target.pid, "interval=1s\nmemory=512K\n")
     one.wait_samples([target.pid], 3)
     sample = one.ask("sample", pid=target.pid)["result"]
-    assert sample["totals"]["objects"] > (1 << 20) / 8 / 8 and all("born" not in t for t in sample["types"])
+    assert sample["totals"]["objects"] > (1 << 19) / 8 / 4 and all("born" not in t for t in sample["types"])
 
 
 def metric(port, name, pid):
