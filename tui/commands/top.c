@@ -79,6 +79,9 @@ static gboolean begins_with_list(const struct options *options)
 
 static struct top_options top_options(const struct options *options)
 {
+	/* what is still being opened when the view ends has no use for it, but looks at it */
+	static struct options kept;
+	kept = *options;
 	return (struct top_options){
 		.interval_us = options->interval_us,
 		.budget = options->budget,
@@ -87,7 +90,7 @@ static struct top_options top_options(const struct options *options)
 		.screen = options->screen,
 		.no_color = options->no_color,
 		.open = open_choice,
-		.open_context = (void *)options,
+		.open_context = &kept,
 		.no_daemon = options->no_daemon,
 	};
 }

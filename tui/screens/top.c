@@ -12,12 +12,14 @@
 #include "tui/frame.h"
 #include "tui/lister.h"
 #include "tui/sampler.h"
+#include "tui/screens/opening_thread.h"
 #include "tui/screens/replay.h"
 #include "tui/screens/view.h"
 #include "tui/term.h"
 
 #define DEFAULT_INTERVAL_US G_USEC_PER_SEC
 #define MAX_FAILURES        5 /* in a row before the first sample: then there is nothing to watch */
+#define PATIENCE_MS         2000
 #define MAX_VISITS          16
 #define DEFAULT_WIDTH       80
 #define DEFAULT_HEIGHT      24
@@ -34,7 +36,8 @@ struct top {
 	const struct top_options *options; /* as given */
 	GPtrArray *visits;                 /* struct visit *; the last one is shown, Esc leads back */
 	struct machine_view machine;
-	lister_t *lister; /* NULL: nobody has looked at the list yet */
+	lister_t *lister;        /* NULL: nobody has looked at the list yet */
+	struct opening *opening; /* what was chosen last, and is on its way; NULL: nothing */
 	struct frame frame;
 	int status;      /* to return */
 	GError *failure; /* when there was never a sample */
@@ -202,8 +205,8 @@ static void leave_alone(struct top *top)
 		sampler_hold(shown(top)->sampler, TRUE, FALSE);
 }
 
-/* Open what somebody chose, on top of what they chose it from; what they came from already is gone back to. */
-static void open_choice(struct top *top)
+/* Begin to open what somebody chose; what they came from already is gone back to. */
+static void begin_choice(struct top *top)
 {
 	struct view *from = shown(top)->view;
 	struct choice *choice = g_steal_pointer(&from->choice);
@@ -214,35 +217,52 @@ static void open_choice(struct top *top)
 		choice_free(choice);
 		return;
 	}
-	g_autoptr(GError) error = NULL;
-	source_t *source =
-		top->visits->len < MAX_VISITS ? top->options->open(top->options->open_context, choice, &error) : NULL;
-	choice_free(choice);
-	if (!source) {
-		g_autofree char *words = error ? g_strdelimit(g_strdup(error->message), "\n", ' ')
-					       : g_strdup("that is deep enough: Esc leads back");
-		view_say(from, g_steal_pointer(&words));
+	if (top->visits->len >= MAX_VISITS) {
+		choice_free(choice);
+		view_say(from, g_strdup("that is deep enough: Esc leads back"));
 		return;
 	}
+	opening_abandon(top->opening);
+	view_say(from, choice->sum ? g_strdup("opening…") : g_strdup_printf("opening %d…", (int)pid));
+	top->opening = opening_new(top->options, choice);
+}
+
+/* What was chosen is open: show it on top of what is shown now. False: not yet. */
+static gboolean take_opened(struct top *top)
+{
+	source_t *source = NULL;
+	g_autoptr(GError) error = NULL;
+	struct view *from = shown(top)->view;
+	if (!top->opening || !opening_take(top->opening, &source, &error))
+		return FALSE;
+	top->opening = NULL;
+	if (!source) {
+		view_say(from, g_strdelimit(g_strdup(error ? error->message : "it can't be opened"), "\n", ' '));
+		return TRUE;
+	}
+	g_clear_pointer(&from->message, g_free);
 	struct top_options options = *top->options;
 	options.screen = options.notice = options.at = NULL;
 	options.ended = NULL;
 	options.finished = NULL;
 	options.replay = source->ops->moments != NULL;
 	leave_alone(top);
-	visit_new(top, source, &options);
+	visit_new(top, source, &options)->view->redraw = TRUE;
+	follow_settings(top);
+	return TRUE;
 }
 
 static void follow_choice(struct top *top)
 {
 	struct view *view = shown(top)->view;
 	if (view->choice) {
-		open_choice(top);
-	} else if (view->leave && top->visits->len > 1) {
-		g_ptr_array_remove_index(top->visits, top->visits->len - 1);
-	} else {
+		begin_choice(top);
 		return;
 	}
+	if (!view->leave || top->visits->len < 2)
+		return;
+	g_clear_pointer(&top->opening, opening_abandon);
+	g_ptr_array_remove_index(top->visits, top->visits->len - 1);
 	shown(top)->view->redraw = TRUE;
 	follow_settings(top);
 }
@@ -308,6 +328,9 @@ static void handle(struct top *top, const struct term_event *event)
 		for (guint i = 0; i < top->visits->len; i++)
 			if (((struct visit *)top->visits->pdata[i])->sampler)
 				sampler_hold(((struct visit *)top->visits->pdata[i])->sampler, TRUE, TRUE);
+		/* so may what is being opened; what takes longer only waits for an answer */
+		if (top->opening)
+			poll(&(struct pollfd){opening_fd(top->opening), POLLIN, 0}, 1, PATIENCE_MS);
 		term_suspend();
 		follow_settings(top);
 		view->redraw = TRUE;
@@ -353,7 +376,8 @@ static void run_terminal(struct top *top)
 		struct pollfd fds[] = {{term_input_fd(), POLLIN, 0},
 				       {term_signal_fd(), POLLIN, 0},
 				       {sampler ? sampler_fd(sampler) : -1, POLLIN, 0},
-				       {top->lister ? lister_fd(top->lister) : -1, POLLIN, 0}};
+				       {top->lister ? lister_fd(top->lister) : -1, POLLIN, 0},
+				       {top->opening ? opening_fd(top->opening) : -1, POLLIN, 0}};
 		int ready = poll(fds, G_N_ELEMENTS(fds), wait_ms(top));
 		dirty = ready == 0;
 		if (dirty)
@@ -370,6 +394,10 @@ static void run_terminal(struct top *top)
 			dirty = TRUE;
 		if (fds[3].revents && take_look(top))
 			dirty = TRUE;
+		if (take_opened(top)) {
+			follow_list(top);
+			dirty = TRUE;
+		}
 	}
 }
 
@@ -392,6 +420,7 @@ int top_run(source_t *source, const struct top_options *options, GError **error)
 	else
 		run_terminal(&top);
 	term_close();
+	opening_abandon(top.opening);
 	g_ptr_array_unref(top.visits);
 	lister_free(top.lister);
 	frame_clear(&top.frame);

@@ -42,7 +42,7 @@ struct top_options {
 	gboolean sum; /* the source gives sums of several processes (daemon/source/group.h); top_run() sets it */
 	/*
 	 * Opens what a person chose from the list of processes; with it there is one (tui/screens/processes.h). NULL with *error. `open_context`
-	 * must live as long as the view. `no_daemon`: no daemon is asked about the list.
+	 * must live as long as the program, for this is done by a thread (tui/screens/opening_thread.h). `no_daemon`: no daemon is asked about the list.
 	 */
 	source_t *(*open)(void *context, const struct choice *choice, GError **error);
 	void *open_context;
