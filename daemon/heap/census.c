@@ -46,31 +46,52 @@ static bool plausible_outside(const struct survey *survey, const struct object *
 	       !astray(survey, object);
 }
 
-/* Objects outside the blocks: visit them, and what they in turn refer to. One thread does. */
-static void visit_pending(struct taker *taker)
+/* What may be an object outside the blocks: if it is one, visit it, and note what it refers to. */
+static void visit_outside(struct taker *taker, uint64_t address)
 {
 	heap_t *heap = taker->heap;
 	const struct py_layout *layout = heap->layout;
+	struct object object;
+	if (!object_at(heap, address, &object) || !plausible_outside(taker->survey, &object))
+		return;
+	bool static_type =
+		object.type->flags & PY_FLAG_TYPE && !(load_u64(object.bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE);
+	bool has_head = object.type->flags & PY_FLAG_HAVE_GC && !static_type;
+	/* a word that isn't a reference may lead to what looks like an object; one of the compiler's may have no head */
+	if (has_head && memory_at(heap->memory, address - object.type->prefix, object.type->prefix + 1) &&
+	    !candidate_head(heap, &object)) {
+		if (!in_image(heap, address))
+			return;
+		object.tracked = false;
+	}
+	object.outside = true;
+	taker->outside++;
+	census_emit(taker, &object, 1);
+}
+
+static int address_compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+/*
+ * Objects outside the blocks: visit them, what they refer to, what that refers to, and so on. One thread does; all that was found so far
+ * goes by in the order of addresses, for neighbours share cache lines: without an allocator of Python's own these are all objects there are.
+ */
+static void visit_pending(struct taker *taker)
+{
+	g_autoptr(GArray) found = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	while (taker->pending->len) {
-		uint64_t address = g_array_index(taker->pending, uint64_t, taker->pending->len - 1);
-		g_array_set_size(taker->pending, taker->pending->len - 1);
-		memory_rest(heap->memory, NULL);
-		struct object object;
-		if (!object_at(heap, address, &object) || !plausible_outside(taker->survey, &object))
-			continue;
-		bool static_type = object.type->flags & PY_FLAG_TYPE &&
-				   !(load_u64(object.bytes, layout->tp_flags) & PY_FLAG_HEAPTYPE);
-		bool has_head = object.type->flags & PY_FLAG_HAVE_GC && !static_type;
-		/* a word that isn't a reference may lead to what looks like an object; one of the compiler's may have no head */
-		if (has_head && memory_at(heap->memory, address - object.type->prefix, object.type->prefix + 1) &&
-		    !candidate_head(heap, &object)) {
-			if (!in_image(heap, address))
-				continue;
-			object.tracked = false;
+		GArray *swap = found;
+		found = taker->pending;
+		taker->pending = swap;
+		g_array_sort(found, address_compare);
+		for (guint i = 0; i < found->len; i++) {
+			memory_rest(taker->heap->memory, NULL);
+			visit_outside(taker, g_array_index(found, uint64_t, i));
 		}
-		object.outside = true;
-		taker->outside++;
-		census_emit(taker, &object, 1);
+		g_array_set_size(found, 0);
 	}
 }
 

@@ -322,6 +322,31 @@ bool glibc_is_main_heap(const struct memory *memory, const struct mapping *mappi
 	return false;
 }
 
+static struct glibc_page *page_slot(const struct glibc *glibc, uint64_t number)
+{
+	size_t i = (size_t)(number * 0x9e3779b97f4a7c15ull >> 32) & glibc->mask;
+	while (glibc->pages[i].number && glibc->pages[i].number != number)
+		i = (i + 1) & glibc->mask;
+	return &glibc->pages[i];
+}
+
+/* With millions of chunks a search among all of them is a dozen cache misses. Without memory for an index it works all the same. */
+static void index_pages(struct glibc *glibc)
+{
+	size_t n = 0, slots = 16;
+	for (size_t i = 0; i < glibc->n; i++)
+		n += !i || glibc->chunks[i].start / PAGE != glibc->chunks[i - 1].start / PAGE;
+	while (slots < n * 2)
+		slots *= 2;
+	glibc->pages = g_try_new0(struct glibc_page, slots);
+	glibc->mask = slots - 1;
+	for (size_t i = 0; i < glibc->n && glibc->pages; i++) {
+		uint64_t number = glibc->chunks[i].start / PAGE + 1;
+		if (!i || glibc->chunks[i - 1].start / PAGE + 1 != number)
+			*page_slot(glibc, number) = (struct glibc_page){number, i};
+	}
+}
+
 bool glibc_find(const struct memory *memory, const struct maps *maps, const struct allocator *allocator,
 		struct glibc *glibc)
 {
@@ -351,6 +376,7 @@ bool glibc_find(const struct memory *memory, const struct maps *maps, const stru
 	find_arenas(&search);
 	glibc->n = search.chunks->len;
 	glibc->chunks = (struct glibc_chunk *)g_array_free(search.chunks, FALSE);
+	index_pages(glibc);
 	g_array_unref(search.tops);
 	g_array_unref(search.firsts);
 	return true;
@@ -359,12 +385,18 @@ bool glibc_find(const struct memory *memory, const struct maps *maps, const stru
 void glibc_clear(struct glibc *glibc)
 {
 	g_free(glibc->chunks);
+	g_free(glibc->pages);
 	memset(glibc, 0, sizeof(*glibc));
 }
 
 const struct glibc_chunk *glibc_chunk_at(const struct glibc *glibc, uint64_t address)
 {
 	size_t low = 0, high = glibc->n;
+	const struct glibc_page *page = glibc->pages ? page_slot(glibc, address / PAGE + 1) : NULL;
+	if (page && page->number) {
+		low = page->first; /* it is one of this page, or the one before them */
+		high = MIN(high, low + PAGE / SMALLEST);
+	}
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		if (glibc->chunks[middle].start <= address)

@@ -28,6 +28,12 @@ struct glibc {
 	struct glibc_chunk *chunks; /* sorted by start */
 	size_t n;
 	uint64_t tcache_key; /* 0: not found */
+	/* open addressing: number + 1 of a page in which chunks start (0: empty), and the index of the first of them; NULL: none */
+	struct glibc_page {
+		uint64_t number;
+		size_t first;
+	} * pages;
+	size_t mask;
 };
 
 /*
