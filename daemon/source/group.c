@@ -146,7 +146,7 @@ static gint64 time_of(const struct group *group)
 	int n = 0;
 	for (guint i = 0; i < group->ones->len; i++) {
 		const struct one *one = group->ones->pdata[i];
-		if (!one->fresh)
+		if (!one->fresh || !one->last)
 			continue;
 		first = n ? first : one->last->time_us;
 		sum += one->last->time_us - first;

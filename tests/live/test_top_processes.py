@@ -86,7 +86,7 @@ def test_with_a_daemon(workers, tmp_path):
     """The daemon's figures: objects of each that it watches, and what grows in which."""
     one = Daemon(tmp_path, "-p", workers.pid, "-s", "-i", "1")
     try:
-        known = one.wait_samples([workers.pid, *workers.workers], 14)
+        known = one.wait_samples([workers.pid, *workers.workers], 12)
         env = dict(os.environ, REFTOP_SOCKET=one.socket, COLUMNS="200", LINES="100", LC_ALL="C.UTF-8")
         screen = reftop("--screen", "processes", "--dump-screen", "--iterations", "2", env=env).out
         assert "daemon watches %d" % (COUNT + 1) in screen
@@ -270,7 +270,7 @@ import os, sys, time
 class Leaky: pass
 def work(rate):
     kept, began = [], time.monotonic()
-    while time.monotonic() - began < 9:
+    while time.monotonic() - began < 7:
         due = int((time.monotonic() - began) * rate)
         kept.extend(Leaky() for _ in range(due - len(kept)))
         time.sleep(0.05)
@@ -303,6 +303,16 @@ def test_program_and_all_it_starts(any_python, tmp_path, terminal):  # noqa: F81
     log = re.search(r"output: (\S+)", screen).group(1)
     assert open(log).read() == "leaking %s\n" % told.group(2)
     os.unlink(log)
+
+
+def test_quiet(terminal):  # noqa: F811
+    """With -q the terminal stays the program's, and what grew is told at its end."""
+    view = terminal(width=120)
+    view.command("clear; %s -q -s -- sh -c 'read line; echo \"<$line>\"; exit 4'; echo STATUS=$?" % harness.REFTOP)
+    view.type("-l", "hello")
+    view.type("Enter")
+    screen = view.expect("STATUS=4")
+    assert "<hello>" in screen and "nothing grows steadily in 0 processes" in screen, screen
 
 
 def test_not_there():
