@@ -9,8 +9,9 @@
 #define SLICE_BYTES     65536ull
 #define MAX_SLICES      512 /* of an ordinary segment; a huge one has fewer entries than it is long */
 #define MAX_INFO_SLICES 16
-#define HUGE_BLOCK      0x80000000u /* xblock_size of a block that takes the whole page (2.1.2) */
-#define LEGACY_TAG_BYTE 8           /* 2.1.2: bits 3 to 6 of the flags */
+#define MAX_BLOCK       (1ull << 47) /* all of an address space */
+#define HUGE_BLOCK      0x80000000u  /* xblock_size of a block that takes the whole page (2.1.2) */
+#define LEGACY_TAG_BYTE 8            /* 2.1.2: bits 3 to 6 of the flags */
 
 /* heap tags: CPython Include/internal/pycore_mimalloc.h, _Py_MIMALLOC_HEAP_* */
 static const enum block_domain domains[] = {BLOCK_RAW, BLOCK_PLAIN, BLOCK_GC, BLOCK_GC_PREFIX};
@@ -50,13 +51,13 @@ static bool page_at(const heap_t *heap, const struct mimalloc_segment *segment, 
 	if (!page->bytes)
 		return false;
 	page->slice_count = load_u32(page->bytes, layout->mi_page_slice_count);
-	if (!page->slice_count || load_u32(page->bytes, layout->mi_page_slice_offset))
-		return false;
-	/* corrupt: longer than the segment */
+	/* corrupt: longer than the segment; who walks it goes on by as much */
 	if (page->slice_count > segment->slices - slice) {
 		page->slice_count = 1;
 		return false;
 	}
+	if (!page->slice_count || load_u32(page->bytes, layout->mi_page_slice_offset))
+		return false;
 	uint64_t slice_start = segment->start + slice * SLICE_BYTES;
 	if (heap_has(layout->mi_page_start)) {
 		page->block_size = load_u64(page->bytes, layout->mi_page_block_size);
@@ -75,7 +76,10 @@ static bool page_at(const heap_t *heap, const struct mimalloc_segment *segment, 
 		page->used = load_u32(page->bytes, layout->mi_page_used);
 	}
 	page->capacity = load_u32(page->bytes, layout->mi_page_capacity) & 0xffff;
-	return page->block_size > 1 && page->start >= slice_start && page->block_size % 8 == 0;
+	/* only one block can be larger than a segment */
+	uint64_t most = page->capacity > 1 ? SEGMENT_BYTES / page->capacity : MAX_BLOCK;
+	return page->block_size > 1 && page->block_size <= most && page->start >= slice_start &&
+	       page->block_size % 8 == 0;
 }
 
 /* Links are encoded in debug builds: y == page means NULL (mimalloc internal.h, mi_ptr_decode). */
