@@ -98,11 +98,19 @@ static bool read_head(const char *text, size_t size, struct lines_sample *sample
 	return digits && digits <= 18 && read_time(behind(at + digits, end, START), end, &sample->start_time_us);
 }
 
-/* A key with a word behind it can't be part of a string: its quotes would have backslashes. */
+/* Whether the key has a word behind it. It can't be part of a string: its quotes would have backslashes. */
 static bool is_skipped(const char *text, size_t size)
 {
-	static const char key[] = "\"skipped\":\"";
-	return memmem(text, size, key, sizeof(key) - 1) != NULL;
+	static const char key[] = "\"skipped\"";
+	const char *end = text + size, *at = text;
+	while ((at = memmem(at, (size_t)(end - at), key, sizeof(key) - 1))) {
+		at += sizeof(key) - 1;
+		while (at < end && strchr(" \t\r\n:", *at) && *at)
+			at++;
+		if (at < end && *at == '"')
+			return true;
+	}
+	return false;
 }
 
 static bool read_line(lines_t *lines, struct line *line, GError **error)

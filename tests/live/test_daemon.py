@@ -395,6 +395,30 @@ def test_killed_daemon(daemon, steady, tmp_path):
     assert gaps >= len(targets)
 
 
+def test_store_of_several(daemon, steady, tmp_path):
+    """The store is viewed and compared process by process, and so is what the daemon remembers."""
+    targets = [steady(0.2, 10) for _ in range(2)]
+    one = daemon("--config", key_file(tmp_path, only(os.getpid())))
+    one.wait_samples([t.pid for t in targets], 3)
+    env = dict(os.environ, REFTOP_SOCKET=one.socket)
+    for target in targets:
+        grew = reftop("diff", "%d@first" % target.pid, "pid:%d@last" % target.pid, "--json", env=env)
+        assert grew.code == 0 and [grew.json[s]["target"]["pid"] for s in "ab"] == [target.pid] * 2, grew
+        assert any(t["qualname"] == "Kept" and t["count"] > 0 for t in grew.json["types"]), grew
+    both = reftop("diff", targets[0].pid, targets[1].pid, "--json", env=env)
+    assert both.code == 0 and [both.json[s]["target"]["pid"] for s in "ab"] == [t.pid for t in targets]
+    assert one.stop() == 0
+    asked = reftop("view", one.store, "--dump-screen")
+    assert asked.code == 2 and not asked.out and "-p PID" in asked.err, asked
+    assert {str(t.pid) for t in targets} <= {line.split()[0] for line in asked.err.splitlines()}, asked
+    for target in targets:
+        n, = query(one.store, "SELECT count(*) FROM sample JOIN target ON target.id = target WHERE pid = %d" % target.pid)[0]
+        shown = reftop("view", one.store, "-p", target.pid, "--dump-screen")
+        assert shown.code == 0 and " %d " % target.pid in shown.out and "#%d/%d" % (n, n) in shown.out, shown
+        sides = reftop("diff", "-p", target.pid, "%s@1" % one.store, one.store, "--json").json
+        assert [sides[s]["target"]["pid"] for s in "ab"] == [target.pid] * 2 and sides["elapsed_us"] > 0
+
+
 def test_full_disk(daemon, steady):
     """When the store can't grow any more, sampling goes on, the loss is told, and what is there is whole."""
     import resource

@@ -1,4 +1,6 @@
 """`reftop view`: a recording as it was seen at any of its moments, on paper and on a terminal."""
+import json
+import os
 import re
 import shutil
 import sqlite3
@@ -81,6 +83,92 @@ def test_refusals(recording, tmp_path):
     database.close()
     done = reftop("view", empty, "--dump-screen")
     assert done.code == 1 and "no sample" in done.err, done
+
+
+@pytest.fixture
+def lines(start, any_python, tmp_path):
+    """Some ten samples of a leak as lines of JSON; the path, and the documents."""
+    target = start(any_python, "leaker.py", 1000)
+    target.ready()
+    path = tmp_path / "run.json"
+    assert reftop("record", "-p", target.pid, "-i", "100ms", "-d", "1.5", "-o", path, "--json", "-q").code == 0
+    documents = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(documents) >= 4
+    return path, documents
+
+
+def leaky_of(document):
+    return sum(t["count"] for t in document["types"] if t["qualname"] == "Leaky")
+
+
+def shows(path, which, n, count, *options):
+    shown = reftop("view", path, *options, "--dump-screen", env=dict(os.environ, LINES="400", COLUMNS="150"))
+    assert shown.code == 0, shown
+    assert "#%d/%d" % (which, n) in shown.out, shown
+    if count:
+        assert count_in(shown.out, "__main__.Leaky") == count
+    return shown.out
+
+
+def test_lines_of_json(lines, tmp_path):
+    """What `record --json` writes is a recording, too."""
+    path, documents = lines
+    n, counts = len(documents), [leaky_of(d) for d in documents]
+    for which in (1, 2, n // 2, n):
+        shows("%s@%d" % (path, which), which, n, counts[which - 1])
+    shows("%s@first" % path, 1, n, counts[0])
+    assert "__main__.Leaky: +" in shows(path, n, n, counts[-1])
+    text = path.read_text()
+    # another program's blanks and order of keys, empty lines, no newline at the end
+    path.write_text("\n\n".join(json.dumps(d, sort_keys=i % 2 == 1) for i, d in enumerate(documents)))
+    shows("%s@2" % path, 2, n, counts[1])
+    # whoever wrote it was killed
+    path.write_text(text[:-300])
+    shows(path, n - 1, n - 1, counts[-2])
+    assert reftop("diff", "%s@1" % path, path, "--fail-on-growth", "Leaky=%d" % (counts[-2] - counts[0])).code == 0
+    # samples that were skipped have a number, and no place in the history
+    skipped = dict(documents[1], types=[], snapshot=dict(documents[1]["snapshot"], skipped="--max-pause"))
+    path.write_text("\n".join(json.dumps(d) for d in documents[:2] + [skipped] + documents[2:]) + "\n")
+    shows(path, n, n, counts[-1])
+    # in the middle nothing may be wrong
+    path.write_text(text.replace("reftop.sample/1", "reftop.other/1", 1))
+    refused = reftop("view", path, "--dump-screen")
+    assert refused.code == 1 and "sample 1" in refused.err and len(refused.err.splitlines()) <= 3, refused
+    for nothing in ("", "\n\n", "{}", "[]", "nonsense\n", "{\n", '{"schema":"reftop.sample/1"}', text[:200]):
+        path.write_text(nothing)
+        refused = reftop("view", path, "--dump-screen")
+        assert refused.code == 1 and refused.err.startswith("reftop: ") and len(refused.err.splitlines()) <= 3, (nothing, refused)
+
+
+def test_one_sample(start, any_python, tmp_path):
+    target = start(any_python, "leaker.py", 0)
+    target.ready()
+    path = tmp_path / "histo.json"
+    assert reftop("histo", "-p", target.pid, "--json", "-o", path).code == 0
+    shows(path, 1, 1, None)
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+    assert "Objects" in shows("%s@last" % path, 1, 1, None)
+
+
+def test_lines_of_two_processes(start, any_python, tmp_path):
+    """Which one is asked, or said with -p."""
+    path, pids = tmp_path / "both.json", []
+    for _ in range(2):
+        target = start(any_python, "leaker.py", 100)
+        target.ready()
+        assert reftop("histo", "-p", target.pid, "--json", "-o", tmp_path / "one.json").code == 0
+        path.write_text((path.read_text() if pids else "") + (tmp_path / "one.json").read_text())
+        pids.append(target.pid)
+    asked = reftop("view", path, "--dump-screen")
+    assert asked.code == 2 and not asked.out, asked
+    listed = asked.err.splitlines()
+    assert [int(l.split()[0]) for l in listed[1:3]] == pids and "leaker.py" in listed[1] and "-p PID" in listed[3], asked
+    for pid in pids:
+        assert " %d " % pid in shows(path, 1, 1, None, "-p", pid)
+    refused = reftop("view", path, "-p", 1, "--dump-screen")
+    assert refused.code == 1 and "process 1 " in refused.err, refused
+    one, other = (reftop("diff", "-p", pid, path, path, "--json").json["a"]["target"]["pid"] for pid in pids)
+    assert [one, other] == pids
 
 
 @pytest.mark.skipif(not shutil.which("tmux"), reason="no tmux")
