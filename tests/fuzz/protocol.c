@@ -1,11 +1,16 @@
 /*
- * libFuzzer over what the daemon takes from others: a request on its socket (first byte 'p'), the first line of a worker's answer ('w'), and
- * a sample as a worker or a daemon sends it ('s'), and what either answers to questions ('a'). `make fuzz` builds and runs it.
+ * libFuzzer over what the daemon takes from others: a request on its socket (first byte 'p'), the first line of a worker's answer ('w'), a
+ * sample as a worker or a daemon sends it ('s'), what either answers to questions ('a'), and a file of samples ('l'). `make fuzz` builds and
+ * runs it.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "daemon/server/client.h"
+#include "daemon/store/archive.h"
 #include "daemon/store/json.h"
 #include "daemon/store/json_references.h"
 #include "daemon/store/json_stacks.h"
@@ -100,6 +105,32 @@ static void fuzz_answer(const char *text, size_t size)
 		g_string_free(json_stacks(stacks, &options), TRUE);
 }
 
+/* Every sample that is listed has a time, and is read or refused. */
+static void fuzz_file(const uint8_t *bytes, size_t size)
+{
+	int fd = memfd_create("lines", MFD_CLOEXEC);
+	if (fd < 0 || write(fd, bytes, size) != (ssize_t)size)
+		abort();
+	g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+	g_autoptr(archive_t) archive = archive_open(path, NULL);
+	close(fd);
+	if (!archive)
+		return;
+	g_autoptr(GArray) processes = archive_processes(archive, NULL);
+	for (guint i = 0; i < processes->len; i++) {
+		const struct archive_process *process = &g_array_index(processes, struct archive_process, i);
+		archive_select(archive, process->pid, process->start_time_us);
+		size_t n = 0;
+		g_autofree int64_t *ids = archive_samples(archive, &n, NULL);
+		if (process->pid > 0 && !n)
+			abort();
+		for (size_t k = 0; k < n; k++) {
+			archive_time(archive, ids[k]);
+			sample_unref(archive_load(archive, ids[k], NULL));
+		}
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!size)
@@ -108,6 +139,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct worker_answer head;
 	if (*data == 'p' && !memchr(text, '\n', size - 1)) {
 		fuzz_request(text, size - 1);
+	} else if (*data == 'l') {
+		fuzz_file(data + 1, size - 1);
 	} else if (*data == 'w' && worker_parse(text, &head)) {
 		if (head.size > WORKER_MOST)
 			abort();
