@@ -11,7 +11,7 @@ const char manual_watching[] =
 	"All of it together uses no more than cpu= of one core: with many processes the intervals become longer by "
 	"themselves, evenly. No process is stopped for more than pause= of its time. A process that did not run "
 	"since it was read is not read again: it holds what it held.\n\n"
-	"The store is a recording of many processes: `reftop view` and `reftop diff` read it, and SQL does. It has every "
+	"The store is a recording of many processes: `reftop view` and `reftop diff` read it, with -p one of them, and SQL does. It has every "
 	"sample of the last minutes, then one a minute, then one every ten minutes. After a restart the history "
 	"goes on, with the gap shown, and told in the table gap. When it can't be written, say as the disk is full, "
 	"sampling goes on and the loss is told.\n\n"

@@ -113,15 +113,18 @@ static const char json[] =
 	"  {\"schema\":\"reftop.diff/1\",\"elapsed_us\":...,\n"
 	"   \"a\":{\"time\":\"...Z\",\"target\":{...},\"snapshot\":{...}},\"b\":{...},\n"
 	"   \"totals\":{\"objects\":...,\"bytes\":...,\"refs\":...},\n"
+	"   \"fail_on_growth\":[{\"type\":\"app.*\",\"more_than\":...,\"tripped\":true,\n"
+	"                      \"types\":[{\"name\":\"app.Thing\",\"count\":...,\"count_a\":...,\"count_b\":...}]}],\n"
 	"   \"types\":[{\"address\":\"0x...\",\"module\":\"...\",\"qualname\":\"...\",\n"
 	"             \"count\":...,\"bytes\":...,\"refs\":...,\"count_a\":...,\"bytes_a\":...,\"refs_a\":...,\"count_b\":...,\"bytes_b\":...,\n"
 	"             \"refs_b\":...}]}\n\n"
-	"count, bytes and refs without _a and _b are the differences.";
+	"count, bytes and refs without _a and _b are the differences. fail_on_growth has an element for every --fail-on-growth, and in it what grew "
+	"by more, largest first.";
 
 static const char recording[] =
 	"`reftop record` writes a SQLite database in WAL mode, one transaction a sample: a recorder killed at any "
 	"moment leaves a file that opens and lacks at most the sample that was being written. Copy it with its -wal "
-	"file, or while nobody records. It says what it is: application_id is 0x72667470 (\"rftp\"), user_version 2 (1 lacks two columns of sample). "
+	"file, or while nobody records. It says what it is: application_id is 0x72667470 (\"rftp\"), user_version 3 (1 and 2 lack some columns). "
 	"`file` and `sqlite3` are enough to use it:\n\n"
 	"  sqlite3 run.db 'SELECT * FROM growth ORDER BY count_per_minute DESC LIMIT 10'\n\n"
 	"A recording is of one process, known by its PID and start time. The same process can be recorded into the "

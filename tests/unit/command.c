@@ -27,6 +27,14 @@ static const struct command starter = {
 	.run = run_nothing,
 };
 
+static const struct command gated = {
+	.name = "gated",
+	.synopsis = "A B",
+	.options = (const enum option_id[]){OPTION_FAIL_ON_GROWTH, OPTION_JSON, OPTION_END},
+	.max_arguments = 2,
+	.run = run_nothing,
+};
+
 #define PARSE(command, options, error, ...)                                                                            \
 	({                                                                                                             \
 		char *words[] = {"command", __VA_ARGS__, NULL};                                                        \
@@ -69,6 +77,38 @@ static void test_program(void)
 	g_assert_cmpint(options.pid, ==, 0);
 }
 
+static void check_gate(const struct options *options, gsize i, const char *type, gint64 more_than)
+{
+	g_assert_cmpuint(i, <, options->gates.n);
+	g_assert_cmpuint(options->gates.at[i].length, ==, strlen(type));
+	g_assert_cmpint(strncmp(options->gates.at[i].type, type, strlen(type)), ==, 0);
+	g_assert_cmpint(options->gates.at[i].more_than, ==, more_than);
+}
+
+/* its value may be left out: what follows is one by its "=" */
+static void test_gates(void)
+{
+	struct options options;
+	g_autoptr(GError) error = NULL;
+	g_assert_true(
+		PARSE(&gated, &options, &error, "a", "--fail-on-growth", "app.*=0", "b", "--fail-on-growth=x=y=7"));
+	g_assert_cmpuint(options.gates.n, ==, 2);
+	check_gate(&options, 0, "app.*", 0);
+	check_gate(&options, 1, "x=y", 7);
+	g_assert_cmpint(options.n_arguments, ==, 2);
+	g_assert_cmpstr(options.arguments[0], ==, "a");
+	g_assert_cmpstr(options.arguments[1], ==, "b");
+	g_assert_true(PARSE(&gated, &options, &error, "--fail-on-growth", "a", "b"));
+	g_assert_cmpuint(options.gates.n, ==, 1);
+	check_gate(&options, 0, "*", 0);
+	g_assert_cmpint(options.n_arguments, ==, 2);
+	g_assert_true(PARSE(&gated, &options, &error, "a", "b", "--fail-on-growth"));
+	check_gate(&options, 0, "*", 0);
+	g_assert_true(PARSE(&gated, &options, &error, "--fail-on-growth", "--json", "a", "b"));
+	g_assert_true(options.json);
+	g_assert_cmpuint(options.gates.n, ==, 1);
+}
+
 #define REFUSED(command, what, ...)                                                                                    \
 	G_STMT_START                                                                                                   \
 	{                                                                                                              \
@@ -103,6 +143,11 @@ static void test_bad(void)
 	REFUSED(&plain, "exclude", "--json", "--csv");
 	REFUSED(&plain, "starts no program", "--", "ls");
 	REFUSED(&starter, "no program after", "--");
+	static const char *const gates[] = {"x=", "=5", "=", "x=-1", "x=1.5", "x=y", "x= 5", "x=99999999999999999999"};
+	for (size_t i = 0; i < G_N_ELEMENTS(gates); i++)
+		REFUSED(&gated, "bad value of --fail-on-growth", "--fail-on-growth", (char *)gates[i]);
+	REFUSED(&gated, "bad value of --fail-on-growth", "--fail-on-growth=5");
+	REFUSED(&gated, "bad value of --fail-on-growth", "--fail-on-growth=");
 	REFUSED(&plain, "no such option: --\\x1b[2J", "--\x1b[2J");
 }
 
@@ -183,6 +228,7 @@ int main(int argc, char **argv)
 	kept = g_ptr_array_new_with_free_func(g_free);
 	g_test_add_func("/command/good", test_good);
 	g_test_add_func("/command/program", test_program);
+	g_test_add_func("/command/gates", test_gates);
 	g_test_add_func("/command/bad", test_bad);
 	g_test_add_func("/command/target", test_target);
 	g_test_add_func("/command/tables", test_tables);

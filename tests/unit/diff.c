@@ -1,4 +1,4 @@
-#include "daemon/analysis/diff.h"
+#include "daemon/analysis/gate.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -69,6 +69,54 @@ static void test_two_processes(void)
 	const struct diff_row *row = find(diff, 0, "A");
 	g_assert_cmpint(row->a.count, ==, 10);
 	g_assert_cmpint(row->b.count, ==, 12);
+}
+
+static void check_gate(const diff_t *diff, const char *type, int64_t more_than, const char *names)
+{
+	g_autoptr(gate_t) gate = gate_new(diff, type, more_than);
+	g_autoptr(GString) got = g_string_new(NULL);
+	for (size_t i = 0; i < gate->n; i++)
+		g_string_append_printf(got, "%s%s", i ? " " : "", gate->rows[i].name);
+	g_assert_cmpstr(got->str, ==, names);
+	g_assert_cmpuint(gate->unknown, ==, 0);
+}
+
+static void test_gates(void)
+{
+	static const struct sample_type then[] = {
+		{.address = 1, .module = "app", .qualname = "A", .count = 10},
+		{.address = 2, .module = "builtins", .qualname = "dict", .count = 100},
+		{.address = 3, .module = "app", .qualname = "Lost", .count = SAMPLE_UNKNOWN},
+	};
+	/* A was defined again: still 10 to 13, and not 10 to 4 and 0 to 9 */
+	static const struct sample_type now[] = {
+		{.address = 1, .module = "app", .qualname = "A", .count = 4},
+		{.address = 4, .module = "app", .qualname = "A", .count = 9},
+		{.address = 2, .module = "builtins", .qualname = "dict", .count = 120},
+		{.address = 3, .module = "app", .qualname = "Lost", .count = 5},
+		{.address = 5, .module = "other", .qualname = "A", .count = 1},
+	};
+	g_autoptr(sample_t) a = make_sample(7, 0, then, G_N_ELEMENTS(then));
+	g_autoptr(sample_t) b = make_sample(7, 1, now, G_N_ELEMENTS(now));
+	a->totals.objects = 110;
+	b->totals.objects = 134;
+	g_autoptr(diff_t) diff = diff_new(a, b);
+	check_gate(diff, "app.A", 2, "app.A");
+	check_gate(diff, "app.A", 3, "");
+	check_gate(diff, "A", 0, "app.A other.A");
+	check_gate(diff, "dict", 19, "dict");
+	check_gate(diff, "builtins.dict", 20, "");
+	check_gate(diff, "*.A", 2, "app.A");
+	check_gate(diff, "total", 23, "total");
+	check_gate(diff, "total", 24, "");
+	g_autoptr(gate_t) all = gate_new(diff, "*", 0);
+	g_assert_cmpuint(all->n, ==, 3);
+	g_assert_cmpstr(all->rows[0].name, ==, "dict");
+	g_assert_cmpuint(all->unknown, ==, 1);
+	g_autoptr(gate_t) none = gate_new(diff, "app.B", 0);
+	g_assert_false(none->matched);
+	g_autoptr(diff_t) back = diff_new(b, a);
+	check_gate(back, "*.A", 0, "");
 }
 
 static void check_reference(const char *directory, const char *reference, int64_t time_us)
@@ -145,6 +193,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/diff/one-process", test_one_process);
 	g_test_add_func("/diff/two-processes", test_two_processes);
+	g_test_add_func("/diff/gates", test_gates);
 	g_test_add_func("/diff/references", test_references);
 	return g_test_run();
 }
