@@ -144,9 +144,11 @@ static void find_lines(lines_t *lines)
 			g_array_append_val(lines->lines, line);
 		at = stop ? stop + 1 : end;
 	}
+	if (lines->lines->len < 2)
+		return;
 	/* one sample over many lines: a line of ours is more than a bracket */
 	const struct line *first = &g_array_index(lines->lines, struct line, 0);
-	if (lines->lines->len < 2 || (first->size > 1 && lines->text[first->offset + 1] == '"'))
+	if (first->size > 1 && lines->text[first->offset + 1] == '"')
 		return;
 	struct line all = {.size = lines->size};
 	g_array_set_size(lines->lines, 0);
