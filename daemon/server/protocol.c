@@ -1,4 +1,5 @@
 /* What a line on the socket asks, and the line that answers it (manual, "The daemon"). */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -469,6 +470,9 @@ static char *copy_id(JsonObject *object)
 {
 	JsonNode *node = json_object_get_member(object, "id");
 	if (!node || !JSON_NODE_HOLDS_VALUE(node))
+		return g_strdup("null");
+	/* 1e400 is read as infinite, which JSON has no word for */
+	if (json_node_get_value_type(node) == G_TYPE_DOUBLE && !isfinite(json_node_get_double(node)))
 		return g_strdup("null");
 	char *text = json_to_string(node, FALSE);
 	if (strlen(text) <= 200)

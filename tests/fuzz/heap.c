@@ -130,12 +130,29 @@ static gboolean find_places(struct image *image, GError **error)
 	return image->objects->len && image->roots->len;
 }
 
+static gint compare_names(gconstpointer a, gconstpointer b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted: an input is of the same image everywhere. */
+static GPtrArray *list_names(const char *directory)
+{
+	GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GDir) dir = directory ? g_dir_open(directory, 0, NULL) : NULL;
+	for (const char *name; dir && (name = g_dir_read_name(dir));)
+		g_ptr_array_add(names, g_strdup(name));
+	g_ptr_array_sort(names, compare_names);
+	return names;
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const char *directory = getenv("REFTOP_FUZZ_IMAGES");
-	g_autoptr(GDir) dir = directory ? g_dir_open(directory, 0, NULL) : NULL;
+	g_autoptr(GPtrArray) names = list_names(directory);
 	const struct live_options options = {0};
-	for (const char *name; dir && n_images < IMAGES && (name = g_dir_read_name(dir));) {
+	for (guint i = 0; i < names->len && n_images < IMAGES; i++) {
+		const char *name = names->pdata[i];
 		g_autofree char *path = g_build_filename(directory, name, NULL);
 		const struct file_options file = {.path = path};
 		struct image *image = &images[n_images];
