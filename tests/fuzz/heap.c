@@ -80,14 +80,17 @@ struct finding {
 	GHashTable *seen;
 };
 
-static void visit_object(void *context, const struct object *object)
+static void visit_objects(void *context, const struct object *objects, size_t n)
 {
 	static const uint64_t steps[] = {4096, 16384, 65536, 256 << 10, 1 << 20, 32 << 20};
 	struct finding *finding = context;
-	g_array_append_val(finding->image->objects, object->address);
-	/* pools, chunks, arenas and segments lie where such a step begins */
-	for (size_t i = 0; i < G_N_ELEMENTS(steps); i++)
-		add_address(finding->image->headers, finding->seen, object->address / steps[i] * steps[i]);
+	for (size_t k = 0; k < n; k++) {
+		uint64_t address = objects[k].address;
+		g_array_append_val(finding->image->objects, address);
+		/* pools, chunks, arenas and segments lie where such a step begins */
+		for (size_t i = 0; i < G_N_ELEMENTS(steps); i++)
+			add_address(finding->image->headers, finding->seen, address / steps[i] * steps[i]);
+	}
 }
 
 static void add_root(struct image *image, GHashTable *seen, uint64_t address)
@@ -113,7 +116,7 @@ static gboolean find_places(struct image *image, GError **error)
 	image->objects = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	image->roots = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	image->headers = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	if (!heap || !census_take(heap, CENSUS_ALL, visit_object, contexts, 1, &census, error))
+	if (!heap || !census_take(heap, CENSUS_ALL, visit_objects, contexts, 1, &census, error))
 		return FALSE;
 	census_clear(&census);
 	if (python->runtime)
