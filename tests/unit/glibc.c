@@ -91,6 +91,32 @@ static void test_bounds(void)
 }
 
 /* sizes that lead out of the heap, to nowhere, or are none: no chunk, and no end of the world */
+/* The chunk an address lies in, found one by one. */
+static const struct glibc_chunk *chunk_slowly(const struct glibc *glibc, uint64_t address)
+{
+	for (size_t i = 0; i < glibc->n; i++) {
+		if (address >= glibc->chunks[i].start && address < glibc->chunks[i].end)
+			return &glibc->chunks[i];
+	}
+	return NULL;
+}
+
+/* Pages full of the smallest chunks, pages in which one ends and others start, and pages in the midst of a large one. */
+static void test_every_address(void)
+{
+	static const uint64_t sizes[] = {0x20, 0x20, 0x30, 0x1010, 0x20, 0x900, 0x40, 0x2020};
+	struct fixture fixture;
+	fixture_init(&fixture);
+	for (size_t i = 0; fixture.at < 3 * 4096; i++)
+		chunk(&fixture, i < 150 ? 0x20 : sizes[i % G_N_ELEMENTS(sizes)], true, 1, 2);
+	chunk(&fixture, HEAP_BYTES - fixture.at, true, 3, 4);
+	g_assert_true(glibc_find(&fixture.memory, fixture.maps, NULL, &fixture.glibc));
+	g_assert_cmpuint(fixture.glibc.n, >, 150);
+	for (uint64_t address = HEAP - 8; address <= HEAP + HEAP_BYTES; address++)
+		g_assert_true(glibc_chunk_at(&fixture.glibc, address) == chunk_slowly(&fixture.glibc, address));
+	fixture_clear(&fixture);
+}
+
 static void test_nonsense(void)
 {
 	static const uint64_t sizes[] = {0, 1, 0x10, 0x18, 0x21, HEAP_BYTES, HEAP_BYTES + 0x10, UINT64_MAX, 1ull << 63};
@@ -130,6 +156,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/glibc/states", test_states);
 	g_test_add_func("/glibc/bounds", test_bounds);
+	g_test_add_func("/glibc/every-address", test_every_address);
 	g_test_add_func("/glibc/nonsense", test_nonsense);
 	g_test_add_func("/glibc/random", test_random);
 	return g_test_run();
