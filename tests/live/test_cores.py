@@ -72,6 +72,8 @@ def test_a_core_is_the_process(python, start, tmp_path):
 
 def check_same_leaks(target, path):
     live, file = leaks("-p", target.pid), leaks("-c", path)
+    for totals in (live[0], file[0]):
+        del totals["words"]  # how many were searched, which isn't the same of a process asked twice: its threads go back into their calls
     assert file[0] == live[0] and file[1] == live[1] and file[2] == live[2]
     return file
 
