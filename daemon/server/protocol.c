@@ -471,9 +471,12 @@ static char *copy_id(JsonObject *object)
 	JsonNode *node = json_object_get_member(object, "id");
 	if (!node || !JSON_NODE_HOLDS_VALUE(node))
 		return g_strdup("null");
-	/* 1e400 is read as infinite, which JSON has no word for */
-	if (json_node_get_value_type(node) == G_TYPE_DOUBLE && !isfinite(json_node_get_double(node)))
-		return g_strdup("null");
+	if (json_node_get_value_type(node) == G_TYPE_DOUBLE) {
+		/* 1e400 is read as infinite, which JSON has no word for; json-glib 1.6 writes 1e200 as "1e+200.0" */
+		char number[G_ASCII_DTOSTR_BUF_SIZE];
+		double value = json_node_get_double(node);
+		return g_strdup(isfinite(value) ? g_ascii_dtostr(number, sizeof(number), value) : "null");
+	}
 	char *text = json_to_string(node, FALSE);
 	if (strlen(text) <= 200)
 		return text;
