@@ -15,6 +15,7 @@ static const char first_law[] =
 	"\"stop\"), and every result says how long that was. No parent sees a SIGCHLD from that. A process that was "
 	"stopped stays stopped, and a signal that arrives meanwhile is kept.\n\n"
 	"It is never left stopped: the kernel resumes it when reftop dies, also by kill -9.\n\n"
+	"What is done while it runs (reading ahead, counting) is done by threads of lower priority (nice 5), so that it keeps its CPU.\n\n"
 	"No system call of it fails because of us: a thread that was caught in a call that would return EINTR is made "
 	"to restart it. That is the one register that is ever written.\n\n"
 	"With --nonblocking it is never stopped at all; the result then says that it may be inconsistent.\n\n"

@@ -1,6 +1,7 @@
 #include "daemon/heap/census.h"
 
 #include "base/error.h"
+#include "base/gentle.h"
 #include "daemon/heap/candidate.h"
 #include "daemon/heap/census_private.h"
 #include "daemon/heap/gc.h"
@@ -294,11 +295,11 @@ static void take_all(struct survey *survey, void *const *contexts, size_t n)
 	find_frozen(survey);
 	for (size_t i = 0; i < n; i++)
 		taker_init(&takers[i], survey, contexts[i]);
-	for (size_t i = 1; i < n; i++)
-		threads[i] = g_thread_new("walk", walk_parts, &takers[i]);
-	walk_parts(&takers[0]);
-	for (size_t i = 1; i < n; i++) {
+	for (size_t i = 0; i < n; i++)
+		threads[i] = gentle_thread("walk", walk_parts, &takers[i]);
+	for (size_t i = 0; i < n; i++)
 		g_thread_join(threads[i]);
+	for (size_t i = 1; i < n; i++) {
 		taker_merge(&takers[0], &takers[i]);
 		taker_clear(&takers[i]);
 	}

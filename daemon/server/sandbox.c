@@ -80,6 +80,8 @@ static const int plain_calls[] = {
 	SCMP_SYS(sigaltstack),
 	SCMP_SYS(sched_yield),
 	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(getpriority),
+	SCMP_SYS(setpriority),
 	SCMP_SYS(sched_setscheduler),
 	SCMP_SYS(sched_getscheduler),
 	SCMP_SYS(sched_get_priority_max),

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/gentle.h"
 #include "daemon/target/file.h"
 #include "daemon/target/quiet.h"
 #include "daemon/target/taking.h"
@@ -81,11 +82,11 @@ static void *prepare_main(void *data)
 static bool prepare(struct taking *taking)
 {
 	struct work work = {.plan = taking->own->plan};
-	GThread *helper =
-		taking_two_threads(target_rss(taking->target)) ? g_thread_new("prepare", prepare_main, &work) : NULL;
-	plan_prepare(&work);
-	if (helper)
-		g_thread_join(helper);
+	GThread *threads[2] = {gentle_thread("prepare", prepare_main, &work)};
+	if (taking_two_threads(target_rss(taking->target)))
+		threads[1] = gentle_thread("prepare", prepare_main, &work);
+	for (size_t i = 0; i < G_N_ELEMENTS(threads) && threads[i]; i++)
+		g_thread_join(threads[i]);
 	return !work.stop;
 }
 
@@ -132,18 +133,18 @@ static void *helper_main(void *data)
 	return NULL;
 }
 
-/* A process that runs meanwhile is to have a CPU for itself. */
-static bool two_threads(const struct work *work)
-{
-	bool running = work->pages == WORK_FIRST || work->pages == WORK_ROUND;
-	return taking_two_threads(work->plan->bytes) && (!running || sysconf(_SC_NPROCESSORS_ONLN) > 2);
-}
-
 bool taking_copy(struct taking *taking, struct work *work)
 {
-	struct helper helper = {work, &taking->results[1]};
-	GThread *second = two_threads(work) ? g_thread_new("copy", helper_main, &helper) : NULL;
-	plan_copy(work, &taking->results[0]);
+	struct helper helpers[2] = {{work, &taking->results[0]}, {work, &taking->results[1]}};
+	/* where the process sleeps it is over soon, or in vain; where it runs, it comes first */
+	bool running = work->pages == WORK_FIRST || work->pages == WORK_ROUND;
+	GThread *(*start)(const char *, GThreadFunc, void *) = running ? gentle_thread : g_thread_new;
+	GThread *second = taking_two_threads(work->plan->bytes) ? start("copy", helper_main, &helpers[1]) : NULL;
+	GThread *first = running ? start("copy", helper_main, &helpers[0]) : NULL;
+	if (first)
+		g_thread_join(first);
+	else
+		plan_copy(work, &taking->results[0]);
 	if (second)
 		g_thread_join(second);
 	return !work->stop;
