@@ -184,6 +184,10 @@ int64_t *archive_samples(archive_t *archive, size_t *n, GError **error)
 	*n = 0;
 	for (int64_t id = 0; (id = archive_after(archive, id));)
 		ids[(*n)++] = id;
+	/* a file of samples that were skipped says why */
+	g_autoptr(sample_t) first = *n ? NULL : lines_load(archive->lines, 1, error);
+	if (!*n && !first)
+		g_clear_pointer(&ids, g_free);
 	return ids;
 }
 

@@ -32,7 +32,7 @@ void archive_select(archive_t *archive, int64_t pid, int64_t start_time_us);
 /* Select the last process that had this PID. False with *error: none in it had. */
 bool archive_choose(archive_t *archive, int64_t pid, GError **error);
 
-/* The numbers of the samples, *n of them (may be 0); free with g_free(). NULL with an error. */
+/* The numbers of the samples, *n of them (may be 0); free with g_free(). NULL with an error, also when all were skipped. */
 int64_t *archive_samples(archive_t *archive, size_t *n, GError **error);
 /* When sample `id` was taken, µs since the epoch; SAMPLE_UNKNOWN: there is no such sample. */
 int64_t archive_time(archive_t *archive, int64_t id);

@@ -1,5 +1,6 @@
 """A parent and `count` workers, forked without exec; the first worker leaks objects of a class at `rate` a second, all others hold 1000;
 with "busy" the last one computes, the others are idle most of the time. Says the workers' pids. Commands: "more" (another worker that doesn't leak; its pid), "end PID" (that worker ends; its pid), "quit"."""
+import gc
 import json
 import os
 import select
@@ -35,6 +36,7 @@ def main():
     global PARENT
     PARENT = os.getpid()
     count, rate = int(sys.argv[1]), int(sys.argv[2])
+    gc.collect()  # what is left of the start would go when the first one's objects are many
     workers = [start(rate if i == 0 else 0, "busy" in sys.argv and i == count - 1) for i in range(count)]
     print(json.dumps({"ready": True, "workers": workers}), flush=True)
     while True:
