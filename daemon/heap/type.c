@@ -433,7 +433,11 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 			return NULL;
 	}
 
-	struct type *type = g_new0(struct type, 1);
+	/* the metatype may have needed this one, as `type` needs object, its base */
+	struct type *type = slots_find(atomic_load(&heap->types->slots), address);
+	if (type)
+		return type;
+	type = g_new0(struct type, 1);
 	type->address = address;
 	type->flags = flags;
 	type->basicsize = (uint32_t)basicsize;

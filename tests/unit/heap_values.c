@@ -251,6 +251,22 @@ static void check_name(struct world *world, uint64_t address, const char *module
 	g_assert_cmpstr(type->qualname, ==, qualname);
 }
 
+/* `type` needs its base object, whose type it is: each is there once, whichever is met first. */
+static void test_types_that_need_each_other(void)
+{
+	for (int i = 0; i < 2; i++) {
+		g_autoptr(world_t) world = world_new();
+		const uint64_t mro[] = {world->type_type, world->object_type};
+		put64(world, world->type_type + world->python.layout.tp_mro, tuple_new(world, 0, mro, 2));
+		heap_t *heap = opened(world);
+		size_t before = type_count(heap);
+		struct type *first = type_get(heap, mro[i]), *second = type_get(heap, mro[!i]);
+		g_assert_true(first && second && first != second);
+		g_assert_true(type_get(heap, mro[i]) == first);
+		g_assert_cmpuint(type_count(heap), ==, before + 2);
+	}
+}
+
 static void test_type_names(void)
 {
 	g_autoptr(world_t) world = world_new();
@@ -395,6 +411,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/heap/values/what-is-no-type", test_what_is_no_type);
 	g_test_add_func("/heap/values/types-in-circles", test_types_in_circles);
 	g_test_add_func("/heap/values/type-smaller-than-its-kind", test_type_smaller_than_its_kind);
+	g_test_add_func("/heap/values/types-that-need-each-other", test_types_that_need_each_other);
 	g_test_add_func("/heap/values/outside-the-blocks", test_outside_the_blocks);
 	return g_test_run();
 }
