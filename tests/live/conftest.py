@@ -10,6 +10,7 @@ import os
 import pytest
 
 import harness
+from daemon_harness import Daemon
 
 MISSING = harness.fetch_interpreters()  # why something couldn't be had
 FOUND = harness.find_interpreters()
@@ -65,6 +66,66 @@ def any_python():
         if name in FOUND:
             return FOUND[name]
     pytest.skip("no Python at hand")
+
+
+@pytest.fixture
+def leaker(start, any_python):
+    """A target that leaks a thousand objects a second."""
+    target = start(any_python, "leaker.py", 1000)
+    target.ready()
+    return target
+
+
+@pytest.fixture
+def steady(start, any_python):
+    """steady() -> a target that makes some objects every half second"""
+    def start_one(period=0.5, count=100):
+        target = start(any_python, "steady.py", period, count)
+        target.ready()
+        return target
+    return start_one
+
+
+@pytest.fixture
+def foreign(start):
+    """foreign("steady.py", args...) -> a target of another user"""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    # one that everybody may run
+    debian = next((p for p in FOUND.values() if p.path.startswith("/usr/bin/") and not p.root), None)
+    if not debian:
+        pytest.skip("no Python that everybody may run")
+
+    def start_one(script, *args):
+        target = start(debian, script, *args, preexec=harness.become)
+        target.ready()
+        return target
+    return start_one
+
+
+@pytest.fixture
+def open_copy(tmp_path):
+    """The program where another user may execute it."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    harness.open_path(tmp_path)
+    copy = tmp_path / "reftop"
+    copy.write_bytes(open(harness.REFTOP, "rb").read())
+    copy.chmod(0o755)
+    return str(copy)
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """daemon(*arguments, **more) starts one, killed at the end."""
+    made = []
+
+    def start_one(*args, directory=tmp_path, **kwargs):
+        made.append(Daemon(directory, *args, **kwargs))
+        return made[-1]
+    yield start_one
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
+import urllib.request
 
 import harness
 
@@ -136,3 +138,56 @@ def slowly(condition):
         last[0] = time.monotonic()
         return condition()
     return asked
+
+
+def key_file(tmp_path, text):
+    """Write a key file for --config; its path."""
+    path = tmp_path / "reftop.conf"
+    path.write_text(text)
+    return path
+
+
+def only_ours(interval="1s"):
+    """Lines of a key file: watch the descendants of this test run only, as other tests run at the same time."""
+    return "[daemon]\ninterval=%s\ncpu=100%%\n[watch mine]\nparent=%d\n" % (interval, os.getpid())
+
+
+def as_nobody(work):
+    """Run `work` in a child of another user; what it returns (JSON)."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        answer = {"error": "it did not run"}
+        try:
+            harness.become()
+            answer = work()
+        except BaseException as problem:  # noqa: the parent is told
+            answer = {"error": repr(problem)}
+        os.write(write, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(write)
+    text = b""
+    while True:
+        piece = os.read(read, 65536)
+        if not piece:
+            break
+        text += piece
+    os.close(read)
+    os.waitpid(pid, 0)
+    return json.loads(text)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def scrape(port, path="/metrics", headers=None, method="GET"):
+    """Ask the daemon's HTTP server: the status, the text and its type."""
+    request = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), headers=headers or {}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read().decode(), answer.headers["Content-Type"]
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(), ""

@@ -10,6 +10,7 @@ import re
 import select
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -311,6 +312,37 @@ def row(sample, name, module="__main__"):
     rows = [t for t in sample["types"] if t["qualname"] == name and t["module"] == module]
     assert len(rows) == 1, (name, rows)
     return rows[0]
+
+
+def query(path, sql):
+    """The rows that a recording answers with."""
+    database = sqlite3.connect("file:%s?mode=ro" % path, uri=True)
+    try:
+        return database.execute(sql).fetchall()
+    finally:
+        database.close()
+
+
+def check_whole(path):
+    """A recording is sound, and every sample in it has all its types: their counts add up to its total."""
+    assert query(path, "PRAGMA integrity_check") == [("ok",)]
+    assert query(path, "SELECT s.id FROM sample s WHERE s.objects IS NOT "
+                       "(SELECT sum(count) FROM sample_type WHERE sample = s.id)") == []
+
+
+def status_of(pid):
+    """/proc/PID/status, by the names in it."""
+    return dict(line.split(":\t", 1) for line in open("/proc/%d/status" % pid).read().splitlines() if ":\t" in line)
+
+
+NOBODY = 65534
+
+
+def become(uid=NOBODY, gid=NOBODY):
+    """Be another user from now on, for preexec_fn; only root can."""
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
 
 
 def open_path(path):

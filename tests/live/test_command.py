@@ -12,7 +12,6 @@ import pytest
 import harness
 from harness import reftop
 
-NOBODY = 65534
 
 
 def check_error(result, code, *words):
@@ -57,33 +56,14 @@ def test_processes_that_cannot_be_read(command, target):
     check_error(harness.Result(command, itself.returncode, itself.stdout.decode(), itself.stderr.decode()), 5)
 
 
-def as_nobody():
-    os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
-
-
-@pytest.fixture
-def open_copy(tmp_path_factory):
-    """The program where another user may execute it."""
-    if os.geteuid():
-        pytest.skip("becoming another user needs root")
-    directory = tmp_path_factory.mktemp("open")
-    harness.open_path(directory)
-    copy = directory / "reftop"
-    copy.write_bytes(open(harness.REFTOP, "rb").read())
-    copy.chmod(0o755)
-    return str(copy)
-
-
 def test_not_permitted(target, open_copy):
     for command in (["histo", "-p"], ["record", "-o", "/dev/null", "-p"], ["why", "-p"]):
         done = subprocess.run([open_copy, *command, str(target.pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              preexec_fn=as_nobody, cwd="/")
+                              preexec_fn=harness.become, cwd="/")
         assert done.returncode == 4, done
         said = (done.stdout if command[0] == "why" else done.stderr).decode()
         assert "CAP_SYS_PTRACE" in said and len(said.splitlines()) == 3, said
-    listed = subprocess.run([open_copy, "ps", "--json"], stdout=subprocess.PIPE, preexec_fn=as_nobody, cwd="/", check=True)
+    listed = subprocess.run([open_copy, "ps", "--json"], stdout=subprocess.PIPE, preexec_fn=harness.become, cwd="/", check=True)
     mine = [p for p in json.loads(listed.stdout)["processes"] if p["pid"] == target.pid]
     assert len(mine) == 1 and mine[0]["readable"] is False and "CAP_SYS_PTRACE" in mine[0]["why"]["cause"], mine
 

@@ -11,10 +11,9 @@ import threading
 import pytest
 
 import harness
-from daemon_harness import slowly
+from daemon_harness import free_port, key_file, only_ours, scrape, slowly
 from harness import reftop
-from test_daemon import daemon, free_port, key_file, needs_root, only, scrape  # noqa: F401 (a fixture)
-from test_leaks import extension  # noqa: F401
+from test_leaks import extension  # noqa: F401 (a fixture)
 from test_stacks import ready
 
 
@@ -137,27 +136,14 @@ def test_it_is_the_daemon_that_looks(eager, start, any_python, tmp_path):
         assert calls(*command, "--no-daemon") > 0, args
 
 
-@needs_root
-def test_who_may_not_trace(eager, start, tmp_path):
+def test_who_may_not_trace(eager, foreign, open_copy):
     """Somebody of the process's user who may not trace it (another group, as another login might have) is answered; another user is not."""
-    debian = next((p for p in harness.find_interpreters().values() if p.path.startswith("/usr/bin/") and not p.root), None)
-    if not debian:
-        pytest.skip("no Python that everybody may run")
-    theirs = start(debian, "steady.py", 1000, 10, preexec=lambda: (os.setgid(65534), os.setuid(65534)))
-    theirs.ready()
-    harness.open_path(tmp_path)
-    program = tmp_path / "reftop"
-    program.write_bytes(open(harness.REFTOP, "rb").read())
-    program.chmod(0o755)
+    theirs = foreign("steady.py", 1000, 10)
     one = eager(theirs.pid)
 
     def run(uid, *args):
-        def become():
-            os.setgroups([])
-            os.setgid(54321)
-            os.setuid(uid)
-        done = subprocess.run([program, args[0], "-p", str(theirs.pid), *args[1:]], env=environment(one), preexec_fn=become, timeout=60,
-                              cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([open_copy, args[0], "-p", str(theirs.pid), *args[1:]], env=environment(one), timeout=60,
+                              cwd="/", preexec_fn=lambda: harness.become(uid, gid=54321), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         return done.returncode, done.stdout, done.stderr
     for args in (("leaks",), ("stacks",), ("objects", "type"), ("explain", "0x1234", "0x5678")):
         direct, asked, stranger = run(65534, *args, "--no-daemon"), run(65534, *args), run(65533, *args)
@@ -167,26 +153,17 @@ def test_who_may_not_trace(eager, start, tmp_path):
     assert "steady.py:" in run(65534, "stacks")[1]
 
 
-@needs_root
-def test_why_there_is_no_answer(daemon, start, tmp_path):
+def test_why_there_is_no_answer(daemon, foreign, open_copy, tmp_path):
     """What the daemon can't or may not tell, and its reason; who may read the process gets the answer all the same."""
-    debian = next((p for p in harness.find_interpreters().values() if p.path.startswith("/usr/bin/") and not p.root), None)
-    if not debian:
-        pytest.skip("no Python that everybody may run")
-    theirs = start(debian, "steady.py", 1000, 10, preexec=lambda: (os.setgid(65534), os.setuid(65534)))
-    theirs.ready()
-    harness.open_path(tmp_path)
-    program = tmp_path / "reftop"
-    program.write_bytes(open(harness.REFTOP, "rb").read())
-    program.chmod(0o755)
+    theirs = foreign("steady.py", 1000, 10)
     for setting, reason, exact in (("memory=4M", "the daemon copies no more than 1.0M", "is too large"), ("questions=no", "answers no questions", "questions=no")):
         one = daemon("--config", key_file(tmp_path, EAGER + setting + "\n"), "-p", theirs.pid)
         one.wait_samples([theirs.pid], 1)
         refusal = one.ask("objects", pid=theirs.pid, type="dict")
         assert not refusal["ok"] and exact in refusal["error"] and "looked" not in refusal, refusal
-        done = subprocess.run([program, "objects", "-p", str(theirs.pid), "dict"], env=environment(one), cwd="/", stdin=subprocess.DEVNULL,
+        done = subprocess.run([open_copy, "objects", "-p", str(theirs.pid), "dict"], env=environment(one), cwd="/", stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60,
-                              preexec_fn=lambda: (os.setgroups([]), os.setgid(54321), os.setuid(65534)))
+                              preexec_fn=lambda: harness.become(gid=54321))
         assert done.returncode == 4 and reason in done.stderr and not done.stdout, done
         assert reftop("objects", "-p", theirs.pid, "dict", env=environment(one)).code == 0
         one.stop()
@@ -260,7 +237,7 @@ def test_ended_meanwhile(daemon, start, any_python, tmp_path):
     target, rest = start(any_python, "steady.py", 1000, 1), start(any_python, "steady.py", 1000, 1)
     for one in (target, rest):
         one.ready()
-    one = daemon("--config", key_file(tmp_path, only(os.getpid())))
+    one = daemon("--config", key_file(tmp_path, only_ours()))
     one.wait_samples([target.pid, rest.pid], 1)
     workers = [pid for pid in one.family() if open("/proc/%d/comm" % pid).read() == "reftop-worker\n"]
     for worker in workers:

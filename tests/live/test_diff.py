@@ -4,7 +4,6 @@ import subprocess
 
 import pytest
 
-import harness
 from harness import reftop
 
 SCRIPT = """import json, sys

@@ -11,20 +11,12 @@ import subprocess
 import pytest
 
 import harness
-from harness import reftop
+from harness import check_whole, query, reftop
 
 
 def start_recorder(*args, **kwargs):
     return subprocess.Popen([harness.REFTOP, "record", *map(str, args)], stdin=subprocess.DEVNULL,
                             stdout=kwargs.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE, **kwargs)
-
-
-def query(path, sql):
-    database = sqlite3.connect(str(path))
-    try:
-        return database.execute(sql).fetchall()
-    finally:
-        database.close()
 
 
 def samples_in(path):
@@ -36,25 +28,7 @@ def samples_in(path):
 
 
 def count(path):
-    database = sqlite3.connect("file:%s?mode=ro" % path, uri=True)
-    try:
-        return database.execute("SELECT count(*) FROM sample").fetchone()[0]
-    finally:
-        database.close()
-
-
-def check_whole(path):
-    assert query(path, "PRAGMA integrity_check") == [("ok",)]
-    # every sample has all its types: their counts add up to its total
-    assert query(path, "SELECT s.id FROM sample s WHERE s.objects IS NOT "
-                       "(SELECT sum(count) FROM sample_type WHERE sample = s.id)") == []
-
-
-@pytest.fixture
-def leaker(start, any_python):
-    target = start(any_python, "leaker.py", 1000)
-    target.ready()
-    return target
+    return query(path, "SELECT count(*) FROM sample")[0][0]
 
 
 def test_slope(leaker, tmp_path):

@@ -91,13 +91,6 @@ def terminal():
         each.close()
 
 
-@pytest.fixture
-def leaker(start, any_python):
-    target = start(any_python, "leaker.py", 1000)
-    target.ready()
-    return target
-
-
 def watch(terminal, target, *options, **kwargs):
     view = terminal(**kwargs)
     view.command("%s %d -i 0.2 %s; echo STATUS=$?" % (harness.REFTOP, target.pid, " ".join(options)))

@@ -1,5 +1,4 @@
 """Counting in pieces what is too large to be copied: how much memory that takes, and that the numbers are the same."""
-import json
 import os
 
 import pytest

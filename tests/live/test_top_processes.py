@@ -10,7 +10,7 @@ import pytest
 import harness
 from daemon_harness import Daemon
 from harness import reftop
-from test_screen import Terminal, settings, terminal  # noqa: F401 (a fixture)
+from test_screen import settings, terminal  # noqa: F401 (a fixture)
 
 COUNT = 4
 
@@ -73,11 +73,11 @@ def test_those_that_cannot_be_read(workers):
     if os.geteuid():
         pytest.skip("only root can become another user")
     result = subprocess.run([harness.REFTOP, "--screen", "processes", "--no-daemon", "--dump-screen", "--iterations", "1"],
-                            stdout=subprocess.PIPE, text=True, preexec_fn=lambda: (os.setgid(65534), os.setuid(65534)), timeout=60,
+                            stdout=subprocess.PIPE, text=True, preexec_fn=harness.become, timeout=60,
                             env=dict(os.environ, COLUMNS="200", LINES="100", LC_ALL="C.UTF-8"))
     assert result.returncode == 0
     assert re.search(r"\d+ can't be read", result.stdout) and "WHY NOT" in result.stdout
-    why = {p["pid"]: p["why"] for p in reftop("ps", "--json", preexec_fn=lambda: (os.setgid(65534), os.setuid(65534))).json["processes"]}
+    why = {p["pid"]: p["why"] for p in reftop("ps", "--json", preexec_fn=harness.become).json["processes"]}
     line = line_of(result.stdout, workers.pid)
     assert why[workers.pid]["name"][:8] in line, (why[workers.pid], line)
 

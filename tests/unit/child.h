@@ -90,6 +90,14 @@ static inline void child_asleep(const struct child *child)
 	while (process.state != 'S');
 }
 
+/* its state, as /proc/PID/stat has it; also of a child of a child */
+static inline char process_state(pid_t pid)
+{
+	struct process process;
+	g_assert_true(process_read(pid, &process));
+	return process.state;
+}
+
 static inline void child_tell(const struct child *child)
 {
 	int64_t value = 0;
