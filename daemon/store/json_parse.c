@@ -1,6 +1,4 @@
 /* Reading back what json.c writes. The file may come from anybody: every type is checked, all text is escaped again. */
-#include <string.h>
-
 #include "base/error.h"
 #include "base/text.h"
 #include "daemon/store/json.h"
@@ -62,20 +60,14 @@ static void read_generations(struct json_reader *reader, JsonObject *object, str
 	}
 }
 
-static void read_gc(struct json_reader *reader, JsonObject *root)
+static void read_gc(struct json_reader *reader, JsonObject *from, void *row)
 {
-	sample_t *sample = reader->sample;
-	JsonArray *array = json_read_array(reader, root, "gc", &sample->n_gc);
-	sample->gc = g_new0(struct sample_gc, sample->n_gc);
-	for (size_t i = 0; i < sample->n_gc; i++) {
-		JsonObject *object = json_read_element(reader, array, i, "gc");
-		struct sample_gc *gc = &sample->gc[i];
-		gc->interpreter = json_read_number(reader, object, "interpreter");
-		gc->enabled = json_read_bool(reader, object, "enabled");
-		gc->collecting = json_read_bool(reader, object, "collecting");
-		gc->permanent = json_read_number(reader, object, "permanent");
-		read_generations(reader, object, gc);
-	}
+	struct sample_gc *gc = row;
+	gc->interpreter = json_read_number(reader, from, "interpreter");
+	gc->enabled = json_read_bool(reader, from, "enabled");
+	gc->collecting = json_read_bool(reader, from, "collecting");
+	gc->permanent = json_read_number(reader, from, "permanent");
+	read_generations(reader, from, gc);
 }
 
 static void read_totals(struct json_reader *reader, JsonObject *object)
@@ -95,54 +87,37 @@ static void read_totals(struct json_reader *reader, JsonObject *object)
 			json_read_number(reader, json_node_get_object(memory), sample_memory_parts[i].key);
 }
 
-static void read_types(struct json_reader *reader, JsonObject *root)
+static void read_type(struct json_reader *reader, JsonObject *from, void *row)
 {
-	sample_t *sample = reader->sample;
-	JsonArray *array = json_read_array(reader, root, "types", &sample->n_types);
-	sample->types = g_new0(struct sample_type, sample->n_types);
-	for (size_t i = 0; i < sample->n_types; i++) {
-		JsonObject *object = json_read_element(reader, array, i, "types");
-		struct sample_type *type = &sample->types[i];
-		type->address = json_read_address(reader, object, "address");
-		type->module = json_read_text(reader, object, "module");
-		type->qualname = json_read_text(reader, object, "qualname");
-		type->count = json_read_number(reader, object, "count");
-		type->gc_count = json_read_number(reader, object, "gc_count");
-		type->bytes = json_read_number(reader, object, "bytes");
-		type->refs = json_read_number(reader, object, "refs");
-		type->refs_max = json_read_number(reader, object, "refs_max");
-		type->immortal = json_read_number(reader, object, "immortal");
-		type->owned = json_read_number(reader, object, "owned");
-		type->born = json_read_number(reader, object, "born");
-		type->died = json_read_number(reader, object, "died");
-		sample->has_turnover |= type->born != SAMPLE_UNKNOWN;
-	}
+	struct sample_type *type = row;
+	type->address = json_read_address(reader, from, "address");
+	type->module = json_read_text(reader, from, "module");
+	type->qualname = json_read_text(reader, from, "qualname");
+	type->count = json_read_number(reader, from, "count");
+	type->gc_count = json_read_number(reader, from, "gc_count");
+	type->bytes = json_read_number(reader, from, "bytes");
+	type->refs = json_read_number(reader, from, "refs");
+	type->refs_max = json_read_number(reader, from, "refs_max");
+	type->immortal = json_read_number(reader, from, "immortal");
+	type->owned = json_read_number(reader, from, "owned");
+	type->born = json_read_number(reader, from, "born");
+	type->died = json_read_number(reader, from, "died");
+	reader->sample->has_turnover |= type->born != SAMPLE_UNKNOWN;
 }
 
-static void read_watched(struct json_reader *reader, JsonObject *root)
+static void read_watched(struct json_reader *reader, JsonObject *from, void *row)
 {
-	sample_t *sample = reader->sample;
-	if (!json_object_has_member(root, "watched"))
-		return;
-	JsonArray *array = json_read_array(reader, root, "watched", &sample->n_watched);
-	sample->watched = g_new0(struct sample_watched, sample->n_watched + 1);
-	for (size_t i = 0; i < sample->n_watched; i++) {
-		JsonObject *object = json_read_element(reader, array, i, "watched");
-		struct sample_watched *watched = &sample->watched[i];
-		const char *state = json_read_text(reader, object, "state");
-		watched->address = json_read_address(reader, object, "address");
-		watched->type = json_read_address(reader, object, "type");
-		watched->module = json_read_text(reader, object, "module");
-		watched->qualname = json_read_text(reader, object, "qualname");
-		watched->value = json_read_text(reader, object, "value");
-		watched->now = json_read_text(reader, object, "now");
-		watched->refcount = json_read_number(reader, object, "refcount");
-		watched->exact = json_read_number(reader, object, "exact");
-		watched->probable = json_read_number(reader, object, "probable");
-		watched->state = !strcmp(state, "dead")     ? WATCHED_DEAD
-				 : !strcmp(state, "reused") ? WATCHED_REUSED
-							    : WATCHED_ALIVE;
-	}
+	struct sample_watched *watched = row;
+	watched->address = json_read_address(reader, from, "address");
+	watched->type = json_read_address(reader, from, "type");
+	watched->module = json_read_text(reader, from, "module");
+	watched->qualname = json_read_text(reader, from, "qualname");
+	watched->value = json_read_text(reader, from, "value");
+	watched->now = json_read_text(reader, from, "now");
+	watched->refcount = json_read_number(reader, from, "refcount");
+	watched->exact = json_read_number(reader, from, "exact");
+	watched->probable = json_read_number(reader, from, "probable");
+	watched->state = json_read_name(reader, from, "state", sample_watched_states, WATCHED_REUSED + 1);
 }
 
 void json_read_origin(struct json_reader *reader, JsonObject *root)
@@ -154,29 +129,27 @@ void json_read_origin(struct json_reader *reader, JsonObject *root)
 
 sample_t *json_sample_parse(const char *text, gsize size, GError **error)
 {
-	const char *what = "cannot read the sample";
+	static const struct json_document document = {"reftop.sample/1", "cannot read the sample",
+						      "make one with `reftop histo --json -o FILE`"};
 	g_autoptr(JsonParser) parser = json_parser_new_immutable();
-	JsonObject *object = json_read_root(parser, text, size, what, error);
+	JsonObject *object = json_read_root(parser, text, size, &document, error);
 	if (!object)
 		return NULL;
 	g_autoptr(sample_t) sample = sample_new();
 	struct json_reader reader = {.sample = sample};
-	if (strcmp(json_read_text(&reader, object, "schema"), "reftop.sample/1")) {
-		error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, "its \"schema\" is not \"reftop.sample/1\"",
-			  "make one with `reftop histo --json -o FILE`", "%s", what);
-		return NULL;
-	}
 	json_read_origin(&reader, object);
-	read_gc(&reader, object);
+	sample->gc = json_read_rows(&reader, object, "gc", sizeof(*sample->gc), read_gc, &sample->n_gc);
 	read_totals(&reader, json_read_object(&reader, object, "totals"));
-	read_types(&reader, object);
-	read_watched(&reader, object);
+	sample->types = json_read_rows(&reader, object, "types", sizeof(*sample->types), read_type, &sample->n_types);
+	if (json_object_has_member(object, "watched"))
+		sample->watched = json_read_rows(&reader, object, "watched", sizeof(*sample->watched), read_watched,
+						 &sample->n_watched);
 	if (sample->snapshot.skipped) {
 		error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, sample->snapshot.skipped, NULL,
 			  "there is nothing in the sample, it was skipped");
 		return NULL;
 	}
-	if (!json_read_done(&reader, what, error))
+	if (!json_read_done(&reader, &document, error))
 		return NULL;
 	sample_seal(sample);
 	return g_steal_pointer(&sample);

@@ -19,26 +19,26 @@ JsonNode *json_read_member(struct json_reader *reader, JsonObject *object, const
 	return NULL;
 }
 
-int64_t json_read_number(struct json_reader *reader, JsonObject *object, const char *key)
+/* A value of this type; NULL: absent, null, or of another type, which is a problem. */
+static JsonNode *read_value(struct json_reader *reader, JsonObject *object, const char *key, GType type)
 {
 	JsonNode *node = json_read_member(reader, object, key, JSON_NODE_VALUE);
-	if (!node)
-		return SAMPLE_UNKNOWN;
-	if (json_node_get_value_type(node) == G_TYPE_INT64)
-		return json_node_get_int(node);
+	if (!node || json_node_get_value_type(node) == type)
+		return node;
 	reader->problem = key;
-	return SAMPLE_UNKNOWN;
+	return NULL;
+}
+
+int64_t json_read_number(struct json_reader *reader, JsonObject *object, const char *key)
+{
+	JsonNode *node = read_value(reader, object, key, G_TYPE_INT64);
+	return node ? json_node_get_int(node) : SAMPLE_UNKNOWN;
 }
 
 bool json_read_bool(struct json_reader *reader, JsonObject *object, const char *key)
 {
-	JsonNode *node = json_read_member(reader, object, key, JSON_NODE_VALUE);
-	if (!node)
-		return false;
-	if (json_node_get_value_type(node) == G_TYPE_BOOLEAN)
-		return json_node_get_boolean(node);
-	reader->problem = key;
-	return false;
+	JsonNode *node = read_value(reader, object, key, G_TYPE_BOOLEAN);
+	return node && json_node_get_boolean(node);
 }
 
 const char *json_read_node_text(struct json_reader *reader, JsonNode *node, const char *key)
@@ -96,6 +96,31 @@ JsonObject *json_read_element(struct json_reader *reader, JsonArray *array, size
 	return NULL;
 }
 
+void *json_read_rows(struct json_reader *reader, JsonObject *object, const char *key, size_t size, json_read_row read,
+		     size_t *n)
+{
+	JsonArray *array = json_read_array(reader, object, key, n);
+	char *rows = g_try_malloc0_n(*n + 1, size);
+	if (!rows) {
+		reader->problem = key;
+		*n = 0;
+		return g_malloc0(size);
+	}
+	for (size_t i = 0; i < *n; i++)
+		read(reader, json_read_element(reader, array, i, key), rows + i * size);
+	return rows;
+}
+
+int json_read_name(struct json_reader *reader, JsonObject *object, const char *key, const char *const *names, int n)
+{
+	const char *text = json_read_text(reader, object, key);
+	for (int i = 0; i < n; i++)
+		if (names[i] && !strcmp(names[i], text))
+			return i;
+	reader->problem = key;
+	return 0;
+}
+
 uint64_t json_read_address(struct json_reader *reader, JsonObject *object, const char *key)
 {
 	const char *text = json_read_text(reader, object, key);
@@ -103,6 +128,11 @@ uint64_t json_read_address(struct json_reader *reader, JsonObject *object, const
 	if (!g_str_has_prefix(text, "0x") || !g_ascii_string_to_unsigned(text + 2, 16, 0, G_MAXUINT64, &address, NULL))
 		reader->problem = key;
 	return address;
+}
+
+uint64_t json_read_known_address(struct json_reader *reader, JsonObject *object, const char *key)
+{
+	return json_read_member(reader, object, key, JSON_NODE_VALUE) ? json_read_address(reader, object, key) : 0;
 }
 
 bool json_too_deep(const char *text, gsize size)
@@ -123,30 +153,35 @@ bool json_too_deep(const char *text, gsize size)
 	return false;
 }
 
-JsonObject *json_read_root(JsonParser *parser, const char *text, gsize size, const char *what, GError **error)
+JsonObject *json_read_root(JsonParser *parser, const char *text, gsize size, const struct json_document *document,
+			   GError **error)
 {
+	g_autofree char *cause = NULL;
+	const char *fix = NULL;
+	g_autoptr(GError) unparsed = NULL;
 	if (json_too_deep(text, size) || size > G_MAXSSIZE) {
-		error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, "it is nested too deeply", NULL, "%s", what);
-		return NULL;
+		cause = g_strdup("it is nested too deeply");
+	} else if (!json_parser_load_from_data(parser, text, (gssize)size, &unparsed)) {
+		cause = text_escape(unparsed->message, strlen(unparsed->message));
+	} else {
+		JsonNode *root = json_parser_get_root(parser);
+		JsonObject *object = root && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
+		JsonNode *node = object ? json_object_get_member(object, "schema") : NULL;
+		if (node && JSON_NODE_HOLDS_VALUE(node) && !g_strcmp0(json_node_get_string(node), document->schema))
+			return object;
+		cause = object ? g_strdup_printf("its \"schema\" is not \"%s\"", document->schema)
+			       : g_strdup("it is no object");
+		fix = object ? document->fix : NULL;
 	}
-	g_autoptr(GError) cause = NULL;
-	if (!json_parser_load_from_data(parser, text, (gssize)size, &cause)) {
-		g_autofree char *clean = text_escape(cause->message, strlen(cause->message));
-		error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, clean, NULL, "%s", what);
-		return NULL;
-	}
-	JsonNode *root = json_parser_get_root(parser);
-	if (root && JSON_NODE_HOLDS_OBJECT(root))
-		return json_node_get_object(root);
-	error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, "it is no object", NULL, "%s", what);
+	error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, cause, fix, "%s", document->what);
 	return NULL;
 }
 
-bool json_read_done(const struct json_reader *reader, const char *what, GError **error)
+bool json_read_done(const struct json_reader *reader, const struct json_document *document, GError **error)
 {
 	if (!reader->problem)
 		return true;
 	g_autofree char *told = g_strdup_printf("\"%s\" is missing or of a wrong type", reader->problem);
-	error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, told, NULL, "%s", what);
+	error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, told, NULL, "%s", document->what);
 	return false;
 }

@@ -1,47 +1,12 @@
 /* Reading back what json_references.c writes: it comes from a daemon, and that has it from a worker. */
-#include <string.h>
-
-#include "base/error.h"
 #include "base/text.h"
 #include "daemon/store/json_reader.h"
 #include "daemon/store/json_references.h"
 
-/* The root of a document of this schema; NULL with *error. */
-static JsonObject *open_document(JsonParser *parser, const char *text, gsize size, const char *schema, const char *what,
-				 GError **error)
-{
-	JsonObject *root = json_read_root(parser, text, size, what, error);
-	JsonNode *node = root ? json_object_get_member(root, "schema") : NULL;
-	if (!root)
-		return NULL;
-	if (node && JSON_NODE_HOLDS_VALUE(node) && !g_strcmp0(json_node_get_string(node), schema))
-		return root;
-	g_autofree char *cause = g_strdup_printf("its \"schema\" is not \"%s\"", schema);
-	error_set(error, STORE_ERROR, REFTOP_ERROR_FAILED, cause, NULL, "%s", what);
-	return NULL;
-}
-
-/* The index of a name among `names`; a problem when it is none of them. */
-static int read_name(struct json_reader *reader, JsonObject *object, const char *key, const char *const *names, int n)
-{
-	const char *text = json_read_text(reader, object, key);
-	for (int i = 0; i < n; i++)
-		if (names[i] && !strcmp(names[i], text))
-			return i;
-	reader->problem = key;
-	return 0;
-}
-
 static bool read_probable(struct json_reader *reader, JsonObject *object)
 {
 	static const char *const certainties[] = {"exact", "probable"};
-	return read_name(reader, object, "certainty", certainties, 2);
-}
-
-/* An address that may be null: 0. */
-static uint64_t read_known_address(struct json_reader *reader, JsonObject *object, const char *key)
-{
-	return json_read_member(reader, object, key, JSON_NODE_VALUE) ? json_read_address(reader, object, key) : 0;
+	return json_read_name(reader, object, "certainty", certainties, 2);
 }
 
 static double read_double(JsonObject *object, const char *key)
@@ -79,12 +44,13 @@ static void read_totals(struct json_reader *reader, JsonObject *from, struct aud
 	totals->spare_words = json_read_number(reader, from, "spare_words");
 }
 
-static void read_type(struct json_reader *reader, JsonObject *from, struct leak_type *type)
+static void read_type(struct json_reader *reader, JsonObject *from, void *row)
 {
+	struct leak_type *type = row;
 	type->address = json_read_address(reader, from, "address");
 	type->module = json_read_text(reader, from, "module");
 	type->qualname = json_read_text(reader, from, "qualname");
-	type->kind = read_name(reader, from, "kind", leak_kind_names, LEAK_ONE_OFF + 1);
+	type->kind = json_read_name(reader, from, "kind", leak_kind_names, LEAK_ONE_OFF + 1);
 	type->objects = json_read_number(reader, from, "objects");
 	type->refs = json_read_number(reader, from, "refs");
 	type->unexplained = json_read_number(reader, from, "unexplained");
@@ -101,11 +67,20 @@ static void read_type(struct json_reader *reader, JsonObject *from, struct leak_
 	type->grows_rate = read_double(from, "grows_per_minute") / 60;
 }
 
+static void read_leak(struct json_reader *reader, JsonObject *from, void *row)
+{
+	struct leak_object *object = row;
+	read_object(reader, from, object);
+	object->kind = json_read_name(reader, from, "kind", leak_kind_names, LEAK_ONE_OFF + 1);
+	object->growth = json_read_number(reader, from, "growth");
+	object->suppressed = json_read_bool(reader, from, "suppressed");
+}
+
 leaks_t *json_leaks_parse(const char *text, gsize size, GError **error)
 {
-	static const char what[] = "cannot read what is lost";
+	static const struct json_document document = {"reftop.leaks/1", "cannot read what is lost", NULL};
 	g_autoptr(JsonParser) parser = json_parser_new_immutable();
-	JsonObject *root = open_document(parser, text, size, "reftop.leaks/1", what, error);
+	JsonObject *root = json_read_root(parser, text, size, &document, error);
 	if (!root)
 		return NULL;
 	g_autoptr(leaks_t) leaks = g_new0(leaks_t, 1);
@@ -115,32 +90,22 @@ leaks_t *json_leaks_parse(const char *text, gsize size, GError **error)
 	leaks->looks = (int)json_read_number(&reader, root, "looks");
 	leaks->interval_us = json_read_number(&reader, root, "interval_us");
 	read_totals(&reader, json_read_object(&reader, root, "totals"), &leaks->totals);
-	JsonArray *types = json_read_array(&reader, root, "types", &leaks->n_types);
-	leaks->types = g_new0(struct leak_type, leaks->n_types + 1);
-	for (size_t i = 0; i < leaks->n_types; i++)
-		read_type(&reader, json_read_element(&reader, types, i, "types"), &leaks->types[i]);
-	JsonArray *objects = json_read_array(&reader, root, "objects", &leaks->n_objects);
-	leaks->objects = g_new0(struct leak_object, leaks->n_objects + 1);
-	for (size_t i = 0; i < leaks->n_objects; i++) {
-		JsonObject *from = json_read_element(&reader, objects, i, "objects");
-		struct leak_object *object = &leaks->objects[i];
-		read_object(&reader, from, object);
-		object->kind = read_name(&reader, from, "kind", leak_kind_names, LEAK_ONE_OFF + 1);
-		object->growth = json_read_number(&reader, from, "growth");
-		object->suppressed = json_read_bool(&reader, from, "suppressed");
-	}
+	leaks->types = json_read_rows(&reader, root, "types", sizeof(*leaks->types), read_type, &leaks->n_types);
+	leaks->objects =
+		json_read_rows(&reader, root, "objects", sizeof(*leaks->objects), read_leak, &leaks->n_objects);
 	leaks->all_objects = (size_t)MAX(json_read_number(&reader, root, "all_objects"), 0);
-	return json_read_done(&reader, what, error) ? g_steal_pointer(&leaks) : NULL;
+	return json_read_done(&reader, &document, error) ? g_steal_pointer(&leaks) : NULL;
 }
 
 /* ---- one object ---- */
 
-static void read_holder(struct json_reader *reader, JsonObject *from, struct holder *holder)
+static void read_holder(struct json_reader *reader, JsonObject *from, void *row)
 {
-	holder->kind = read_name(reader, from, "kind", reference_kind_names, REFERENCE_KINDS);
+	struct holder *holder = row;
+	holder->kind = json_read_name(reader, from, "kind", reference_kind_names, REFERENCE_KINDS);
 	holder->probable = read_probable(reader, from);
 	holder->count = json_read_number(reader, from, "count");
-	holder->address = read_known_address(reader, from, "address");
+	holder->address = json_read_known_address(reader, from, "address");
 	holder->module = json_read_text(reader, from, "module");
 	holder->qualname = json_read_text(reader, from, "qualname");
 	holder->label = json_read_text(reader, from, "label");
@@ -148,9 +113,10 @@ static void read_holder(struct json_reader *reader, JsonObject *from, struct hol
 		holder->container = json_read_address(reader, from, "container");
 }
 
-static void read_referent(struct json_reader *reader, JsonObject *from, struct referent *referent)
+static void read_referent(struct json_reader *reader, JsonObject *from, void *row)
 {
-	referent->kind = read_name(reader, from, "kind", reference_kind_names, REFERENCE_KINDS);
+	struct referent *referent = row;
+	referent->kind = json_read_name(reader, from, "kind", reference_kind_names, REFERENCE_KINDS);
 	referent->probable = read_probable(reader, from);
 	referent->address = json_read_address(reader, from, "address");
 	referent->module = json_read_text(reader, from, "module");
@@ -160,8 +126,9 @@ static void read_referent(struct json_reader *reader, JsonObject *from, struct r
 	referent->label = json_read_text(reader, from, "label");
 }
 
-static void read_step(struct json_reader *reader, JsonObject *from, struct explain_step *step)
+static void read_step(struct json_reader *reader, JsonObject *from, void *row)
 {
+	struct explain_step *step = row;
 	step->address = json_read_address(reader, from, "address");
 	step->module = json_read_text(reader, from, "module");
 	step->qualname = json_read_text(reader, from, "qualname");
@@ -173,28 +140,22 @@ static void read_explanation(struct json_reader *reader, JsonObject *root, expla
 {
 	json_read_origin(reader, root);
 	read_object(reader, json_read_object(reader, root, "object"), &explanation->object);
-	JsonArray *holders = json_read_array(reader, root, "holders", &explanation->n_holders);
-	explanation->holders = g_new0(struct holder, explanation->n_holders + 1);
-	for (size_t i = 0; i < explanation->n_holders; i++)
-		read_holder(reader, json_read_element(reader, holders, i, "holders"), &explanation->holders[i]);
+	explanation->holders = json_read_rows(reader, root, "holders", sizeof(*explanation->holders), read_holder,
+					      &explanation->n_holders);
 	explanation->spare = json_read_number(reader, root, "spare");
-	JsonArray *referents = json_read_array(reader, root, "referents", &explanation->n_referents);
-	explanation->referents = g_new0(struct referent, explanation->n_referents + 1);
-	for (size_t i = 0; i < explanation->n_referents; i++)
-		read_referent(reader, json_read_element(reader, referents, i, "referents"), &explanation->referents[i]);
+	explanation->referents = json_read_rows(reader, root, "referents", sizeof(*explanation->referents),
+						read_referent, &explanation->n_referents);
 	explanation->all_referents = json_read_number(reader, root, "all_referents");
 	explanation->root = json_read_text(reader, root, "root");
-	JsonArray *path = json_read_array(reader, root, "path", &explanation->n_path);
-	explanation->path = g_new0(struct explain_step, explanation->n_path + 1);
-	for (size_t i = 0; i < explanation->n_path; i++)
-		read_step(reader, json_read_element(reader, path, i, "path"), &explanation->path[i]);
+	explanation->path =
+		json_read_rows(reader, root, "path", sizeof(*explanation->path), read_step, &explanation->n_path);
 }
 
 explanation_t *json_explanation_parse(const char *text, gsize size, char **problem, GError **error)
 {
-	static const char what[] = "cannot read the explanation";
+	static const struct json_document document = {"reftop.explain/1", "cannot read the explanation", NULL};
 	g_autoptr(JsonParser) parser = json_parser_new_immutable();
-	JsonObject *root = open_document(parser, text, size, "reftop.explain/1", what, error);
+	JsonObject *root = json_read_root(parser, text, size, &document, error);
 	if (!root)
 		return NULL;
 	g_autoptr(explanation_t) explanation = g_new0(explanation_t, 1);
@@ -206,16 +167,23 @@ explanation_t *json_explanation_parse(const char *text, gsize size, char **probl
 		return NULL;
 	}
 	read_explanation(&reader, root, explanation);
-	return json_read_done(&reader, what, error) ? g_steal_pointer(&explanation) : NULL;
+	return json_read_done(&reader, &document, error) ? g_steal_pointer(&explanation) : NULL;
 }
 
 /* ---- objects ---- */
 
+static void read_instance(struct json_reader *reader, JsonObject *from, void *row)
+{
+	struct instance *instance = row;
+	read_object(reader, from, &instance->object);
+	instance->bytes = json_read_number(reader, from, "bytes");
+}
+
 instances_t *json_instances_parse(const char *text, gsize size, GError **error)
 {
-	static const char what[] = "cannot read the objects";
+	static const struct json_document document = {"reftop.objects/1", "cannot read the objects", NULL};
 	g_autoptr(JsonParser) parser = json_parser_new_immutable();
-	JsonObject *root = open_document(parser, text, size, "reftop.objects/1", what, error);
+	JsonObject *root = json_read_root(parser, text, size, &document, error);
 	if (!root)
 		return NULL;
 	g_autoptr(instances_t) instances = g_new0(instances_t, 1);
@@ -223,12 +191,7 @@ instances_t *json_instances_parse(const char *text, gsize size, GError **error)
 	struct json_reader reader = {.sample = instances->origin};
 	json_read_origin(&reader, root);
 	instances->all_objects = json_read_number(&reader, root, "all_objects");
-	JsonArray *objects = json_read_array(&reader, root, "objects", &instances->n);
-	instances->objects = g_new0(struct instance, instances->n + 1);
-	for (size_t i = 0; i < instances->n; i++) {
-		JsonObject *from = json_read_element(&reader, objects, i, "objects");
-		read_object(&reader, from, &instances->objects[i].object);
-		instances->objects[i].bytes = json_read_number(&reader, from, "bytes");
-	}
-	return json_read_done(&reader, what, error) ? g_steal_pointer(&instances) : NULL;
+	instances->objects =
+		json_read_rows(&reader, root, "objects", sizeof(*instances->objects), read_instance, &instances->n);
+	return json_read_done(&reader, &document, error) ? g_steal_pointer(&instances) : NULL;
 }

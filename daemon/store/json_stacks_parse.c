@@ -1,7 +1,6 @@
 /* Reading back what json_stacks.c writes: it comes from a daemon, and that has it from a worker. */
 #include <string.h>
 
-#include "base/error.h"
 #include "daemon/store/json_reader.h"
 #include "daemon/store/json_stacks.h"
 
@@ -12,16 +11,18 @@ static enum answer read_answer(struct json_reader *reader, JsonObject *from, con
 	return json_read_bool(reader, from, key) ? ANSWER_YES : ANSWER_NO;
 }
 
-static void read_variable(struct json_reader *reader, JsonObject *from, struct stack_variable *variable)
+static void read_variable(struct json_reader *reader, JsonObject *from, void *row)
 {
+	struct stack_variable *variable = row;
 	variable->name = json_read_text(reader, from, "name");
 	variable->type = json_read_text(reader, from, "type");
 	variable->address = json_read_address(reader, from, "address");
 	variable->value = json_read_text(reader, from, "value");
 }
 
-static void read_frame(struct json_reader *reader, JsonObject *from, struct stack_frame *frame)
+static void read_frame(struct json_reader *reader, JsonObject *from, void *row)
 {
+	struct stack_frame *frame = row;
 	frame->function = json_read_text(reader, from, "function");
 	frame->file = json_read_text(reader, from, "file");
 	frame->line = (int)CLAMP(json_read_number(reader, from, "line"), 0, G_MAXINT);
@@ -29,21 +30,14 @@ static void read_frame(struct json_reader *reader, JsonObject *from, struct stac
 	frame->entry = json_read_bool(reader, from, "entry");
 	if (frame->native)
 		frame->offset = (uint64_t)json_read_number(reader, from, "offset");
-	if (!from || !json_object_has_member(from, "locals"))
-		return;
-	JsonArray *locals = json_read_array(reader, from, "locals", &frame->n_variables);
-	frame->variables = g_new0(struct stack_variable, frame->n_variables + 1);
-	for (size_t i = 0; i < frame->n_variables; i++)
-		read_variable(reader, json_read_element(reader, locals, i, "locals"), &frame->variables[i]);
+	if (from && json_object_has_member(from, "locals"))
+		frame->variables = json_read_rows(reader, from, "locals", sizeof(*frame->variables), read_variable,
+						  &frame->n_variables);
 }
 
 static struct stack_frame *read_frames(struct json_reader *reader, JsonObject *from, size_t *n)
 {
-	JsonArray *array = json_read_array(reader, from, "frames", n);
-	struct stack_frame *frames = g_new0(struct stack_frame, *n + 1);
-	for (size_t i = 0; i < *n; i++)
-		read_frame(reader, json_read_element(reader, array, i, "frames"), &frames[i]);
-	return frames;
+	return json_read_rows(reader, from, "frames", sizeof(struct stack_frame), read_frame, n);
 }
 
 /* An index below `n`, -1 where there is none. */
@@ -76,7 +70,7 @@ static void read_wait(struct json_reader *reader, JsonObject *thread, size_t n_t
 	for (int i = WAIT_GIL; i <= WAIT_THREAD; i++)
 		if (!strcmp(kind, json_wait_kinds[i]))
 			wait->kind = i;
-	wait->object = json_object_has_member(from, "address") ? json_read_address(reader, from, "address") : 0;
+	wait->object = json_read_known_address(reader, from, "address");
 	wait->object_type = json_read_text(reader, from, "type");
 	wait->holder = json_read_text(reader, from, "holder");
 	wait->state = json_read_text(reader, from, "state");
@@ -94,8 +88,10 @@ static char state_letter(const char *name)
 	return 0;
 }
 
-static void read_thread(struct json_reader *reader, JsonObject *from, size_t n_threads, struct stack_thread *thread)
+static void read_thread(struct json_reader *reader, JsonObject *from, void *row)
 {
+	const stacks_t *stacks = reader->whole;
+	struct stack_thread *thread = row;
 	thread->tid = MAX(json_read_number(reader, from, "tid"), 0);
 	int64_t ident = json_read_number(reader, from, "ident");
 	thread->ident = ident == SAMPLE_UNKNOWN ? 0 : (uint64_t)ident;
@@ -106,15 +102,17 @@ static void read_thread(struct json_reader *reader, JsonObject *from, size_t n_t
 	thread->daemon = read_answer(reader, from, "daemon");
 	thread->state = state_letter(json_read_text(reader, from, "state"));
 	thread->holds_gil = read_answer(reader, from, "holds_gil");
-	read_wait(reader, from, n_threads, &thread->wait);
+	read_wait(reader, from, stacks->n_threads, &thread->wait);
 	thread->in_deadlock = json_read_bool(reader, from, "deadlock");
 	thread->truncated = json_read_bool(reader, from, "truncated");
 	thread->broken = json_read_text(reader, from, "broken");
 	thread->frames = read_frames(reader, from, &thread->n_frames);
 }
 
-static void read_task(struct json_reader *reader, JsonObject *from, const stacks_t *stacks, struct stack_task *task)
+static void read_task(struct json_reader *reader, JsonObject *from, void *row)
 {
+	const stacks_t *stacks = reader->whole;
+	struct stack_task *task = row;
 	task->address = json_read_address(reader, from, "address");
 	task->name = json_read_text(reader, from, "name");
 	task->state = json_read_text(reader, from, "state");
@@ -133,30 +131,22 @@ static void read_stacks(struct json_reader *reader, JsonObject *root, stacks_t *
 	for (size_t i = 0; i < stacks->n_deadlocks; i++)
 		stacks->deadlocks[i] =
 			json_read_node_text(reader, json_array_get_element(deadlocks, (guint)i), "deadlocks");
-	JsonArray *threads = json_read_array(reader, root, "threads", &stacks->n_threads);
-	stacks->threads = g_new0(struct stack_thread, stacks->n_threads + 1);
-	for (size_t i = 0; i < stacks->n_threads; i++)
-		read_thread(reader, json_read_element(reader, threads, i, "threads"), stacks->n_threads,
-			    &stacks->threads[i]);
-	JsonArray *tasks = json_read_array(reader, root, "tasks", &stacks->n_tasks);
-	stacks->tasks = g_new0(struct stack_task, stacks->n_tasks + 1);
-	for (size_t i = 0; i < stacks->n_tasks; i++)
-		read_task(reader, json_read_element(reader, tasks, i, "tasks"), stacks, &stacks->tasks[i]);
+	stacks->threads =
+		json_read_rows(reader, root, "threads", sizeof(*stacks->threads), read_thread, &stacks->n_threads);
+	stacks->tasks = json_read_rows(reader, root, "tasks", sizeof(*stacks->tasks), read_task, &stacks->n_tasks);
 }
 
 stacks_t *json_stacks_parse(const char *text, gsize size, GError **error)
 {
-	static const char what[] = "cannot read the stacks";
+	static const struct json_document document = {"reftop.stacks/1", "cannot read the stacks", NULL};
 	g_autoptr(JsonParser) parser = json_parser_new_immutable();
-	JsonObject *root = json_read_root(parser, text, size, what, error);
+	JsonObject *root = json_read_root(parser, text, size, &document, error);
 	if (!root)
 		return NULL;
 	g_autoptr(stacks_t) stacks = g_new0(stacks_t, 1);
 	stacks->origin = sample_new();
 	stacks->strings = g_string_chunk_new(64);
-	struct json_reader reader = {.sample = stacks->origin};
-	if (strcmp(json_read_text(&reader, root, "schema"), "reftop.stacks/1"))
-		reader.problem = "schema";
+	struct json_reader reader = {.sample = stacks->origin, .whole = stacks};
 	read_stacks(&reader, root, stacks);
-	return json_read_done(&reader, what, error) ? g_steal_pointer(&stacks) : NULL;
+	return json_read_done(&reader, &document, error) ? g_steal_pointer(&stacks) : NULL;
 }
