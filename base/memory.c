@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/search.h"
+
 static int region_compare(const void *a, const void *b)
 {
 	const struct memory_region *x = a, *y = b;
@@ -19,23 +21,15 @@ void memory_init(struct memory *memory, struct memory_region *regions, size_t n)
 
 const struct memory_region *memory_find(const struct memory *memory, uint64_t address)
 {
-	size_t low = 0, high = memory->n_regions;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there are regions when n_regions is not 0 */
-		if (memory->regions[middle].start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (!low)
+	size_t n = SEARCH_UP_TO(memory->regions, memory->n_regions, start, address);
+	if (!n)
 		return NULL;
-	const struct memory_region *region = &memory->regions[low - 1];
+	const struct memory_region *region = &memory->regions[n - 1];
 	if (address - region->start >= region->size)
 		return NULL;
 	/* the cache is no part of the picture: filling it changes nothing a reader can see */
 	_Atomic uint32_t *hint = (_Atomic uint32_t *)&memory->hints[(address >> 20) % MEMORY_HINTS];
-	atomic_store_explicit(hint, (uint32_t)(low - 1), memory_order_relaxed);
+	atomic_store_explicit(hint, (uint32_t)(n - 1), memory_order_relaxed);
 	return region;
 }
 

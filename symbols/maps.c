@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/search.h"
 
 #define DELETED " (deleted)"
 
@@ -199,17 +200,8 @@ void maps_free(struct maps *maps)
 
 const struct mapping *maps_find(const struct maps *maps, uint64_t address)
 {
-	size_t low = 0, high = maps->n;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (maps->mappings[middle].start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (!low || address >= maps->mappings[low - 1].end)
-		return NULL;
-	return &maps->mappings[low - 1];
+	size_t n = SEARCH_UP_TO(maps->mappings, maps->n, start, address);
+	return n && address < maps->mappings[n - 1].end ? &maps->mappings[n - 1] : NULL;
 }
 
 /* how sure it is that an open file is the mapped one */

@@ -1,6 +1,7 @@
 #include "daemon/analysis/owners.h"
 
 #include "base/error.h"
+#include "base/search.h"
 #include "daemon/analysis/images.h"
 #include "daemon/heap/candidate.h"
 #include "daemon/heap/type.h"
@@ -15,15 +16,8 @@
 
 const struct owners_image *owners_image_at(const struct owners *owners, uint64_t address)
 {
-	size_t low = 0, high = owners->n_images;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (owners->images[middle].start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low && address < owners->images[low - 1].end ? &owners->images[low - 1] : NULL;
+	size_t n = SEARCH_UP_TO(owners->images, owners->n_images, start, address);
+	return n && address < owners->images[n - 1].end ? &owners->images[n - 1] : NULL;
 }
 
 /* ---- blocks of the allocator ---- */

@@ -3,6 +3,8 @@
 #include <glib.h>
 #include <stdlib.h>
 
+#include "base/search.h"
+
 #define HEADER         16   /* prev_size, size */
 #define FLAGS          7ull /* PREV_INUSE, IS_MMAPPED, NON_MAIN_ARENA */
 #define PREV_INUSE     1ull
@@ -391,20 +393,14 @@ void glibc_clear(struct glibc *glibc)
 
 const struct glibc_chunk *glibc_chunk_at(const struct glibc *glibc, uint64_t address)
 {
-	size_t low = 0, high = glibc->n;
+	size_t n = 0, searched = glibc->n;
+	if (!searched)
+		return NULL;
 	const struct glibc_page *page = glibc->pages ? page_slot(glibc, address / PAGE + 1) : NULL;
 	if (page && page->number) {
-		low = page->first; /* it is one of this page, or the one before them */
-		high = MIN(high, low + PAGE / SMALLEST);
+		n = page->first; /* it is one of this page, or the one before them */
+		searched = MIN(searched - n, PAGE / SMALLEST);
 	}
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (glibc->chunks[middle].start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (!low || address >= glibc->chunks[low - 1].end)
-		return NULL;
-	return &glibc->chunks[low - 1];
+	n += SEARCH_UP_TO(glibc->chunks + n, searched, start, address);
+	return n && address < glibc->chunks[n - 1].end ? &glibc->chunks[n - 1] : NULL;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/search.h"
 #include "daemon/heap/object.h"
 
 #define WINDOW_BYTES    65536ull
@@ -232,15 +233,8 @@ void mimalloc_clear(struct mimalloc *mimalloc)
 
 const struct mimalloc_segment *mimalloc_segment(const struct mimalloc *mimalloc, uint64_t address)
 {
-	size_t low = 0, high = mimalloc->n_segments;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (mimalloc->segments[middle].start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low && address < mimalloc->segments[low - 1].end ? &mimalloc->segments[low - 1] : NULL;
+	size_t n = SEARCH_UP_TO(mimalloc->segments, mimalloc->n_segments, start, address);
+	return n && address < mimalloc->segments[n - 1].end ? &mimalloc->segments[n - 1] : NULL;
 }
 
 bool mimalloc_block_at(const heap_t *heap, const struct mimalloc *mimalloc, uint64_t address, uint64_t *start,

@@ -321,20 +321,6 @@ static int file_open_path(struct file_target *file, const char *path)
 	return open_path((const struct core *)file, path);
 }
 
-static bool read_at(int fd, void *out, uint64_t size, uint64_t offset)
-{
-	uint64_t have = 0;
-	while (have < size) {
-		ssize_t n = pread(fd, (uint8_t *)out + have, size - have, (off_t)(offset + have));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		have += (uint64_t)n;
-	}
-	return true;
-}
-
 /* The first page of a file tells it: its ELF header with the build-id. The kernel puts it into the core. */
 static bool is_the_file(const struct core *core, int fd, const char *path)
 {
@@ -345,7 +331,7 @@ static bool is_the_file(const struct core *core, int fd, const char *path)
 		if (!file || strcmp(file->path, path) != 0 || file->offset + (segment->p_vaddr - file->start) ||
 		    segment->p_filesz < PAGE)
 			continue;
-		if (!read_at(core->fd, theirs, PAGE, segment->p_offset) || !read_at(fd, ours, PAGE, 0))
+		if (!file_read_at(core->fd, theirs, PAGE, segment->p_offset) || !file_read_at(fd, ours, PAGE, 0))
 			return true; /* nothing to compare */
 		return !memcmp(ours, theirs, PAGE);
 	}
@@ -554,7 +540,7 @@ static bool same_first_page(int fd, const struct memory *memory, const struct ma
 {
 	uint8_t ours[PAGE], theirs[PAGE];
 	return mapping->offset || !memory_read(memory, mapping->start, theirs, PAGE) ||
-	       (read_at(fd, ours, PAGE, 0) && !memcmp(ours, theirs, PAGE));
+	       (file_read_at(fd, ours, PAGE, 0) && !memcmp(ours, theirs, PAGE));
 }
 
 int target_open_mapping(const target_t *target, const struct memory *memory, const struct mapping *mapping)

@@ -1,9 +1,25 @@
 #include "daemon/target/file.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/text.h"
+
+bool file_read_at(int fd, void *out, uint64_t size, uint64_t offset)
+{
+	uint64_t have = 0;
+	while (have < size) {
+		ssize_t n = pread(fd, (uint8_t *)out + have, size - have, (off_t)(offset + have));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		have += (uint64_t)n;
+	}
+	return true;
+}
 
 static void window_free(void *data)
 {

@@ -50,6 +50,9 @@ void file_seal(struct file_target *file);
 /* The memory of the file; good until the file is cleared. Free the regions with g_free(). */
 void file_memory(struct file_target *file, struct memory *memory);
 
+/* Bytes of an open file; false: not all of them are there, or errno says why not. */
+bool file_read_at(int fd, void *out, uint64_t size, uint64_t offset);
+
 /* A target around it, which it takes over. */
 target_t *file_target_new(struct file_target *file, pid_t pid);
 snapshot_t *file_snapshot(struct file_target *file);

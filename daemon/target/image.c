@@ -1,6 +1,5 @@
 #include "daemon/target/image.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,24 +43,10 @@ static void image_free(struct file_target *file)
 	g_free(image);
 }
 
-static bool read_at(int fd, void *out, uint64_t size, uint64_t offset)
-{
-	uint64_t have = 0;
-	while (have < size) {
-		ssize_t n = pread(fd, (uint8_t *)out + have, size - have, (off_t)(offset + have));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		have += (uint64_t)n;
-	}
-	return true;
-}
-
 bool image_is_one(int fd)
 {
 	char magic[sizeof(IMAGE_MAGIC)];
-	return read_at(fd, magic, sizeof(magic), 0) && !memcmp(magic, IMAGE_MAGIC, sizeof(magic));
+	return file_read_at(fd, magic, sizeof(magic), 0) && !memcmp(magic, IMAGE_MAGIC, sizeof(magic));
 }
 
 static bool fail(const struct image *image, const char *cause, GError **error)
@@ -76,9 +61,9 @@ static bool fail(const struct image *image, const char *cause, GError **error)
 static bool unpack(const struct image *image, uint64_t offset, uint64_t stored, void *out, uint64_t size)
 {
 	if (stored == size)
-		return read_at(image->fd, out, size, offset);
+		return file_read_at(image->fd, out, size, offset);
 	g_autofree void *packed = g_try_malloc(stored);
-	return packed && read_at(image->fd, packed, stored, offset) &&
+	return packed && file_read_at(image->fd, packed, stored, offset) &&
 	       ZSTD_decompress(out, size, packed, stored) == size;
 }
 
@@ -153,7 +138,7 @@ static bool read_sections(struct image *image, GError **error)
 	uint64_t at = sizeof(IMAGE_MAGIC);
 	struct image_section section;
 	while (!image->complete && image->size - at >= sizeof(section) &&
-	       read_at(image->fd, &section, sizeof(section), at)) {
+	       file_read_at(image->fd, &section, sizeof(section), at)) {
 		at += sizeof(section);
 		if (section.stored > image->size - at)
 			break;

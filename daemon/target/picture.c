@@ -1,6 +1,7 @@
 /* From copied pages to a picture: regions, residence, sums; and back to where the storage came from. */
 #include <string.h>
 
+#include "base/search.h"
 #include "daemon/target/target.h"
 
 static int run_compare(const void *a, const void *b)
@@ -93,16 +94,9 @@ static uint64_t snapshot_content(const struct memory *memory, uint64_t address)
 	if (!mapping || own->plan->mappings[i].kind != PLAN_ANONYMOUS)
 		return address;
 	/* the first copied run that ends behind it */
-	guint low = 0, high = own->copied->len;
-	while (low < high) {
-		guint middle = low + (high - low) / 2;
-		if (g_array_index(own->copied, struct presence_run, middle).end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	uint64_t next =
-		low < own->copied->len ? g_array_index(own->copied, struct presence_run, low).start : UINT64_MAX;
+	const struct presence_run *runs = (const struct presence_run *)(const void *)own->copied->data;
+	size_t i_run = SEARCH_UP_TO(runs, own->copied->len, end, address);
+	uint64_t next = i_run < own->copied->len ? runs[i_run].start : UINT64_MAX;
 	return MAX(address, MIN(next, mapping->end));
 }
 

@@ -1,3 +1,4 @@
+#include "base/search.h"
 #include "daemon/target/target.h"
 
 uint64_t snapshot_resident(const snapshot_t *snapshot, uint64_t start, uint64_t end)
@@ -5,21 +6,10 @@ uint64_t snapshot_resident(const snapshot_t *snapshot, uint64_t start, uint64_t 
 	const struct mapping *mapping = maps_find(snapshot->maps, start);
 	if (mapping && mapping->start == start && mapping->end == end)
 		return snapshot->residence[mapping - snapshot->maps->mappings].resident;
-	const GArray *runs = snapshot->private->copied;
-	size_t low = 0, high = runs->len;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (g_array_index(runs, struct presence_run, middle).end <= start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	const GArray *copied = snapshot->private->copied;
+	const struct presence_run *runs = (const struct presence_run *)(const void *)copied->data;
 	uint64_t bytes = 0;
-	for (; low < runs->len; low++) {
-		const struct presence_run *run = &g_array_index(runs, struct presence_run, low);
-		if (run->start >= end)
-			break;
-		bytes += MIN(run->end, end) - MAX(run->start, start);
-	}
+	for (size_t i = SEARCH_UP_TO(runs, copied->len, end, start); i < copied->len && runs[i].start < end; i++)
+		bytes += MIN(runs[i].end, end) - MAX(runs[i].start, start);
 	return bytes;
 }
