@@ -10,7 +10,9 @@
 #define TYPE_BITS    20
 #define ADDRESS_BITS 47
 #define TYPE_MASK    ((1ull << TYPE_BITS) - 1)
-#define DIGIT_BITS   11
+#define DIGIT_BITS   8
+#define DIGIT_MASK   ((1u << DIGIT_BITS) - 1)
+#define FEW          32 /* words that are sorted faster one by one */
 
 struct places {
 	uint64_t *words;
@@ -64,27 +66,58 @@ void places_add(struct places *places, uint64_t address, uint32_t type)
 	places->words[places->n++] = (address >> 3) << TYPE_BITS | type;
 }
 
-/*
- * Radix sort of the address bits; digits that are the same in all words cost a look only. `spare` has room for as many words. Returns
- * which of both holds the result.
- */
-static uint64_t *sort(uint64_t *words, uint64_t *spare, size_t n)
+static void sort_few(uint64_t *words, size_t n)
 {
-	for (unsigned shift = TYPE_BITS; shift < 64; shift += DIGIT_BITS) {
-		size_t first[(1 << DIGIT_BITS) + 1] = {0};
-		for (size_t i = 0; i < n; i++)
-			first[(words[i] >> shift & ((1 << DIGIT_BITS) - 1)) + 1]++;
-		if (n && first[(words[0] >> shift & ((1 << DIGIT_BITS) - 1)) + 1] == n)
-			continue;
-		for (size_t i = 1; i <= 1 << DIGIT_BITS; i++)
-			first[i] += first[i - 1];
-		for (size_t i = 0; i < n; i++)
-			spare[first[words[i] >> shift & ((1 << DIGIT_BITS) - 1)]++] = words[i];
-		uint64_t *other = words;
-		words = spare;
-		spare = other;
+	for (size_t i = 1; i < n; i++) {
+		uint64_t word = words[i];
+		size_t k = i;
+		for (; k && words[k - 1] > word; k--)
+			words[k] = words[k - 1];
+		words[k] = word;
 	}
-	return words;
+}
+
+/*
+ * Radix sort in place, the highest digit first: room for as many words again would be most of what a view needs beside the copy. Bits that are
+ * the same in all words cost a look only.
+ */
+static void sort(uint64_t *words, size_t n)
+{
+	uint64_t differ = 0;
+	bool sorted = true;
+	for (size_t i = 1; i < n; i++) {
+		differ |= words[i] ^ words[0];
+		sorted &= words[i - 1] <= words[i];
+	}
+	if (sorted)
+		return;
+	if (n <= FEW) {
+		sort_few(words, n);
+		return;
+	}
+	unsigned bits = 64 - (unsigned)__builtin_clzll(differ), shift = bits > DIGIT_BITS ? bits - DIGIT_BITS : 0;
+	size_t next[1 << DIGIT_BITS] = {0}, end[1 << DIGIT_BITS], at = 0;
+	for (size_t i = 0; i < n; i++)
+		next[words[i] >> shift & DIGIT_MASK]++;
+	for (size_t digit = 0; digit <= DIGIT_MASK; digit++) {
+		end[digit] = at + next[digit];
+		next[digit] = at;
+		at = end[digit];
+	}
+	for (size_t digit = 0; digit <= DIGIT_MASK; digit++) {
+		while (next[digit] < end[digit]) {
+			uint64_t word = words[next[digit]];
+			for (size_t to; (to = word >> shift & DIGIT_MASK) != digit;) {
+				uint64_t other = words[next[to]];
+				words[next[to]++] = word;
+				word = other;
+			}
+			words[next[digit]++] = word;
+		}
+	}
+	/* every round takes DIGIT_BITS of 64 bits */
+	for (size_t digit = 0, from = 0; shift && digit <= DIGIT_MASK; from = end[digit++])
+		sort(words + from, end[digit] - from);
 }
 
 /* ---- packing ---- */
@@ -115,23 +148,45 @@ static const uint8_t *get_number(const uint8_t *at, uint64_t *number)
 	}
 }
 
-static bool pack(population_t *population, const uint64_t *words, size_t n)
+/* the words of several sorted places, one after the other */
+struct merge {
+	struct places *const *places;
+	size_t n;
+	size_t *at; /* of each: how many were taken */
+};
+
+static bool merge_next(struct merge *merge, uint64_t *word)
 {
-	uint64_t before = 0;
-	for (size_t i = 0; i < n; i++) {
-		population->size += number_size((words[i] >> TYPE_BITS) - before) + number_size(words[i] & TYPE_MASK);
-		before = words[i] >> TYPE_BITS;
+	size_t least = merge->n;
+	for (size_t i = 0; i < merge->n; i++) {
+		const struct places *places = merge->places[i];
+		if (merge->at[i] < places->n && (least == merge->n || places->words[merge->at[i]] < *word)) {
+			*word = places->words[merge->at[i]];
+			least = i;
+		}
 	}
-	population->packed = g_try_malloc(population->size + 1);
-	uint8_t *at = population->packed;
-	before = 0;
-	for (size_t i = 0; at && i < n; i++) {
-		at = put_number(at, (words[i] >> TYPE_BITS) - before);
-		at = put_number(at, words[i] & TYPE_MASK);
-		before = words[i] >> TYPE_BITS;
+	if (least < merge->n)
+		merge->at[least]++;
+	return least < merge->n;
+}
+
+/* Write all of them to `out`, or, where that is NULL, only find out how many bytes they take: returned. */
+static size_t pack(struct places *const *places, size_t n, uint8_t *out)
+{
+	g_autofree size_t *taken = g_new0(size_t, n + 1);
+	struct merge merge = {places, n, taken};
+	uint64_t before = 0, word = 0;
+	size_t size = 0;
+	uint8_t *at = out;
+	while (merge_next(&merge, &word)) {
+		uint64_t distance = (word >> TYPE_BITS) - before;
+		if (out)
+			at = put_number(put_number(at, distance), word & TYPE_MASK);
+		else
+			size += number_size(distance) + number_size(word & TYPE_MASK);
+		before = word >> TYPE_BITS;
 	}
-	population->n = n;
-	return population->packed != NULL;
+	return out ? (size_t)(at - out) : size;
 }
 
 /* one object after the other */
@@ -168,24 +223,17 @@ population_t *population_new(const heap_t *heap, struct places *const *places, s
 			return NULL;
 		all += places[i]->n;
 	}
-	uint64_t *words = g_try_new(uint64_t, all + 1), *spare = g_try_new(uint64_t, all + 1);
-	if (!words || !spare) {
-		g_free(words);
-		g_free(spare);
-		return NULL;
-	}
-	size_t at = 0;
-	for (size_t i = 0; i < n; at += places[i++]->n)
-		if (places[i]->n)
-			memcpy(words + at, places[i]->words, places[i]->n * sizeof(*words));
+	for (size_t i = 0; i < n; i++)
+		sort(places[i]->words, places[i]->n);
 	population_t *population = g_new0(population_t, 1);
-	bool packed = pack(population, sort(words, spare, all), all);
-	g_free(words);
-	g_free(spare);
-	if (!packed) {
+	population->n = all;
+	population->size = pack(places, n, NULL);
+	population->packed = g_try_malloc(population->size + 1);
+	if (!population->packed) {
 		population_free(population);
 		return NULL;
 	}
+	pack(places, n, population->packed);
 	population->n_types = type_count(heap);
 	population->types = g_new(uint64_t, population->n_types + 1);
 	for (size_t i = 0; i < population->n_types; i++)

@@ -22,6 +22,8 @@
 
 #define TRACER_LOOK_US 2000
 
+#define LARGE (256 * 1024) /* bytes */
+
 static const char *const mode_names[] = {
 	[SNAPSHOT_QUIET] = "quiet",     [SNAPSHOT_STOP] = "stop",
 	[SNAPSHOT_PRECOPY] = "precopy", [SNAPSHOT_NONBLOCKING] = "nonblocking",
@@ -323,6 +325,14 @@ static source_t *live_new(target_t *target, const struct live_options *options)
 	live->target = target;
 	live->options = *options;
 	live->most_located = LIVE_MOST_LOCATED;
+	if (options->again) {
+		/*
+		 * What a sample takes goes back to the kernel as soon as it is freed: the C library would learn from the first one to keep tens of
+		 * megabytes in each thread's arena.
+		 */
+		mallopt(M_MMAP_THRESHOLD, LARGE);
+		mallopt(M_TRIM_THRESHOLD, LARGE);
+	}
 	return &live->source;
 }
 

@@ -1,6 +1,7 @@
 """The price of looking: the budget of pauses, --max-pause, and what is said when a sample isn't taken."""
 import datetime
 import json
+import resource
 import sqlite3
 
 import harness
@@ -108,3 +109,22 @@ def test_no_stop_is_longer_than_allowed(any_python, start):
     # a chunk of 4 MB, the maps of the process, and 65 threads
     assert worst < 20000, worst
     finish(target)
+
+
+def test_watching_a_million_objects(any_python, start):
+    """`top` every second on an idle process: under 20 % of a core, and at its peak at most 1.3 times the memory of the process."""
+    target = start(any_python, "priced.py", 1000000, "mixed", "aged", "idle")
+    target.ready()
+    seconds, shares = 4, []
+    for _ in range(3):  # others may have the CPU's caches
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result, peak = harness.reftop_peak("top", "-p", target.pid, "--dump-screen", "--iterations", seconds, "-i", "1s")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert result.code == 0 and "quiet" in result.out, result
+        shares.append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / seconds)
+        with open("/proc/%d/status" % target.pid) as status:
+            resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:")) * 1024
+        assert peak <= 1.3 * resident, (peak, resident)
+        if shares[-1] < 0.2:
+            break
+    assert min(shares) < 0.2, shares
