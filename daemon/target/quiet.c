@@ -84,3 +84,17 @@ bool quiet_same(const GArray *first, const GArray *second)
 	}
 	return true;
 }
+
+uint64_t quiet_used(const GArray *first, const GArray *second)
+{
+	uint64_t used = 0;
+	for (guint i = 0, k = 0; i < second->len; i++) {
+		const struct quiet_thread *now = &g_array_index(second, struct quiet_thread, i);
+		/* both as the kernel lists them: in the order they were made; one that is passed by has ended */
+		while (k < first->len && g_array_index(first, struct quiet_thread, k).tid != now->tid)
+			k++;
+		uint64_t before = k < first->len ? g_array_index(first, struct quiet_thread, k).cpu_ns : 0;
+		used += now->cpu_ns > before ? now->cpu_ns - before : 0;
+	}
+	return used;
+}

@@ -29,3 +29,5 @@ GArray *quiet_look(pid_t pid, bool counters);
 bool quiet_asleep(const GArray *look);
 /* No thread ran from the first look (where all were asleep) to the second. */
 bool quiet_same(const GArray *first, const GArray *second);
+/* CPU time between two looks, ns, as far as the kernel had counted it: what threads ended with isn't in it. */
+uint64_t quiet_used(const GArray *first, const GArray *second);

@@ -7,13 +7,13 @@
 #include "daemon/target/quiet.h"
 #include "daemon/target/taking.h"
 
-#define TWO_THREADS    (16ull << 20) /* bytes that make a second thread worth waking */
-#define QUIET_SKIP     16            /* at most so many snapshots aren't tried quietly after failures */
-#define MAPS_TRIES     50
-#define QUIET_TRIES    2
-#define QUIET_AGAIN_US 30000
-#define QUIET_PATIENT  20 /* times it is tried when a stop would take too long */
-#define QUIET_NAP_US   5000
+#define TWO_THREADS   (16ull << 20) /* bytes that make a second thread worth waking */
+#define QUIET_SKIP    16            /* at most so many snapshots aren't tried quietly after failures */
+#define MAPS_TRIES    50
+#define QUIET_TRIES   2
+#define QUIET_IDLE    10 /* a process that had less than one part in so many of a CPU is as good as idle */
+#define QUIET_PATIENT 20 /* times it is tried when a stop would take too long */
+#define QUIET_NAP_US  5000
 
 static int64_t now_us(clockid_t clock)
 {
@@ -183,14 +183,14 @@ static bool look(struct taking *taking, bool counters)
 }
 
 /*
- * Copy while the target runs, and see whether it did. *valid: it didn't, this is a consistent snapshot. *again: it did, and another
- * try costs little.
+ * Copy while the target runs, and see whether it did. *valid: it didn't, this is a consistent snapshot. *again: it did, but looked idle: it woke
+ * up for a moment, and another try may well succeed.
  * False without an error: the target is gone.
  */
 static bool take_quietly(struct taking *taking, bool *valid, bool *again, GError **error)
 {
 	target_t *target = taking->target;
-	int64_t begun = now_us(CLOCK_MONOTONIC);
+	int64_t begun = taking_clock(CLOCK_MONOTONIC);
 	*valid = *again = false;
 	if (!look(taking, true))
 		return false;
@@ -201,14 +201,12 @@ static bool take_quietly(struct taking *taking, bool *valid, bool *again, GError
 	taking->snapshot->time_us = now_us(CLOCK_REALTIME);
 	if (!copy_running(taking))
 		return false;
+	target->quiet_copies++;
 	g_autoptr(GArray) after = quiet_look(target->pid, true);
 	*valid = after && quiet_same(taking->look, after) && presence_alive(&target->presence);
-	if (*valid) {
-		target->quiet_misses = 0;
-	} else {
-		target->quiet_misses++;
-		target->quiet_skip = MIN(1u << MIN(target->quiet_misses, 8), QUIET_SKIP) - 1;
-		*again = now_us(CLOCK_MONOTONIC) - begun < QUIET_AGAIN_US;
+	if (!*valid) {
+		int64_t took = taking_clock(CLOCK_MONOTONIC) - begun;
+		*again = after && quiet_used(taking->look, after) < (uint64_t)took / QUIET_IDLE;
 		taking_discard(taking);
 	}
 	return true;
@@ -217,6 +215,8 @@ static bool take_quietly(struct taking *taking, bool *valid, bool *again, GError
 /* Try to do without a stop, `tries` times at most. *valid: it could be done. False without an error: the target is gone. */
 static bool try_quietly(struct taking *taking, int tries, bool patient, bool *valid, GError **error)
 {
+	target_t *target = taking->target;
+	uint64_t copies = target->quiet_copies;
 	bool again = true;
 	*valid = false;
 	for (int i = 0; i < tries && again && !*valid; i++) {
@@ -227,9 +227,13 @@ static bool try_quietly(struct taking *taking, int tries, bool patient, bool *va
 		again |= patient;
 	}
 	if (*valid) {
+		target->quiet_misses = target->quiet_skip = 0;
 		taking->snapshot->mode = SNAPSHOT_QUIET;
 		taking->snapshot->consistent = true;
 		taking_threads_looked(taking);
+	} else if (target->quiet_copies != copies) {
+		target->quiet_misses++;
+		target->quiet_skip = MIN(1u << MIN(target->quiet_misses, 8), QUIET_SKIP) - 1;
 	}
 	return true;
 }

@@ -26,7 +26,8 @@ struct target {
 	struct pool *idle;        /* of a freed snapshot, for the next; guarded by the lock */
 	unsigned quiet_skip;      /* snapshots to take without trying it quietly first */
 	struct file_target *file; /* a core file or an image: there is no process; NULL: there is one */
-	unsigned quiet_misses;    /* tries in a row that didn't work */
+	unsigned quiet_misses;    /* snapshots in a row for which that didn't work */
+	uint64_t quiet_copies;    /* made while it seemed to sleep, right or not */
 	double ns_per_byte;       /* of copying while it is stopped; 0: not measured yet */
 	struct tracker *tracker;  /* NULL: its writes are not followed */
 	int64_t paused_ns;        /* by all stops together */
