@@ -15,6 +15,12 @@ static const char *plural(int64_t n)
 	return n == 1 ? "" : "s";
 }
 
+/* Whether two looks confirm each other; at a file the second would see the same. */
+static bool confirmed(const leaks_t *leaks)
+{
+	return leaks->looks > 1 && leaks->interval_us > 0;
+}
+
 static void append_header(GString *text, const leaks_t *leaks)
 {
 	const struct sample_target *target = &leaks->origin->target;
@@ -24,7 +30,7 @@ static void append_header(GString *text, const leaks_t *leaks)
 	g_autofree char *cmdline = g_strjoinv(" ", (char **)target->cmdline);
 	g_string_append_printf(text, "process %" G_GINT64_FORMAT "  CPython %s%s%s  %s\n", target->pid, target->python,
 			       target->debug ? " debug" : "", target->free_threaded ? " free-threaded" : "", cmdline);
-	if (leaks->looks > 1)
+	if (confirmed(leaks))
 		g_string_append_printf(text, "two looks, %.1f s apart", (double)leaks->interval_us / 1e6);
 	else
 		g_string_append(text, "one look");
@@ -105,8 +111,9 @@ static void append_accusation(GString *text, const leaks_t *leaks, const struct 
 	char lost[32], objects[32], growth[32];
 	if (type->unexplained)
 		g_string_append_printf(text, "%s: %s reference%s to %s object%s of type %s",
-				       type->growth == 0 ? "STEADY" : "LOST", text_count(lost, type->unexplained),
-				       plural(type->unexplained), text_count(objects, type->unexplained_objects),
+				       type->growth == 0 && confirmed(leaks) ? "STEADY" : "LOST",
+				       text_count(lost, type->unexplained), plural(type->unexplained),
+				       text_count(objects, type->unexplained_objects),
 				       plural(type->unexplained_objects), name);
 	else
 		g_string_append_printf(text, "DEFICIT: %s reference%s too few counted on %s object%s of type %s",
@@ -116,7 +123,7 @@ static void append_accusation(GString *text, const leaks_t *leaks, const struct 
 		g_string_append_printf(text, ", and it goes on: %s more in %.1f s.\n", text_count(growth, type->growth),
 				       (double)leaks->interval_us / 1e6);
 	else
-		g_string_append(text, leaks->looks > 1 ? "; no more between the looks.\n" : ".\n");
+		g_string_append(text, confirmed(leaks) ? "; no more between the looks.\n" : ".\n");
 	append_history(text, type);
 	append_wrapped(text, mistake(type), "  ");
 }
@@ -137,7 +144,7 @@ static void append_verdict(GString *text, const leaks_t *leaks)
 		g_string_append(text, "No references are lost.\n");
 	else if (accused > 5)
 		g_string_append_printf(text, "And %zu more types.\n", accused - 5);
-	if (accused && leaks->looks > 1)
+	if (accused && confirmed(leaks))
 		g_string_append(
 			text,
 			"How sure: both looks found it, and nothing in the process's memory holds these references.\n");

@@ -23,6 +23,12 @@ GString *(*manual_format(const char *name))(void)
 	return NULL;
 }
 
+/* "reftop diff A B" */
+static char *command_usage(const struct command *command)
+{
+	return g_strstrip(g_strdup_printf("reftop %s %s", command->name, command->synopsis));
+}
+
 /* "-p, --pid PID" */
 static char *option_usage(const struct option_entry *entry)
 {
@@ -100,7 +106,7 @@ GString *manual_overview(void)
 			     "  reftop PID               watch a process\n"
 			     "  reftop -- PROGRAM ...    start a program and watch it\n");
 	for (size_t i = 0; commands[i]; i++) {
-		g_autofree char *usage = g_strdup_printf("reftop %s %s", commands[i]->name, commands[i]->synopsis);
+		g_autofree char *usage = command_usage(commands[i]);
 		g_string_append_printf(out, "  %-24s%s%s\n", usage,
 				       strlen(usage) > 24 ? "\n                           " : " ",
 				       commands[i]->summary);
@@ -116,8 +122,8 @@ GString *manual_topic(const char *name)
 	const struct command *command = command_find(name);
 	if (command) {
 		GString *out = g_string_new(NULL);
-		g_string_append_printf(out, "reftop %s %s\n\n  %s\n", command->name, command->synopsis,
-				       command->summary);
+		g_autofree char *usage = command_usage(command);
+		g_string_append_printf(out, "%s\n\n  %s\n", usage, command->summary);
 		if (*command->details)
 			append_text(out, command->details);
 		g_string_append(out, "\nOptions:\n");
@@ -180,8 +186,9 @@ static void append_troff_text(GString *out, const char *text)
 
 static void append_troff_command(GString *out, const struct command *command)
 {
-	g_string_append_printf(out, ".SS \"reftop %s ", command->name);
-	append_troff(out, command->synopsis);
+	g_autofree char *usage = command_usage(command);
+	g_string_append(out, ".SS \"");
+	append_troff(out, usage);
 	g_string_append(out, "\"\n");
 	append_troff(out, command->summary);
 	g_string_append(out, ".\n");
@@ -190,9 +197,9 @@ static void append_troff_command(GString *out, const struct command *command)
 	for (int id = 1; id < OPTION_COUNT; id++) {
 		if (!shows(command, id))
 			continue;
-		g_autofree char *usage = option_usage(&option_entries[id]);
+		g_autofree char *option = option_usage(&option_entries[id]);
 		g_string_append(out, ".TP\n.B ");
-		append_troff(out, usage);
+		append_troff(out, option);
 		g_string_append_c(out, '\n');
 		append_troff(out, option_entries[id].help);
 		g_string_append_c(out, '\n');
@@ -243,16 +250,17 @@ static void append_markdown_text(GString *out, const char *text)
 
 static void append_markdown_command(GString *out, const struct command *command)
 {
-	g_string_append_printf(out, "### reftop %s %s\n\n%c%s.\n\n", command->name, command->synopsis,
-			       g_ascii_toupper(*command->summary), command->summary + 1);
+	g_autofree char *usage = command_usage(command);
+	g_string_append_printf(out, "### %s\n\n%c%s.\n\n", usage, g_ascii_toupper(*command->summary),
+			       command->summary + 1);
 	if (*command->details)
 		append_markdown_text(out, command->details);
 	g_string_append(out, "| option | |\n|---|---|\n");
 	for (int id = 1; id < OPTION_COUNT; id++) {
 		if (!shows(command, id))
 			continue;
-		g_autofree char *usage = option_usage(&option_entries[id]);
-		g_string_append_printf(out, "| `%s` | %s |\n", usage, option_entries[id].help);
+		g_autofree char *option = option_usage(&option_entries[id]);
+		g_string_append_printf(out, "| `%s` | %s |\n", option, option_entries[id].help);
 	}
 	g_string_append_c(out, '\n');
 }

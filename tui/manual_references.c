@@ -57,7 +57,7 @@ const char manual_references_json[] =
 	"               \"probable\":...,\"unexplained\":...,\"deficit\":...,\"value\":\"...\",\"kind\":\"...\",\n"
 	"               \"growth\":...,\"suppressed\":false}],\"all_objects\":...}\n\n"
 	"totals.objects and refs leave immortal objects out. found is what --fail asks: something that is no one-off and "
-	"not suppressed. growth is null when there was one look. all_objects: how many there are; objects lists the worst. "
+	"not suppressed. growth is null when there was one look, 0 of a file. all_objects: how many there are; objects lists the worst. "
 	"largest: the most references lost on one object; of_types: the objects are types. lost_since (when it was found losing references first) "
 	"and grows_since (since when the number of its objects grows steadily) are what a daemon's history says; null without one.\n\n"
 	"explain --json is reftop.explain/1:\n\n"

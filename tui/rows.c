@@ -3,13 +3,19 @@
 #include <stddef.h>
 #include <string.h>
 
-#define BY(member)                                                                                                     \
-	{                                                                                                              \
-#member, offsetof(struct sample_type, member)                                                          \
-	}
-
-static const struct rows_key keys[] = {BY(bytes),    BY(count),    BY(gc_count), BY(refs),
-				       BY(refs_max), BY(immortal), BY(owned),    {"name", SIZE_MAX}};
+/* clang-format off */
+#define BY(member, title, bytes) {#member, offsetof(struct sample_type, member), title, bytes}
+static const struct rows_key keys[] = {
+	BY(bytes, NULL, true),
+	BY(count, NULL, false),
+	BY(gc_count, "GC COUNT", false),
+	BY(refs, NULL, false),
+	BY(refs_max, NULL, false),
+	BY(immortal, "IMMORTAL", false),
+	BY(owned, "OWNED", true),
+	{"name", SIZE_MAX, NULL, false},
+};
+/* clang-format on */
 
 const struct rows_key *rows_key(const char *name)
 {

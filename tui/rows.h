@@ -10,7 +10,9 @@ struct rows {
 /* how one row compares with another by one key; largest first, names ascending */
 struct rows_key {
 	const char *name;
-	size_t position; /* offsetof(struct sample_type, …) of an int64_t; SIZE_MAX: the name */
+	size_t position;   /* offsetof(struct sample_type, …) of an int64_t; SIZE_MAX: the name */
+	const char *title; /* of a column that only a table sorted by it has; NULL: every table has it */
+	bool bytes;        /* it is a size */
 };
 
 /* The key of that name, of NULL the default (bytes); NULL: there is none. */

@@ -511,6 +511,7 @@ static gboolean parse_address(const char *text, struct sockaddr_in *address, GEr
 gboolean metrics_open(struct server *server, GError **error)
 {
 	struct sockaddr_in address;
+	char text[INET_ADDRSTRLEN];
 	if (!server->config->listen)
 		return TRUE;
 	if (!parse_address(server->config->listen, &address, error))
@@ -538,8 +539,8 @@ gboolean metrics_open(struct server *server, GError **error)
 	metrics->accepting = g_unix_fd_add(fd, G_IO_IN, on_connection, metrics);
 	metrics->source = g_unix_fd_add(MHD_get_daemon_info(http, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, G_IO_IN,
 					on_event, metrics);
-	server_log(server, G_LOG_LEVEL_MESSAGE, "metrics: http://%s, port %u", server->config->listen,
-		   (unsigned)ntohs(address.sin_port));
+	server_log(server, G_LOG_LEVEL_MESSAGE, "metrics: http://%s:%u/metrics",
+		   inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text)), (unsigned)ntohs(address.sin_port));
 	return TRUE;
 }
 

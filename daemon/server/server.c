@@ -161,11 +161,11 @@ void server_run(server_t *server)
 		sources[2] = g_timeout_add((guint)(watchdog / 2000), on_watchdog, server);
 	watch_scan(server);
 	schedule_start(server);
-	g_autofree char *state =
-		g_strdup_printf("READY=1\nSTATUS=watching %u processes", g_hash_table_size(server->subjects));
+	guint n = g_hash_table_size(server->subjects);
+	const char *plural = n == 1 ? "" : "es";
+	g_autofree char *state = g_strdup_printf("READY=1\nSTATUS=watching %u process%s", n, plural);
 	sd_notify(0, state);
-	server_log(server, G_LOG_LEVEL_MESSAGE, "watching %u processes; socket %s", g_hash_table_size(server->subjects),
-		   server->config->socket);
+	server_log(server, G_LOG_LEVEL_MESSAGE, "watching %u process%s; socket %s", n, plural, server->config->socket);
 	if (!server->stopping)
 		g_main_loop_run(server->loop);
 	sd_notify(0, "STOPPING=1");

@@ -72,6 +72,7 @@ static bool snapshot_begin(struct looking *looking, GError **error)
 	snapshot->storage = pages_new(target, maps, &snapshot->memory);
 	snapshot->release = release;
 	snapshot->time_us = now_us(CLOCK_REALTIME);
+	snapshot->rss = UINT64_MAX; /* nobody looks for what is resident */
 	looking->snapshot = snapshot;
 	return true;
 }

@@ -88,7 +88,7 @@ typedef struct snapshot {
 	int64_t elapsed_us; /* from the request to the resumed target */
 	uint64_t bytes_copied;
 	uint64_t bytes_missing;           /* present in the target, but could not be read */
-	uint64_t rss;                     /* of the target, bytes */
+	uint64_t rss;                     /* of the target, bytes; UINT64_MAX: not measured (files, target_look()) */
 	struct snapshot_private *private; /* the copy's storage */
 	void (*release)(struct snapshot *snapshot,
 			void *storage); /* NULL, or how `storage` is freed in place of `private` */

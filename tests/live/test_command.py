@@ -156,8 +156,12 @@ def test_histo_formats(target, tmp_path):
     table = reftop("histo", target.pid, "--limit", "3").out.splitlines()
     assert table[-1] in ["and %d more types" % (len(names) - 3 + more) for more in (0, 1)] and str(target.pid) in table[0]
     for key in ("count", "bytes", "refs", "refs_max", "gc_count", "immortal"):
-        values = [t[key] for t in harness.histo(target.pid, "--sort", key, "--limit", "20")["types"]]
+        types = harness.histo(target.pid, "--sort", key, "--limit", "20")["types"]
+        values = [t[key] for t in types]
         assert values == sorted(values, reverse=True) and len(values) == 20
+        # a table has a column for what it is sorted by
+        table = reftop("histo", "-p", target.pid, "--sort", key, "--limit", "1").out.splitlines()[-2].split()
+        assert key == "bytes" or "{:,}".format(values[0]) in table, (key, table)
     full = [t["module"] + "." + t["qualname"] for t in harness.histo(target.pid, "--sort", "name")["types"]]
     plain = [name[9:] if name.startswith("builtins.") else name for name in full]
     assert plain == sorted(plain, key=lambda name: name.encode())

@@ -73,6 +73,8 @@ def test_a_core_is_the_process(python, start, tmp_path):
 def check_same_leaks(target, path):
     live, file = leaks("-p", target.pid), leaks("-c", path)
     assert file[0] == live[0] and file[1] == live[1] and file[2] == live[2]
+    said = harness.reftop("leaks", "-c", path).out
+    assert "\none look; " in said and "both looks" not in said, "a file doesn't change"
     return file
 
 

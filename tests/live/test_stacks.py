@@ -77,6 +77,7 @@ def test_every_frame_is_the_truth(python, start):
     assert plain_names <= {("generator_expression.<locals>.<genexpr>", "<genexpr>"), ("<lambda>", "partial.<locals>.<lambda>")}
     # a target that sleeps isn't stopped
     assert (document["snapshot"]["mode"], document["snapshot"]["pause_us"]) == ("quiet", 0)
+    assert document["target"]["rss"] is None, "not measured"
 
 
 @pytest.mark.parametrize("kind", ["locks", "rlocks"])

@@ -82,9 +82,11 @@ static void append_holders(GString *text, const explanation_t *explanation, size
 	if (explanation->n_holders > rows)
 		g_string_append_printf(text, "and %zu more holders\n", explanation->n_holders - rows);
 	if (explanation->spare)
-		g_string_append_printf(text,
-				       "and %" G_GINT64_FORMAT " word%s that its count doesn't ask for: left over\n",
-				       explanation->spare, explanation->spare == 1 ? "" : "s");
+		g_string_append_printf(
+			text,
+			"and %" G_GINT64_FORMAT
+			" word%s of memory with its address, which the count doesn't cover: chance, or left over\n",
+			explanation->spare, explanation->spare == 1 ? "" : "s");
 }
 
 static void append_path(GString *text, const explanation_t *explanation)

@@ -75,7 +75,8 @@ static void append_memory(GString *text, const sample_t *sample)
 	g_string_append(text, "\n\n");
 }
 
-static GString *format_table(const sample_t *sample, const struct rows *rows, gboolean verbose)
+static GString *format_table(const sample_t *sample, const struct rows *rows, const struct rows_key *key,
+			     gboolean verbose)
 {
 	GString *text = g_string_new(NULL);
 	append_header(text, sample);
@@ -83,7 +84,10 @@ static GString *format_table(const sample_t *sample, const struct rows *rows, gb
 		return text;
 	if (verbose && sample->totals.has_memory)
 		append_memory(text, sample);
-	g_string_append(text, "       COUNT   BYTES          REFS         MAX  TYPE\n");
+	g_string_append(text, "       COUNT   BYTES          REFS         MAX");
+	if (key->title)
+		append_cell(text, key->title, 12);
+	g_string_append(text, "  TYPE\n");
 	for (size_t i = 0; i < rows->n; i++) {
 		const struct sample_type *type = rows->types[i];
 		g_autofree char *name = sample_type_name(type);
@@ -91,6 +95,10 @@ static GString *format_table(const sample_t *sample, const struct rows *rows, gb
 		append_bytes(text, type->bytes, 8);
 		append_count(text, type->refs, 14);
 		append_count(text, type->refs_max, 12);
+		if (key->title) {
+			int64_t value = *(const int64_t *)((const char *)type + key->position);
+			(key->bytes ? append_bytes : append_count)(text, value, 12);
+		}
 		g_string_append_printf(text, "  %s\n", name);
 	}
 	if (rows->n < sample->n_types)
@@ -134,10 +142,11 @@ static GString *format_csv(const struct rows *rows)
 static gboolean write_sample(const sample_t *sample, const struct options *options, GError **error)
 {
 	struct rows rows;
-	rows_init(&rows, sample, rows_key(options->sort), options->limit ? (size_t)options->limit : SIZE_MAX);
+	const struct rows_key *key = rows_key(options->sort);
+	rows_init(&rows, sample, key, options->limit ? (size_t)options->limit : SIZE_MAX);
 	g_autoptr(GString) text = options->json  ? json_sample(sample, rows.types, rows.n)
 				  : options->csv ? format_csv(&rows)
-						 : format_table(sample, &rows, options->verbose);
+						 : format_table(sample, &rows, key, options->verbose);
 	rows_clear(&rows);
 	return output_text(options->output, text->str, text->len, error);
 }
@@ -169,11 +178,12 @@ const struct command command_histo = {
 	.name = "histo",
 	.synopsis = "-p PID | -c FILE [EXE]",
 	.summary = "one table, a row per type, then exit",
-	.details = "COUNT is the number of live objects of exactly this type, BYTES the sum of what sys.getsizeof() "
-		   "would say, REFS and MAX "
-		   "the sum and the maximum of their reference counts, immortal objects apart. Sort keys: bytes (the "
-		   "default), count, "
-		   "gc_count, refs, refs_max, immortal, owned, name.",
+	.details =
+		"COUNT is the number of live objects of exactly this type, BYTES the sum of what sys.getsizeof() "
+		"would say, REFS and MAX "
+		"the sum and the maximum of their reference counts, immortal objects apart. Sort keys: bytes (the "
+		"default), count, refs, refs_max, name; and gc_count (objects in the collector's lists), immortal (immortal "
+		"objects) and owned (bytes of the buffers they own beyond BYTES), which have a column then.",
 	.options = (const enum option_id[]){OPTION_PID, OPTION_CORE, OPTION_SYSROOT, OPTION_OUTPUT, OPTION_JSON,
 					    OPTION_CSV, OPTION_SORT, OPTION_LIMIT, OPTION_STRICT, OPTION_NONBLOCKING,
 					    OPTION_PRECOPY, OPTION_MAX_PAUSE, OPTION_MEMORY, OPTION_GC,

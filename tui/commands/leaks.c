@@ -74,7 +74,7 @@ static leaks_t *look_twice(source_t *source, const struct options *options, GErr
 	if (!first)
 		return NULL;
 	leaks_free(first);
-	/* a file doesn't change */
+	/* a file doesn't change: the second look finds what the first did, and the document is as of a process */
 	if (options->core)
 		return source->ops->leaks(source, max_objects(options), error);
 	block_signals(&signals);
@@ -207,8 +207,8 @@ const struct command command_leaks = {
 	.details =
 		"Every reference to every object is looked for, in all of the process's memory, and compared with the reference "
 		"counts. What a count has and nobody holds was lost: a missing Py_DECREF. What is held beyond the count is a "
-		"deficit: one Py_DECREF too many, or a missing Py_INCREF. It looks twice, --interval apart (one second), and only what "
-		"both looks found counts; what grew between them comes first. A reference or two that never grow are told apart as "
+		"deficit: one Py_DECREF too many, or a missing Py_INCREF. It looks twice, --interval apart (one second; a file doesn't "
+		"change), and only what both looks found counts; what grew between them comes first. A reference or two that never grow are told apart as "
 		"one-offs: C code keeps such when it is loaded.\n"
 		"With --fail the exit status is 7 when something is lost that is no one-off. --suppress names a file with what is "
 		"known, a pattern a line: module.qualname of a type, or that, a blank, and the value of an object; * and ? stand for "

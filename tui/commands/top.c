@@ -1,4 +1,5 @@
 /* `reftop top`, which is also `reftop PID` and `reftop -- PROGRAM`: the live view (tui/screens/top.h). */
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -73,7 +74,7 @@ static source_t *open_choice(void *context, const struct choice *choice, GError 
 /* The processes of the person are listed where none is named: there it is chosen from. */
 static gboolean begins_with_list(const struct options *options)
 {
-	gboolean list = options->dump_screen ? !g_strcmp0(options->screen, "processes") : !options->screen;
+	gboolean list = options->screen ? !strcmp(options->screen, "processes") : !options->dump_screen;
 	return list && !options->pid && !options->n_arguments && !options->program;
 }
 
@@ -210,7 +211,7 @@ const struct command command_top = {
 		"--dump-screen no terminal is needed: after --iterations samples the screen is written as text, in "
 		"the size that COLUMNS "
 		"and LINES say.\n\n"
-		"Without a process the list of all comes first: a tree of the Python processes, with the growth of their "
+		"Without a process the list of all comes first (with --dump-screen: where --screen processes asks for it): a tree of the Python processes, with the growth of their "
 		"memory, and where a daemon watches, their objects and what grows in them; of those that can't be read, "
 		"why. Enter opens one and Esc leads back, Space tags, t shows the list by number. From the view of a "
 		"process Tab leads there.\n\n"
