@@ -25,6 +25,7 @@ struct memory_region {
 	const uint8_t *bytes; /* the copy, `size` bytes; owned by whoever made the memory */
 	uint32_t mapping;     /* index into the maps it was made from (symbols/maps.h), or MEMORY_NO_MAPPING */
 	bool lazy;            /* bytes come through memory.load */
+	bool spared; /* parts of it were left out on purpose: memory.load fails there, and takes note of it; lazy, too */
 };
 
 #define MEMORY_NO_MAPPING UINT32_MAX
@@ -58,6 +59,8 @@ struct memory {
 	bool torn;                    /* copied while the process ran: neighbouring pages may be of different moments */
 	/* make [offset, offset + size) of a lazy region readable; false: it can't be had */
 	bool (*load)(const struct memory *memory, const struct memory_region *region, uint64_t offset, uint64_t size);
+	/* see memory_probe(); NULL: no region is spared */
+	bool (*barren)(const struct memory *memory, uint64_t address, uint64_t size);
 	/* see memory_content(); NULL: not known */
 	uint64_t (*content)(const struct memory *memory, uint64_t address);
 	void *context;                        /* of load and content */
@@ -91,12 +94,22 @@ static inline const void *memory_at(const struct memory *memory, uint64_t addres
 	return region->bytes + offset;
 }
 
+/*
+ * The same where `address` may not be that of an object at all: what was left out because it holds none is NULL, and nobody takes note.
+ */
+static inline const void *memory_probe(const struct memory *memory, uint64_t address, uint64_t size)
+{
+	if (memory->barren && memory->barren(memory, address, size))
+		return NULL;
+	return memory_at(memory, address, size);
+}
+
 /* Bring what lies at `address`, if anything, close to the processor: it's going to be read soon. */
 static inline void memory_prefetch(const struct memory *memory, uint64_t address)
 {
 	size_t hint = atomic_load_explicit(&memory->hints[(address >> 20) % MEMORY_HINTS], memory_order_relaxed);
 	const struct memory_region *region = &memory->regions[hint];
-	if (hint < memory->n_regions && address - region->start < region->size && !region->lazy)
+	if (hint < memory->n_regions && address - region->start < region->size && (!region->lazy || region->spared))
 		__builtin_prefetch(region->bytes + (address - region->start));
 }
 

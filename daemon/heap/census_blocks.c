@@ -181,7 +181,7 @@ static void consider_outside(struct taker *taker, uint64_t address)
 {
 	if (addresses_has(&taker->seen, address))
 		return;
-	const uint8_t *bytes = memory_at(taker->heap->memory, address, taker->heap->layout->object_size);
+	const uint8_t *bytes = memory_probe(taker->heap->memory, address, taker->heap->layout->object_size);
 	if (!bytes || !type_get(taker->heap, object_type_address(taker->heap->layout, bytes)))
 		return;
 	addresses_add(&taker->seen, address);

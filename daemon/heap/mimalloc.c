@@ -212,7 +212,8 @@ void mimalloc_open(heap_t *heap, struct mimalloc *mimalloc)
 		uint64_t at = (region->start + SEGMENT_BYTES - 1) / SEGMENT_BYTES * SEGMENT_BYTES;
 		for (; at < region->start + region->size; at += SEGMENT_BYTES) {
 			struct mimalloc_segment segment;
-			if (segment_at(heap, at, &segment))
+			/* not in what was never touched, nor in what was left out because it holds no pointers */
+			if (memory_content(heap->memory, at) == at && segment_at(heap, at, &segment))
 				g_array_append_val(found, segment);
 		}
 	}

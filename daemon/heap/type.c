@@ -406,7 +406,7 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	const struct py_layout *layout = heap->layout;
 	if (depth > MAX_METATYPES || address % 8)
 		return NULL;
-	const uint8_t *bytes = memory_at(heap->memory, address, layout->type_size);
+	const uint8_t *bytes = memory_probe(heap->memory, address, layout->type_size);
 	if (!bytes)
 		return NULL;
 	uint64_t flags = load_u64(bytes, layout->tp_flags);

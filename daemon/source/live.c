@@ -126,12 +126,15 @@ static uint64_t memory_limit(const struct live *live)
 
 snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, heap_t **heap, GError **error)
 {
-	const struct snapshot_options options = {.extent = extent,
-						 .nonblocking = live->options.nonblocking,
-						 .precopy = live->options.precopy,
-						 .keep_tracking = live->options.again,
-						 .stream_limit = memory_limit(live),
-						 .max_pause_us = live->options.max_pause_us};
+	/* what is watched is read on its own */
+	bool watches = live->watched && live->watched->len;
+	struct snapshot_options options = {.extent = extent,
+					   .sparing = !live->needs_all && !watches,
+					   .nonblocking = live->options.nonblocking,
+					   .precopy = live->options.precopy,
+					   .keep_tracking = live->options.again,
+					   .stream_limit = memory_limit(live),
+					   .max_pause_us = live->options.max_pause_us};
 	int64_t pause_us = 0;
 	for (int tries = 1;; tries++) {
 		g_autoptr(snapshot_t) snapshot = snapshot_patiently(live, &options, error);
@@ -140,6 +143,12 @@ snapshot_t *live_take_snapshot(struct live *live, enum snapshot_extent extent, h
 		pause_us += MAX(snapshot->pause_us, 0);
 		g_autoptr(GError) problem = NULL;
 		*heap = heap_open(&snapshot->memory, snapshot->maps, target_interpreter(live->target), &problem);
+		if (snapshot_missed(snapshot)) {
+			live->needs_all = TRUE;
+			options.sparing = false;
+			g_clear_pointer(heap, heap_free);
+			continue;
+		}
 		/* what was copied while the target ran may not fit together; the next copy may */
 		if (!*heap && !snapshot->consistent && tries < COLLECTION_TRIES)
 			continue;
@@ -226,6 +235,12 @@ sample_t *live_make_sample(struct live *live, snapshot_t *snapshot, heap_t *heap
 		return NULL;
 	if (coverage == CENSUS_ALL && !target_is_file(live->target))
 		describe_memory(snapshot, &memory, sample);
+	if (snapshot_missed(snapshot)) {
+		live->needs_all = TRUE;
+		histogram_memory_clear(&memory);
+		population_free(also.population);
+		return NULL;
+	}
 	live_watch_fill(live, heap, &memory.census, found, audit, sample);
 	int64_t damaged = memory.census.damaged + sample->totals.unreadable;
 	histogram_memory_clear(&memory);
@@ -262,23 +277,29 @@ static sample_t *make_skipped(const struct live *live, const GError *why)
 static sample_t *live_next(source_t *source, GError **error)
 {
 	struct live *live = (struct live *)source;
-	g_autoptr(heap_t) heap = NULL;
 	g_autoptr(GError) problem = NULL;
-	g_autoptr(snapshot_t) snapshot = live_take_snapshot(live, SNAPSHOT_HEAP, &heap, &problem);
-	if (snapshot) {
-		sample_t *sample = live_make_sample(live, snapshot, heap, NULL, error);
-		if (!live->options.lean)
-			return sample;
-		g_clear_pointer(&heap, heap_free);
-		g_clear_pointer(&snapshot, snapshot_free);
+	sample_t *sample = NULL;
+	int64_t paused_us = 0;
+	for (bool again = true; again;) {
+		g_autoptr(heap_t) heap = NULL;
+		g_autoptr(snapshot_t) snapshot = live_take_snapshot(live, SNAPSHOT_HEAP, &heap, &problem);
+		if (!snapshot)
+			break;
+		/* what both cost, if there is a second one */
+		if (snapshot->pause_us >= 0)
+			snapshot->pause_us = paused_us += snapshot->pause_us;
+		sample = live_make_sample(live, snapshot, heap, NULL, &problem);
+		again = !sample && !problem;
+	}
+	if (problem && problem->domain == TARGET_ERROR && problem->code == REFTOP_ERROR_SKIPPED)
+		return make_skipped(live, problem);
+	if (problem)
+		g_propagate_error(error, g_steal_pointer(&problem));
+	if (live->options.lean) {
 		target_relax(live->target);
 		malloc_trim(0);
-		return sample;
 	}
-	if (problem->domain == TARGET_ERROR && problem->code == REFTOP_ERROR_SKIPPED)
-		return make_skipped(live, problem);
-	g_propagate_error(error, g_steal_pointer(&problem));
-	return NULL;
+	return sample;
 }
 
 static int64_t live_paused(source_t *source)

@@ -18,6 +18,7 @@ struct live {
 	population_t *population; /* of the last sample; NULL: none, or too large */
 	size_t most_located;      /* objects, for turnover */
 	GArray *watched;          /* struct live_watched; NULL: none ever */
+	gboolean needs_all;       /* a census needed what was left out of a sparing snapshot: none is taken any more */
 };
 
 #define LIVE_PIECES (256ll << 20)
@@ -25,7 +26,10 @@ struct live {
 /* more objects than that are not located: it would take longer than 100 ms a sample, and 50 MB meanwhile */
 #define LIVE_MOST_LOCATED 3000000
 
-/* Its sample. `audit` (NULL: there is none) explains the watched objects' counts. */
+/*
+ * Its sample. `audit` (NULL: there is none) explains the watched objects' counts. NULL without an error: the snapshot left out what is needed after
+ * all, live->needs_all is set now, and another one has to be taken.
+ */
 sample_t *live_make_sample(struct live *live, snapshot_t *snapshot, heap_t *heap, audit_t *audit, GError **error);
 
 /* live_watch.c */

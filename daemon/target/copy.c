@@ -6,7 +6,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHUNK       (4ull << 20)   /* what a thread takes at a time; a multiple of a huge page */
+#include "base/search.h"
+
+#define CHUNK CHUNK_BYTES
+#define THREAD_HEAP                                                                                                    \
+	(64ull << 20) /* glibc malloc/arena.c, HEAP_MAX_SIZE: a heap of a thread starts at a multiple of it */
 #define PIECE       (1ull << 20)   /* bytes a call: larger ones aren't faster, smaller ones are slower */
 #define PIECE_RUNS  256            /* runs a call, at most IOV_MAX */
 #define SPARSE      (256ull << 20) /* mappings from this size on may be mostly empty: look before cutting them */
@@ -238,6 +242,60 @@ static void chunk_look(const struct plan *plan, struct chunk *chunk, const GArra
 	}
 }
 
+/* Append, or lengthen the last run; but runs don't cross the border of the chunk, which may be that of a mapping. */
+static void run_append(GArray *runs, const struct chunk *chunk, uint64_t start, uint64_t end)
+{
+	struct presence_run *last = runs->len ? &g_array_index(runs, struct presence_run, runs->len - 1) : NULL;
+	if (last && last->end == start && last->start >= chunk->start) {
+		last->end = end;
+		return;
+	}
+	struct presence_run run = {start, end};
+	g_array_append_val(runs, run);
+}
+
+/* Find out whether a chunk that is there as a whole is needed. `runs`: its pages, of which those that are stay. */
+static void chunk_spare(const struct plan *plan, struct chunk *chunk, GArray *runs, const struct presence_sum *sum)
+{
+	uint64_t page = plan->presence->page, size = chunk->end - chunk->start;
+	const struct mapping *mapping = &plan->maps->mappings[chunk->mapping];
+	/*
+	 * What a mapping begins with tells what it is. In malloc's heaps, the main one and those of threads, the heads of its blocks lie anywhere, and are
+	 * needed to walk it; blocks above 32 MB are never in one.
+	 */
+	if (!plan->sparing || size != CHUNK || sum->content != size || chunk->start == mapping->start ||
+	    plan->mappings[chunk->mapping].kind != PLAN_ANONYMOUS || mapping->path[0] ||
+	    mapping->start % THREAD_HEAP == 0)
+		return;
+	const struct barren_chunk *before =
+		plan->barren ? (const struct barren_chunk *)(const void *)plan->barren->data : NULL;
+	size_t n = before ? SEARCH_UP_TO(before, plan->barren->len, start, chunk->start) : 0;
+	bool known = n && before[n - 1].start == chunk->start;
+	chunk->barren = barren_look(plan->pid, plan->mem, chunk->shared, &plan->ranges, chunk->start, chunk->end, page,
+				    known ? &before[n - 1].kept : NULL, &chunk->kept);
+	if (!chunk->barren)
+		return;
+	chunk->resident = sum->resident;
+	g_array_set_size(runs, 0);
+	for (unsigned i = 0; i < chunk->kept.n; i++) {
+		uint64_t start = chunk->start + chunk->kept.kept[i] * page;
+		run_append(runs, chunk, start, start + page);
+	}
+}
+
+/* The pages of a barren chunk that are copied, as far as they are still there. */
+static bool chunk_kept(const struct plan *plan, const struct chunk *chunk, GArray *runs)
+{
+	struct presence_sum sum = {0};
+	g_array_set_size(runs, 0);
+	for (unsigned i = 0; i < chunk->kept.n; i++) {
+		uint64_t start = chunk->start + chunk->kept.kept[i] * plan->presence->page;
+		if (!presence_scan(plan->presence, start, start + plan->presence->page, PRESENCE_CONTENT, runs, &sum))
+			return false;
+	}
+	return true;
+}
+
 void plan_prepare(struct work *work)
 {
 	struct plan *plan = work->plan;
@@ -250,10 +308,11 @@ void plan_prepare(struct work *work)
 			return;
 		}
 		chunk_look(plan, chunk, runs);
-		chunk->content = sum.content;
+		chunk_spare(plan, chunk, runs, &sum);
+		chunk->content = chunk->barren ? chunk->kept.n * plan->presence->page : sum.content;
 		pool_populate(plan->pool, plan->mappings[chunk->mapping].window,
 			      (const struct presence_run *)(const void *)runs->data, runs->len);
-		__atomic_fetch_add(&plan->bytes, sum.content, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&plan->bytes, chunk->content, __ATOMIC_RELAXED);
 	}
 }
 
@@ -268,18 +327,6 @@ void copy_result_clear(struct copy_result *result)
 {
 	g_array_unref(result->copied);
 	g_array_unref(result->lost);
-}
-
-/* Append, or lengthen the last run; but runs don't cross the border of the chunk, which may be that of a mapping. */
-static void run_append(GArray *runs, const struct chunk *chunk, uint64_t start, uint64_t end)
-{
-	struct presence_run *last = runs->len ? &g_array_index(runs, struct presence_run, runs->len - 1) : NULL;
-	if (last && last->end == start && last->start >= chunk->start) {
-		last->end = end;
-		return;
-	}
-	struct presence_run run = {start, end};
-	g_array_append_val(runs, run);
 }
 
 /* where a chunk is read from, and to */
@@ -532,13 +579,15 @@ static bool chunk_copy(const struct work *work, struct chunk *chunk, GArray *run
 	guint before = result->copied->len;
 	bool rest = work->pages == WORK_REST;
 	g_autoptr(GArray) right = rest ? g_array_new(FALSE, FALSE, sizeof(struct presence_run)) : NULL;
-	bool good = work->pages == WORK_ALL ? chunk_scan(plan, chunk, runs, &sum)
-					    : chunk_changes(work, chunk, changes, runs, right, &sum);
+	bool good = chunk->barren             ? chunk_kept(plan, chunk, runs)
+		    : work->pages == WORK_ALL ? chunk_scan(plan, chunk, runs, &sum)
+					      : chunk_changes(work, chunk, changes, runs, right, &sum);
 	if (!good) {
 		result->failure = ESRCH;
 		return false;
 	}
-	chunk->resident = sum.resident;
+	if (!chunk->barren)
+		chunk->resident = sum.resident;
 	if (!runs->len && !right)
 		return true;
 	if (runs->len)

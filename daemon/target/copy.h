@@ -15,11 +15,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/target/barren.h"
 #include "daemon/target/lazy.h"
 #include "daemon/target/pool.h"
 #include "daemon/target/presence.h"
 #include "daemon/target/snapshot.h"
 #include "symbols/maps.h"
+
+#define CHUNK_BYTES (4ull << 20) /* what a thread takes at a time; a multiple of a huge page */
 
 enum plan_kind {
 	PLAN_NOTHING,   /* unreadable, a device, the kernel's, shared, or not wanted */
@@ -34,6 +37,7 @@ struct plan_mapping {
 	enum plan_kind kind;
 	struct window *window;  /* where its bytes land; NULL for PLAN_NOTHING */
 	struct lazy_file *file; /* for PLAN_FILE and PLAN_LAZY */
+	bool spared;            /* some of its chunks are barren; known after the copy */
 	uint64_t resident;      /* PLAN_ANONYMOUS, after the copy: bytes in RAM */
 };
 
@@ -41,10 +45,18 @@ struct chunk {
 	uint64_t start, end;
 	uint32_t mapping;
 	bool prepared;
+	bool barren;         /* all but a few pages of it are left out */
 	bool shared;         /* has pages that another process shares: read through /proc/PID/mem */
 	uint64_t content;    /* bytes present when prepared */
 	uint64_t samples[2]; /* pages that were exclusive when that was looked at; 0: none */
 	uint64_t resident;
+	struct barren kept;
+};
+
+/* a chunk that was barren in an earlier snapshot */
+struct barren_chunk {
+	uint64_t start;
+	struct barren kept;
 };
 
 struct plan {
@@ -58,6 +70,9 @@ struct plan {
 	size_t n_chunks;
 	uint64_t bytes;   /* present when prepared: what there is to copy */
 	uint64_t missing; /* present, but there was no room for it on our side */
+	bool sparing;     /* leave out what holds no objects; set after plan_new(), as are the next two */
+	struct barren_ranges ranges;
+	const GArray *barren; /* of struct barren_chunk, ascending: what an earlier snapshot left out; not its own */
 };
 
 /* what one thread copied */

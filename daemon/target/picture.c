@@ -1,5 +1,6 @@
 /* From copied pages to a picture: regions, residence, sums; and back to where the storage came from. */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/search.h"
 #include "daemon/target/target.h"
@@ -68,16 +69,61 @@ static void region_add(GArray *regions, const struct snapshot_private *own, uint
 				 ? stream_bytes(own->stream, i) + (start - plan->maps->mappings[i].start)
 				 : planned->window->bytes + (start - planned->window->start),
 		.mapping = i,
-		.lazy = planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY || planned->kind == PLAN_STREAM,
+		.spared = planned->spared,
+		.lazy = planned->spared || planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY ||
+			planned->kind == PLAN_STREAM,
 	};
 	if (start < end)
 		g_array_append_val(regions, region);
+}
+
+/* Whether any of [address, address + size) was left out. */
+static bool spares(const struct snapshot_private *own, uint64_t address, uint64_t size)
+{
+	bool maybe = false;
+	for (uint64_t n = address / CHUNK_BYTES; n <= (address + size - 1) / CHUNK_BYTES && !maybe; n++)
+		maybe = own->spared_bits[n % SPARED_BITS / 64] >> n % 64 & 1;
+	if (!maybe)
+		return false;
+	const struct presence_run *runs = (const struct presence_run *)(const void *)own->spared->data;
+	size_t i = SEARCH_UP_TO(runs, own->spared->len, end, address);
+	return i < own->spared->len && runs[i].start < address + size;
+}
+
+/*
+ * What was left out is wanted, if it is an object: it was none when it was looked at, and if the page still holds no address it was none when the
+ * snapshot was taken.
+ */
+static bool snapshot_barren(const struct memory *memory, uint64_t address, uint64_t size)
+{
+	struct snapshot_private *own = memory->context;
+	const struct presence *presence = own->plan->presence;
+	uint64_t page = presence->page, start = address / page * page;
+	if (!spares(own, address, size) || start != (address + size - 1) / page * page)
+		return false;
+	_Atomic uint64_t *seen = &own->verified[start / page % G_N_ELEMENTS(own->verified)];
+	if (atomic_load_explicit(seen, memory_order_relaxed) == start)
+		return true;
+	struct presence_sum sum = {0};
+	g_autofree uint8_t *bytes = g_malloc(page);
+	bool barren = presence_scan(presence, start, start + page, PRESENCE_CONTENT, NULL, &sum) &&
+		      sum.content == page && pread(own->plan->mem, bytes, page, (off_t)start) == (ssize_t)page &&
+		      !barren_keeps(&own->plan->ranges, bytes, page);
+	if (barren)
+		atomic_store_explicit(seen, start, memory_order_relaxed);
+	return barren;
 }
 
 static bool snapshot_load(const struct memory *memory, const struct memory_region *region, uint64_t offset,
 			  uint64_t size)
 {
 	struct snapshot_private *own = memory->context;
+	if (region->spared) {
+		bool there = !spares(own, region->start + offset, size);
+		if (!there)
+			own->missed = true;
+		return there;
+	}
 	if (own->stream && own->plan->mappings[region->mapping].kind == PLAN_STREAM)
 		return stream_load(own->stream, region, offset, size);
 	struct lazy *lazy = region->mapping < own->plan->maps->n ? own->lazies[region->mapping] : NULL;
@@ -98,6 +144,40 @@ static uint64_t snapshot_content(const struct memory *memory, uint64_t address)
 	size_t i_run = SEARCH_UP_TO(runs, own->copied->len, end, address);
 	uint64_t next = i_run < own->copied->len ? runs[i_run].start : UINT64_MAX;
 	return MAX(address, MIN(next, mapping->end));
+}
+
+/* What barren chunks leave out, to own->spared, and to the target for the next time. */
+static void spared_gather(snapshot_t *snapshot)
+{
+	struct snapshot_private *own = snapshot->private;
+	const struct plan *plan = own->plan;
+	uint64_t page = plan->presence->page;
+	own->spared = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
+	GArray *barren = g_array_new(FALSE, FALSE, sizeof(struct barren_chunk));
+	for (size_t k = 0; k < plan->n_chunks; k++) {
+		const struct chunk *chunk = &plan->chunks[k];
+		if (!chunk->barren)
+			continue;
+		struct barren_chunk noted = {chunk->start, chunk->kept};
+		g_array_append_val(barren, noted);
+		plan->mappings[chunk->mapping].spared = true;
+		own->spared_bits[chunk->start / CHUNK_BYTES % SPARED_BITS / 64] |= 1ull
+										   << chunk->start / CHUNK_BYTES % 64;
+		struct presence_run run = {chunk->start, chunk->start};
+		for (unsigned i = 0; i <= chunk->kept.n; i++) {
+			run.end = i < chunk->kept.n ? chunk->start + chunk->kept.kept[i] * page : chunk->end;
+			if (run.start < run.end)
+				g_array_append_val(own->spared, run);
+			snapshot->bytes_spared += run.end - run.start;
+			run.start = run.end + page;
+		}
+	}
+	if (plan->sparing && own->target->barren)
+		g_array_unref(own->target->barren);
+	if (plan->sparing)
+		own->target->barren = barren;
+	else
+		g_array_unref(barren);
 }
 
 /* one region a mapping, less what couldn't be read */
@@ -134,6 +214,8 @@ static void regions_make(snapshot_t *snapshot)
 	memory_init(&snapshot->memory, (struct memory_region *)(void *)g_array_free(regions, FALSE), n);
 	snapshot->memory.load = snapshot_load;
 	snapshot->memory.content = snapshot_content;
+	if (own->spared->len)
+		snapshot->memory.barren = snapshot_barren;
 	snapshot->memory.context = own;
 	if (own->stream)
 		stream_attach(own->stream, &snapshot->memory);
@@ -167,6 +249,7 @@ void picture_make(snapshot_t *snapshot, const struct copy_result results[2])
 	snapshot->maps = own->plan->maps;
 	snapshot->residence = g_new0(struct snapshot_residence, snapshot->maps->n);
 	own->lazies = g_new0(struct lazy *, snapshot->maps->n);
+	spared_gather(snapshot);
 	regions_make(snapshot);
 	residence_fill(snapshot);
 }
@@ -209,6 +292,8 @@ void snapshot_free(snapshot_t *snapshot)
 			g_array_unref(own->copied);
 		if (own->lost)
 			g_array_unref(own->lost);
+		if (own->spared)
+			g_array_unref(own->spared);
 		plan_free(own->plan); /* with the maps */
 		g_free(own);
 	}

@@ -69,6 +69,10 @@ bool taking_plan(struct taking *taking, GError **error)
 			     taking->options->extent, before);
 	if (before)
 		own->plan->bytes = before->bytes;
+	own->plan->sparing = taking->options->sparing && taking->options->extent == SNAPSHOT_HEAP &&
+			     !taking->options->precopy && !taking->snapshot->streamed;
+	own->plan->barren = target->barren;
+	barren_ranges_of(maps, &own->plan->ranges);
 	plan_free(before);
 	return true;
 }
@@ -312,6 +316,11 @@ static bool stream_open(struct taking *taking)
 	own->look = g_array_ref(taking->look);
 	taking->snapshot->streamed = true;
 	return own->stream != NULL;
+}
+
+bool snapshot_missed(const snapshot_t *snapshot)
+{
+	return snapshot->private && snapshot->private->missed;
 }
 
 void snapshot_settle(snapshot_t *snapshot)

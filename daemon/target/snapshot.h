@@ -45,6 +45,11 @@ struct snapshot_options {
 	 * (extent HEAP only; such a snapshot is never a stop). It is of no one moment unless snapshot_settle() says so. 0: always copy.
 	 */
 	uint64_t stream_limit;
+	/*
+	 * Only for a census: leave out buffers that hold no objects (daemon/target/barren.h; extent HEAP, not with precopy). Ask snapshot_missed()
+	 * afterwards.
+	 */
+	bool sparing;
 	int64_t max_pause_us; /* never stop it for longer than that: rather take none (SKIPPED); 0: no limit */
 };
 
@@ -87,6 +92,7 @@ typedef struct snapshot {
 	int64_t pause_us;   /* from the first stopped thread to the last resumed; 0 in mode QUIET, -1 not measured */
 	int64_t elapsed_us; /* from the request to the resumed target */
 	uint64_t bytes_copied;
+	uint64_t bytes_spared;            /* present in the target, and left out because nobody needs it */
 	uint64_t bytes_missing;           /* present in the target, but could not be read */
 	uint64_t rss;                     /* of the target, bytes; UINT64_MAX: not measured (files, target_look()) */
 	struct snapshot_private *private; /* the copy's storage */
@@ -100,6 +106,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(snapshot_t, snapshot_free)
 
 /* Bytes of [start, end) that were in RAM: of a whole mapping as residence says, of a part of one as far as it was copied. */
 uint64_t snapshot_resident(const snapshot_t *snapshot, uint64_t start, uint64_t end);
+
+/* Somebody needed what a sparing snapshot left out: whatever was found in it doesn't count. */
+bool snapshot_missed(const snapshot_t *snapshot);
 
 /*
  * A streamed snapshot was looked through: if no thread of the target ran since it was begun, it is a quiet, consistent one after all. What

@@ -124,6 +124,8 @@ void target_free(target_t *target)
 		close(target->pidfd);
 	close_files(target);
 	pool_free(target->idle);
+	if (target->barren)
+		g_array_unref(target->barren);
 	if (target->file)
 		target->file->free(target->file);
 	interpreter_free(target->interpreter);

@@ -28,10 +28,13 @@ struct target {
 	struct file_target *file; /* a core file or an image: there is no process; NULL: there is one */
 	unsigned quiet_misses;    /* snapshots in a row for which that didn't work */
 	uint64_t quiet_copies;    /* made while it seemed to sleep, right or not */
+	GArray *barren;           /* of struct barren_chunk: what the last snapshot left out; NULL: none did */
 	double ns_per_byte;       /* of copying while it is stopped; 0: not measured yet */
 	struct tracker *tracker;  /* NULL: its writes are not followed */
 	int64_t paused_ns;        /* by all stops together */
 };
+
+#define SPARED_BITS 4096
 
 /* storage of a snapshot */
 struct snapshot_private {
@@ -44,6 +47,10 @@ struct snapshot_private {
 	struct lazy **lazies;  /* maps->n; NULL where a mapping isn't read from a file */
 	GArray *copied;        /* of struct presence_run, sorted */
 	GArray *lost;
+	GArray *spared;                         /* the same: left out */
+	uint64_t spared_bits[SPARED_BITS / 64]; /* by the number of a chunk: there may be some in it */
+	_Atomic uint64_t verified[1024];        /* pages of these that still held no address later on */
+	_Atomic bool missed;                    /* one of these was asked for */
 };
 
 /* The text of the maps file, read again. NULL: the address space is gone. */

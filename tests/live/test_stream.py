@@ -54,8 +54,8 @@ def test_a_still_target_is_counted_exactly_in_little_memory(python, start):
     for key in ("objects", "gc_objects", "bytes", "refs", "immortal", "allocated_blocks"):
         assert pieces["totals"][key] == whole["totals"][key], key
     counts_agree(pieces, truth)
-    # 24 MB of pages, 16 MB until they are given back, and the program itself; a copy takes all there is
-    assert memory < 72 and all_memory > 90, (memory, all_memory)
+    # 24 MB of pages, 16 MB until they are given back, and the program itself; a copy takes all there is but the buffer
+    assert memory < 72 and memory < 0.85 * all_memory < MEGABYTES, (memory, all_memory)
 
 
 def test_a_free_threaded_heap_in_pieces(start):

@@ -433,6 +433,101 @@ static void test_asleep(void)
 	munmap(wakes, WAKES_SIZE);
 }
 
+/* ---- what a census doesn't need ---- */
+
+#define NUMBERS (24ul << 20)
+static uint64_t *numbers;
+
+static uint64_t *number_at(uint64_t page, uint64_t word)
+{
+	return numbers + (page * PAGE / 8 + word);
+}
+
+static void numbers_child(struct child_ends ends, void *data)
+{
+	for (size_t i = 0; i < NUMBERS / 8; i++)
+		numbers[i] = 0x3ff8000000000000 + i; /* as a double it's 1.5 */
+	*number_at(2000, 77) = (uintptr_t)numbers + 5;
+	*number_at(2001, 0) = 0;
+	*number_at(2001, 1) = NUMBERS | 2; /* as malloc's own mappings begin */
+	for (unsigned i = 0; i < 100; i++)
+		*number_at(4500 + i * 3, i) = (uintptr_t)&numbers_child;
+	child_say(ends, 0);
+	child_listen(ends);
+	*number_at(2002, 3) = (uintptr_t)numbers; /* since it was looked at there is one more */
+	child_say(ends, 0);
+	child_listen(ends);
+}
+
+static snapshot_t *take_sparing(target_t *target)
+{
+	struct snapshot_options options = {.extent = SNAPSHOT_HEAP, .sparing = true};
+	g_autoptr(GError) error = NULL;
+	snapshot_t *snapshot = target_snapshot(target, &options, &error);
+	g_assert_no_error(error);
+	return snapshot;
+}
+
+/* Chunks of 4 MB without addresses are left out, but for the pages with one; who needs them is told. */
+static void test_sparing(void)
+{
+	char *space = mmap(NULL, NUMBERS + (96ul << 20), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* neither at a multiple of 64 MB, nor at one of 4 MB */
+	numbers = (uint64_t *)(void *)(((((uintptr_t)space >> 26) + 1) << 26) + (3ul << 20));
+	g_assert_cmpint(mprotect(numbers, NUMBERS, PROT_READ | PROT_WRITE), ==, 0);
+	madvise(numbers, NUMBERS, MADV_NOHUGEPAGE);
+	struct child child = child_start(numbers_child, NULL);
+	child_hear(&child);
+	g_autoptr(target_t) target = child_target(&child);
+	child_asleep(&child);
+	g_autoptr(snapshot_t) first = take_sparing(target);
+	uint64_t all = 0;
+	for (int i = 0; i < 2; i++) {
+		g_autoptr(snapshot_t) snapshot = i ? snapshot_take(target, SNAPSHOT_HEAP) : take_sparing(target);
+		uint64_t resident = 0;
+		for (size_t k = 0; k < snapshot->maps->n; k++)
+			resident += snapshot->residence[k].resident;
+		all = i ? snapshot->bytes_copied : all;
+		g_assert_cmpuint(snapshot->rss, ==, resident);
+		g_assert_cmpuint(snapshot->rss, ==, first->rss);
+	}
+	/* of the 5 whole chunks the one with a hundred addresses is copied, and 2 pages */
+	uint64_t chunks = 4;
+	g_assert_cmpuint(first->bytes_spared, ==, chunks * CHUNK_BYTES - 2 * PAGE);
+	g_assert_cmpuint(first->bytes_copied + first->bytes_spared, ==, all);
+	for (uint64_t page = 2000; page < 2002; page++) {
+		const uint64_t *copy = memory_at(&first->memory, (uintptr_t)number_at(page, 0), PAGE);
+		g_assert_nonnull(copy);
+		g_assert_cmphex(copy[2], ==, 0x3ff8000000000000 + page * PAGE / 8 + 2);
+	}
+	for (unsigned i = 0; i < 100; i++) {
+		uint64_t word = 0;
+		g_assert_true(memory_u64(&first->memory, (uintptr_t)number_at(4500 + i * 3, i), &word));
+		g_assert_cmphex(word, ==, (uintptr_t)&numbers_child);
+	}
+	/* no object is there: nothing is missed */
+	g_assert_null(memory_probe(&first->memory, (uintptr_t)number_at(2002, 2), 16));
+	g_assert_null(memory_probe(&first->memory, (uintptr_t)number_at(2003, 2), 16));
+	g_assert_nonnull(memory_probe(&first->memory, (uintptr_t)number_at(2000, 2), 16));
+	g_assert_false(snapshot_missed(first));
+	/* but numbers that are needed are */
+	g_assert_null(memory_at(&first->memory, (uintptr_t)number_at(2001, 510), 3 * PAGE));
+	g_assert_true(snapshot_missed(first));
+	/* or what may be an object by now */
+	child_tell(&child);
+	child_hear(&child);
+	child_asleep(&child);
+	g_autoptr(snapshot_t) second = take_sparing(target);
+	g_assert_cmpuint(second->bytes_spared, ==,
+			 first->bytes_spared); /* it was believed what was found the first time */
+	g_assert_null(memory_probe(&second->memory, (uintptr_t)number_at(2003, 2), 16));
+	g_assert_false(snapshot_missed(second));
+	g_assert_null(memory_probe(&second->memory, (uintptr_t)number_at(2002, 2), 16));
+	g_assert_true(snapshot_missed(second));
+	child_end(&child);
+	munmap(space, NUMBERS + (96ul << 20));
+}
+
 /* ---- what it says about memory ---- */
 
 static void test_residence(void)
@@ -482,6 +577,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/target/copy/fork-between", test_fork_between);
 	g_test_add_func("/target/copy/quiet", test_quiet);
 	g_test_add_func("/target/copy/asleep", test_asleep);
+	g_test_add_func("/target/copy/sparing", test_sparing);
 	g_test_add_func("/target/copy/residence", test_residence);
 	return g_test_run();
 }
