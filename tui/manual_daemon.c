@@ -64,10 +64,13 @@ const char manual_watching[] =
 	"reftop_type_unexplained_references the same by type: leaks= in the key file is how often each process is looked at twice for that (the "
 	"first time a minute after it was met), within pause= and with no more than 15% of cpu=, so with many processes less often. As long as "
 	"nobody looked, or can (the process is too large), these are not there. "
-	"docs/monitoring has a dashboard for Grafana and alert rules for Prometheus, docs/systemd the units.";
+	"`make install` puts a dashboard for Grafana and alert rules for Prometheus (docs/monitoring) into share/reftop, "
+	"and the units (docs/systemd) where systemd finds them: `systemctl enable --now reftop.socket reftop.service` starts the system's "
+	"daemon, with what /etc/default/reftop says, as OPTIONS=--config /etc/reftop.conf.";
 
 const char manual_protocol[] =
-	"The daemon's socket is $XDG_RUNTIME_DIR/reftop.sock, or /run/reftop/reftop.sock for the system's; REFTOP_SOCKET "
+	"The daemon's socket is $XDG_RUNTIME_DIR/reftop.sock (/tmp/reftop-UID/reftop.sock without such a directory), or /run/reftop/reftop.sock "
+	"for the system's; commands ask there only a daemon of their own user or of root. REFTOP_SOCKET "
 	"names another. It speaks lines of JSON, so that a script can use it:\n\n"
 	"  echo '{\"id\":1,\"op\":\"processes\"}' | socat -t 5 - UNIX-CONNECT:$XDG_RUNTIME_DIR/reftop.sock\n\n"
 	"The first line is the hello, reftop.hello/1, with \"protocol\": 1. A request is an object with \"op\" and, if one likes, "

@@ -36,6 +36,21 @@ static int connect_to(const char *path)
 	return fd;
 }
 
+/*
+ * The same where nobody named the socket: in a directory that anybody can make, as of /tmp, anybody may listen. Who does must be of our own
+ * user, or root.
+ */
+static int connect_usual(const char *path)
+{
+	int fd = connect_to(path);
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+	if (fd < 0 || (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) && (!peer.uid || peer.uid == geteuid())))
+		return fd;
+	close(fd);
+	return -1;
+}
+
 /* The user's own daemon, then the system's. */
 static int connect_any(void)
 {
@@ -44,8 +59,8 @@ static int connect_any(void)
 		return *named ? connect_to(named) : -1;
 	g_autofree char *own = runtime ? g_build_filename(runtime, "reftop.sock", NULL)
 				       : g_strdup_printf("/tmp/reftop-%u/reftop.sock", (unsigned)getuid());
-	int fd = connect_to(own);
-	return fd >= 0 ? fd : connect_to("/run/reftop/reftop.sock");
+	int fd = connect_usual(own);
+	return fd >= 0 ? fd : connect_usual("/run/reftop/reftop.sock");
 }
 
 static gboolean send_line(int fd, const char *line)

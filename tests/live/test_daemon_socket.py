@@ -1,6 +1,7 @@
 """The socket of the daemon: who may ask what, nonsense, and those who ask too much."""
 import os
 import random
+import subprocess
 
 import pytest
 
@@ -36,6 +37,40 @@ def test_another_user_learns_nothing(daemon, steady, foreign, tmp_path):
     assert all(a["code"] == 3 for a in saw["answers"][0])
     assert saw["stolen"] == [] and not saw["store"]
     assert set(one.processes()) >= {ours.pid, theirs.pid}, "root sees all"
+
+
+IMPOSTOR = """import socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+print("listens", flush=True)
+peer = listener.accept()[0]
+try:
+    peer.sendall(b'{"schema":"reftop.hello/1","protocol":1,"uid":0,"all":true,"line_bytes":65536,"questions":true}\\n')
+    print("asked" if peer.recv(1) else "let alone", flush=True)
+except OSError:
+    print("let alone", flush=True)
+"""
+
+
+@pytest.mark.parametrize("whose", ["ours", "another user's"])
+def test_an_impostor_is_not_asked(tmp_path, whose):
+    """Where nobody named the socket, a daemon of another user than oneself and root isn't believed."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    harness.open_path(tmp_path)
+    tmp_path.chmod(0o777)
+    env = {k: v for k, v in os.environ.items() if k != "REFTOP_SOCKET"}
+    impostor = subprocess.Popen(["/usr/bin/python3", "-c", IMPOSTOR, tmp_path / "reftop.sock"], stdout=subprocess.PIPE, text=True,
+                                preexec_fn=None if whose == "ours" else harness.become)
+    try:
+        assert impostor.stdout.readline() == "listens\n"
+        listed = reftop("ps", "--json", env=dict(env, XDG_RUNTIME_DIR=str(tmp_path)), timeout=60)
+        assert listed.code == 0 and impostor.pid in [p["pid"] for p in listed.json["processes"]]
+        assert impostor.stdout.readline() == ("asked\n" if whose == "ours" else "let alone\n")
+    finally:
+        impostor.kill()
+        impostor.wait()
 
 
 def test_nonsense_is_refused(daemon, steady):
