@@ -7,7 +7,11 @@ for purpose; do
 	case $purpose in
 	build) packages="$packages gcc libc6-dev pkg-config libglib2.0-dev libjson-glib-dev libsqlite3-dev libncurses-dev libelf-dev libdw-dev libzstd-dev libseccomp-dev libcap-ng-dev libmicrohttpd-dev libsystemd-dev" ;;
 	check) packages="$packages perl python3 python3-pytest python3-numpy python3-pandas ipython3 tmux sqlite3 gdb" ;;
-	bench) packages="$packages austin gdb python3-dbg" ;;
+	bench)
+		packages="$packages austin gdb python3-dbg python3-numpy python3-objgraph"
+		# not in every Debian; what it lacks the benchmarks leave out, and say so
+		! apt-cache show python3-pympler >/dev/null 2>&1 || packages="$packages python3-pympler"
+		;;
 	demo) packages="$packages python3" ;;
 	fuzz) packages="$packages clang" ;;
 	lint) packages="$packages clang-format clang-tidy cppcheck" ;;
@@ -36,6 +40,8 @@ have() {
 	python3-pytest-xdist) [ -e /usr/lib/python3/dist-packages/xdist ] ;;
 	python3-pytest) [ -x /usr/bin/pytest-3 ] || python3 -m pytest --version ;;
 	python3-numpy) [ -d /usr/lib/python3/dist-packages/numpy ] ;;
+	python3-objgraph) [ -e /usr/lib/python3/dist-packages/objgraph.py ] ;;
+	python3-pympler) [ -d /usr/lib/python3/dist-packages/pympler ] ;;
 	python3-pandas) [ -d /usr/lib/python3/dist-packages/pandas ] ;;
 	python3-dbg) ls /usr/share/gdb/auto-load/usr/bin/python3*-gdb.py ;;
 	*) command -v "$1" ;;

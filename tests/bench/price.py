@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What looking costs, by heap, load and mode; against a plain copy of the same bytes, and against what one would do instead.
 
-	price.py [--quick] [--rounds N] [--python PYTHON] [--json FILE]
-Prints tables in markdown with the machine's facts; all that is compared is measured in one run, in turn. --json FILE keeps every figure, for
-tests/bench/picture.py. About 15 minutes; --quick takes three. What isn't at hand (objgraph, pympler, numpy, gcore, a JDK) is left out by name.
+	price.py [--quick] [--rounds N] [--python PYTHON] [--json FILE] [--check]
+Prints tables in markdown with the machine's facts; all that is compared is measured in one run, in turn. The last table says what was promised
+and whether that was kept. --json FILE keeps every figure, for tests/bench/picture.py. About 12 minutes and 9 GB of memory; --quick takes two minutes, and one
+GB. What isn't at hand (objgraph, pympler, numpy, gcore, a JDK) is left out by name.
 """
 import argparse
 import json
@@ -11,6 +12,7 @@ import os
 import pathlib
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -21,6 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get("BUILD", HERE.parent.parent / "build")).resolve()
 REFTOP = os.environ.get("REFTOP", str(BUILD / "reftop"))
 MODES = {"default": [], "precopy": ["--precopy"], "nonblocking": ["--nonblocking", "--memory", "64G"], "pieces": ["--memory", "256MB"]}
+OPTIONS = dict(MODES, nonblocking=["--nonblocking"])  # as a user would say it: without --memory that one reads piece by piece
 missing = set()
 
 
@@ -67,22 +70,35 @@ def speed(target):
     return work["rounds"] / max(work["seconds"], 1e-9), work["longest_us"] / 1e3
 
 
+def plain_copy(target, load):
+    """The yardstick, with the process out of the way as it is while reftop has it stopped: MB, ms."""
+    if load != "idle":
+        os.kill(int(target.pid), signal.SIGSTOP)
+    try:
+        copied, copy = map(int, run([str(BUILD / "tests/bench/copy"), target.pid, "2"])[0].split())
+    finally:
+        if load != "idle":
+            os.kill(int(target.pid), signal.SIGCONT)
+    return copied / 2**20, copy / 1e3
+
+
 def measure(target, load, mode, rounds):
     """One row: medians; the plain copy, the count in the target and reftop take turns."""
     rows = []
     for _ in range(rounds):
         if load != "idle":
             target.ask("work")
-            time.sleep(0.15)
+            time.sleep(0.1)
             alone, _ = speed(target)
         row = sample(target, MODES[mode])
         if row is None:
             return None
         if load != "idle":
-            during, longest = speed(target)
-            row["throughput"], row["gap"] = during / max(alone, 1e-9), longest
-        copied, copy = map(int, run([str(BUILD / "tests/bench/copy"), target.pid, "2"])[0].split())
-        row["copy"], row["bytes"] = copy / 1e3, copied / 2**20
+            during, row["gap"] = speed(target)
+            time.sleep(0.1)
+            after, _ = speed(target)
+            row["throughput"], row["after"] = during / max(alone, 1e-9), after / max(alone, 1e-9)
+        row["bytes"], row["copy"] = plain_copy(target, load)
         row["counter"] = target.ask("counter") / 1e3
         rows.append(row)
     middle = {key: statistics.median(row[key] for row in rows) for key in rows[0] if key != "mode"}
@@ -92,21 +108,22 @@ def measure(target, load, mode, rounds):
 
 
 def table(rows):
-    print("| objects | heap | load | asked for | mode | RSS MB | pause ms | 2-thread copy ms | ratio | Counter ms | elapsed ms | CPU ms | "
-          "our memory MB | throughput | longest gap ms |")
+    print("| objects | heap | RSS | load | asked for | mode | pause | plain copy, 2 threads | ratio | its own `Counter` | `histo` took | our CPU | "
+          "our memory | its throughput meanwhile, and after | its longest gap |")
     print("|" + "---|" * 15)
     for row in rows:
-        print("| {objects:,.0f} | {kind} {age} | {load} | {asked} | {mode} | {rss:.0f} | {pause:.2f} | {copy:.1f} | {ratio:.2f} | "
-              "{counter:.1f} | {elapsed:.0f} | {cpu:.0f} | {memory:.0f} | {through} | {gaps} |".format(
-                  through="%.0f %%" % (100 * row["throughput"]) if "throughput" in row else "-",
-                  gaps="%.1f" % row["gap"] if "gap" in row else "-", **row), flush=True)
+        print("| {objects:,.0f} | {kind}, {age} | {rss:.0f} MB | {load} | {option} | {mode} | {pause:.1f} ms | {copy:.1f} ms | {ratio:.2f} | {counter:.0f} ms | "
+              "{elapsed:.0f} ms | {cpu:.0f} ms | {memory:.0f} MB | {through} | {gaps} |".format(
+                  option=" ".join(OPTIONS[row["asked"]]) or "-",
+                  through="%.0f %%, %.0f %%" % (100 * row["throughput"], 100 * row["after"]) if "throughput" in row else "-",
+                  gaps="%.1f ms" % row["gap"] if "gap" in row else "-", **row), flush=True)
 
 
 def instead(target, rounds):
-    """What one would do without it: milliseconds the program stands still for it, and of the whole."""
+    """What one would do without it: milliseconds the program stands still for it."""
     told = []
     for way in ("counter", "objgraph", "pympler"):
-        took = [target.ask(way) for _ in range(rounds if way == "counter" else 1)]
+        took = [target.ask(way) for _ in range(1 if way == "pympler" else rounds)]  # that one takes half a minute
         if took[0] is None:
             missing.add(way)
         else:
@@ -117,9 +134,13 @@ def instead(target, rounds):
             if not shutil.which(command[0]):
                 missing.add(command[0])
                 continue
-            _, _, seconds, status = run(command, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-            if not status:
-                told.append((name, seconds * 1e3))
+            took = []
+            for _ in range(rounds):
+                _, _, seconds, status = run(command, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+                if not status:
+                    took.append(seconds * 1e3)
+            if took:
+                told.append((name, statistics.median(took)))
     return told
 
 
@@ -156,7 +177,7 @@ def jmap(objects, rounds):
         machine.kill()
         machine.wait()
         with open(os.path.join(directory, "log")) as log:
-            stops = [int(line.split("At safepoint: ")[1].split()[0]) / 1e6 for line in log if "HeapInspection" in line or "GC_HeapInspection" in line]
+            stops = [int(line.split("At safepoint: ")[1].split()[0]) / 1e6 for line in log if "HeapInspection" in line]
     return [("jmap -histo:all, its pause", statistics.median(stops))] if stops else []
 
 
@@ -166,31 +187,73 @@ def resident(pid):
 
 
 def watch(target, seconds):
-    """`top` at one second: its share of a core, and its memory while it runs."""
+    """`top` at one second: its share of a core, and its memory at its peak, as a multiple of the target's."""
     begun = time.monotonic()
-    process = subprocess.Popen([REFTOP, "top", "-p", target.pid, "--dump-screen", "--iterations", str(seconds), "-i", "1s"], stdout=subprocess.DEVNULL)
-    time.sleep(seconds - 1.5)
-    own = resident(process.pid)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    return 100 * (usage.ru_utime + usage.ru_stime) / (time.monotonic() - begun), own / resident(target.pid)
+    _, usage, _, _ = run([REFTOP, "top", "-p", target.pid, "--dump-screen", "--iterations", str(seconds), "-i", "1s"])
+    return 100 * (usage.ru_utime + usage.ru_stime) / (time.monotonic() - begun), usage.ru_maxrss / resident(target.pid)
+
+
+ALL = ["default", "precopy", "nonblocking", "pieces"]
+SOME = ["default", "precopy"]
 
 
 def plans(quick):
-    """(objects, kind, age, load, modes)"""
-    everything = ["default", "precopy", "nonblocking", "pieces"]
-    sizes = [100000, 1000000, 5000000] if quick else [100000, 1000000, 5000000, 20000000]
-    for n in sizes:
-        yield n, "mixed", "fresh", "idle", ["default"]
-        yield n, "mixed", "fresh", "allocating", ["default"] if quick and n < 1000000 else everything
+    """(objects, kind, age, [(load, modes)]); a target has the loads one after the other"""
+    yield 100000, "mixed", "fresh", [("idle", ["default"]), ("allocating", SOME)]
+    yield 1000000, "mixed", "fresh", [("idle", ["default"]), ("allocating", ALL)]
     if quick:
+        yield 5000000, "mixed", "fresh", [("idle", ["default"]), ("allocating", ALL)]
         return
+    yield 1000000, "mixed", "aged", [("idle", ["default"]), ("allocating", ["default"])]
+    yield 5000000, "mixed", "fresh", [("idle", ["default"]), ("allocating", ALL), ("trickle", ALL), ("random", ALL), ("threads", ALL)]
+    yield 5000000, "mixed", "aged", [("allocating", SOME)]
     for kind in ("dicts", "instances", "strings"):
-        yield 5000000, kind, "fresh", "allocating", ["default"]
-    yield 500000000, "numpy", "fresh", "allocating", ["default", "precopy"]
-    yield 5000000, "mixed", "aged", "allocating", everything
-    for load in ("trickle", "random", "threads"):
-        yield 5000000, "mixed", "fresh", load, everything
+        yield 5000000, kind, "fresh", [("allocating", ["default"])]
+    yield 13000000, "mixed", "fresh", [("trickle", SOME), ("allocating", SOME)]  # a GB
+    yield 500000000, "numpy", "fresh", [("allocating", ["default"])]
+    yield 20000000, "mixed", "fresh", [("idle", ["default"]), ("allocating", ALL)]
+    yield 20000000, "mixed", "aged", [("allocating", ["default"])]
+    yield 50000000, "mixed", "fresh", [("idle", ["default"]), ("allocating", ["default", "pieces"])]
+
+
+def find(rows, **wanted):
+    """The row that has all of that, or None."""
+    return next((row for row in rows if all(row[key] == value for key, value in wanted.items())), None)
+
+
+def promises(rows, others):
+    """(what was promised, what was measured, whether it was kept)"""
+    for n in (1000000, 5000000):
+        row = find(rows, wanted=n, kind="mixed", age="fresh", load="idle")
+        if row:
+            yield "idle, {:,} objects: not stopped".format(n), "%s, %.1f ms" % (row["mode"], row["pause"]), row["mode"] == "quiet" and row["pause"] == 0
+    for row in rows:
+        if row["mode"] == "stop" and row["asked"] == "default":
+            what = "stop, {wanted:,} {kind} {age} {load}: at most 1.25 of the plain copy".format(**row)
+            yield what, "%.2f" % row["ratio"], row["ratio"] <= 1.25
+    row = find(rows, wanted=5000000, kind="mixed", age="fresh", load="allocating", asked="default")
+    if row:
+        yield "stop, 5,000,000: shorter than its own Counter", "%.1f of %.1f ms" % (row["pause"], row["counter"]), row["pause"] < row["counter"]
+        for n, what, figure in others:
+            if n == 5000000 and "jmap" in what:
+                yield "stop, 5,000,000: no longer than jmap's", "%.1f of %.1f ms" % (row["pause"], figure), row["pause"] <= figure
+    for load in ("trickle", "allocating"):
+        row = find(rows, wanted=13000000, load=load, asked="precopy")
+        if row:
+            figures = "%.1f ms, %.1f ms, %.0f %%" % (row["pause"], row["gap"], 100 * row["throughput"])
+            kept = row["pause"] < 3 and row["gap"] < 5 and row["throughput"] >= 0.85
+            yield "--precopy, 1 GB, %s: pause < 3 ms, gap < 5 ms, throughput >= 85 %%" % load, figures, kept
+    row = find(rows, wanted=1000000, kind="mixed", age="fresh", load="idle")
+    if row:
+        yield "histo, 1,000,000 objects: under 250 ms", "%.0f ms" % row["elapsed"], row["elapsed"] < 250
+    for n, what, figure in others:
+        if what == TOP_CPU:
+            yield "top at 1 s, 1,000,000 objects: under 20 % of a core", "%.1f %%" % figure, figure < 20
+        if what == TOP_MEMORY:
+            yield "top: at most 1.3 of the target's memory, at its peak", "%.2f" % figure, figure <= 1.3
+
+
+TOP_CPU, TOP_MEMORY = "reftop top -i 1s, % of a core", "reftop top, its peak memory by the target's"
 
 
 def main():
@@ -199,6 +262,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--python", default="/usr/bin/python3")
     parser.add_argument("--json")
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a promise wasn't kept")
     options = parser.parse_args()
     version = subprocess.run([options.python, "--version"], stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
     with open("/proc/meminfo") as file:
@@ -206,35 +270,45 @@ def main():
     facts = "%s, Linux %s, %d CPUs, %.0f GB of memory, load %.1f; medians of %d" % (version, platform.release(), os.cpu_count(), memory,
                                                                         os.getloadavg()[0], options.rounds)
     print(facts + "\n", flush=True)
+    begun = time.monotonic()
     rows, others = [], []
-    for n, kind, age, load, modes in plans(options.quick):
-        target = Target(options.python, n, kind, age, load)
+    for n, kind, age, loads in plans(options.quick):
+        target = Target(options.python, n, kind, age, loads[0][0])
         if not target.good:
             missing.add(kind)
             continue
-        for mode in modes:
-            row = measure(target, load, mode, options.rounds)
-            if row is None:
-                missing.add("%s on %s" % (mode, load))
-                continue
-            row.update(kind=kind, age=age, load=load, asked=mode, wanted=n)
-            rows.append(row)
-        if kind == "mixed" and age == "fresh" and load == "idle" and n in (1000000, 5000000):
-            others += [(n, *told) for told in instead(target, options.rounds)]
-            if n == 1000000:
-                cpu, share = watch(target, 5 if options.quick else 15)
-                others += [(n, "reftop top -i 1s: %% of a core", cpu), (n, "reftop top: its RSS / the target's", share)]
+        for load, modes in loads:
+            target.ask("load " + load)
+            for mode in modes:
+                row = measure(target, load, mode, options.rounds)
+                if row is None:
+                    missing.add("%s on %s" % (mode, load))
+                    continue
+                row.update(kind=kind, age=age, load=load, asked=mode, wanted=n)
+                rows.append(row)
+            if load == "idle" and age == "fresh" and n in (1000000, 5000000):
+                others += [(n, *told) for told in instead(target, options.rounds)]
+                if n == 1000000:
+                    cpu, share = watch(target, 5 if options.quick else 15)
+                    others += [(n, TOP_CPU, cpu), (n, TOP_MEMORY, share)]
         target.close()
+        print("%6.0f s: %d %s %s" % (time.monotonic() - begun, n, kind, age), file=sys.stderr, flush=True)
+    for n in (1000000, 5000000):
+        others += [(n, *told) for told in jmap(n, options.rounds)]
     table(rows)
-    others += [(5000000, *told) for told in jmap(5000000, 3)]
     print("\n| objects | instead, or besides | ms, or as it says |\n|---|---|---|")
     for n, what, figure in others:
-        print("| {:,} | {} | {:.2f} |".format(n, what.replace("%%", "%"), figure))
+        print("| {:,} | {} | {:.1f} |".format(n, what, figure))
+    kept = list(promises(rows, others))
+    print("\n| promised | measured | |\n|---|---|---|")
+    for what, figure, good in kept:
+        print("| %s | %s | %s |" % (what, figure, "yes" if good else "**no**"))
     if missing:
         print("\nNot at hand: " + ", ".join(sorted(missing)))
     if options.json:
         with open(options.json, "w") as file:
             json.dump({"facts": facts, "rows": rows, "instead": others}, file, indent=1)
+    return options.check and not all(good for _, _, good in kept)
 
 
 if __name__ == "__main__":

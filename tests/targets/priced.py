@@ -2,7 +2,7 @@
 
 	priced.py OBJECTS mixed|dicts|instances|strings|numpy fresh|aged idle|trickle|allocating|random|threads
 OBJECTS is about how many the heap gets. Commands, an answer in JSON a line: "work": rounds of the load and seconds since the last time, and the longest gap
-between two rounds in µs; "counter", "objgraph", "pympler": microseconds that way of counting took, null: it isn't there.
+between two rounds in µs; "counter", "objgraph", "pympler": microseconds that way of counting took, null: it isn't there; "load NAME": another load from now on.
 """
 import collections
 import gc
@@ -65,6 +65,11 @@ def measure(way):
     return int((time.perf_counter() - begun) * 1e6)
 
 
+def sleepers(n):
+    for _ in range(n):
+        threading.Thread(target=time.sleep, args=(1e6,), daemon=True).start()
+
+
 def main():
     n, kind, age, load = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
     gc.disable()
@@ -74,8 +79,7 @@ def main():
     lists = [one for one in keep if type(one) is list] or [[i] for i in range(1000)]
     dice = random.Random(3)
     if load == "threads":
-        for _ in range(63):
-            threading.Thread(target=time.sleep, args=(1e6,), daemon=True).start()
+        sleepers(63)
     os.write(1, b'{"ready": true}\n')
     rounds, longest, since, last, at = 0, 0.0, time.perf_counter(), time.perf_counter(), 0
     while True:
@@ -99,7 +103,11 @@ def main():
             command = os.read(0, 100).decode().strip()
         if not command or command == "quit":
             return
-        if command == "work":
+        if command.startswith("load "):
+            load, answer = command.split()[1], None
+            if load == "threads":
+                sleepers(63)
+        elif command == "work":
             now = time.perf_counter()
             answer = {"rounds": rounds, "seconds": now - since, "longest_us": int(longest * 1e6)}
         else:
