@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "daemon/source/remote.h"
+#include "daemon/store/json.h"
 #include "tui/screens/verdict.h"
 
 /* "3d04h", "4h12m", "12m55s" */
@@ -33,7 +34,7 @@ GHashTable *processes_watched(void)
 {
 	g_autofree char *line = remote_ask("{\"id\":1,\"op\":\"processes\"}");
 	g_autoptr(JsonParser) parser = json_parser_new();
-	if (!line || !json_parser_load_from_data(parser, line, -1, NULL))
+	if (!line || json_too_deep(line, strlen(line)) || !json_parser_load_from_data(parser, line, -1, NULL))
 		return NULL;
 	g_autoptr(JsonNode) found = json_path_query("$.result.processes[*]", json_parser_get_root(parser), NULL);
 	GHashTable *watched = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)json_object_unref);

@@ -15,6 +15,8 @@
 #include "base/text.h"
 #include "daemon/store/json.h"
 
+#define LINES_AT_ONCE 64 /* of one client, then it is the others' turn */
+
 static void client_free(struct client *client)
 {
 	struct server *server = client->server;
@@ -110,6 +112,8 @@ static gboolean on_hangup(gint fd, GIOCondition condition, gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
+static gboolean on_resume(gpointer data);
+
 /* Its further requests stay in the socket, so that answers come in their order. */
 static void wait_for_answer(struct client *client)
 {
@@ -118,11 +122,11 @@ static void wait_for_answer(struct client *client)
 	client->in_source = g_unix_fd_add(client->fd, G_IO_HUP | G_IO_ERR, on_hangup, client);
 }
 
-/* Answer the whole lines that came in. */
+/* Answer the whole lines that came in: some now, and when others had their turn the rest. */
 static void take_lines(struct client *client)
 {
 	gsize done = 0;
-	for (int i = 0; i < 64 && !client->closing && !client->waiting; i++) {
+	for (int i = 0; i < LINES_AT_ONCE && !client->closing && !client->waiting; i++) {
 		const char *from = client->in->str + done, *end = memchr(from, '\n', client->in->len - done);
 		if (!end)
 			break;
@@ -134,7 +138,12 @@ static void take_lines(struct client *client)
 		done += (gsize)(end - from) + 1;
 	}
 	g_string_erase(client->in, 0, (gssize)done);
-	if (client->in->len >= CLIENT_LINE && !memchr(client->in->str, '\n', client->in->len)) {
+	bool whole = memchr(client->in->str, '\n', client->in->len);
+	if (whole && !client->closing && !client->waiting) {
+		wait_for_answer(client);
+		client->resume = g_idle_add(on_resume, client);
+	}
+	if (client->in->len >= CLIENT_LINE && !whole) {
 		send_string(client, protocol_refusal(NULL, REFTOP_ERROR_USAGE, "the line is too long"));
 		client->closing = TRUE;
 	}
@@ -145,15 +154,21 @@ static void take_lines(struct client *client)
 				   : 0;
 }
 
+/* Who asks faster than they read waits. */
+static bool reads_late(const struct client *client)
+{
+	bool late = client->out->len - client->sent > CLIENT_LATE;
+	if (late)
+		g_usleep(1000);
+	return late;
+}
+
 static gboolean on_readable(gint fd, GIOCondition condition, gpointer data)
 {
 	struct client *client = data;
 	char bytes[16384];
-	/* who asks faster than they read waits */
-	if (client->out->len - client->sent > CLIENT_LATE && !(condition & (G_IO_HUP | G_IO_ERR))) {
-		g_usleep(1000);
+	if (reads_late(client) && !(condition & (G_IO_HUP | G_IO_ERR)))
 		return G_SOURCE_CONTINUE;
-	}
 	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return G_SOURCE_CONTINUE;
@@ -176,6 +191,8 @@ static gboolean on_readable(gint fd, GIOCondition condition, gpointer data)
 static gboolean on_resume(gpointer data)
 {
 	struct client *client = data;
+	if (reads_late(client))
+		return G_SOURCE_CONTINUE;
 	client->resume = 0;
 	client->waiting = FALSE;
 	g_source_remove(client->in_source);

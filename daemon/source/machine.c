@@ -7,6 +7,7 @@
 #include "daemon/analysis/roster.h"
 #include "daemon/analysis/sample.h"
 #include "daemon/source/remote.h"
+#include "daemon/store/json.h"
 #include "daemon/target/pythons.h"
 
 struct machine {
@@ -63,7 +64,7 @@ static struct roster_process *describe(const struct python_process *python)
 /* The "result" of an answer; NULL: it is a refusal, or nonsense. Belongs to the parser. */
 static JsonObject *result_of(JsonParser *parser, const char *line)
 {
-	if (!line || !json_parser_load_from_data(parser, line, -1, NULL))
+	if (!line || json_too_deep(line, strlen(line)) || !json_parser_load_from_data(parser, line, -1, NULL))
 		return NULL;
 	JsonNode *root = json_parser_get_root(parser);
 	JsonNode *node = root && JSON_NODE_HOLDS_OBJECT(root)

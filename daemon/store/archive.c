@@ -1,7 +1,6 @@
 #include "daemon/store/archive.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -64,13 +63,19 @@ static void process_clear(gpointer data)
 static gint compare_first(gconstpointer a, gconstpointer b)
 {
 	const struct archive_process *x = a, *y = b;
-	int64_t order = x->first_us != y->first_us ? x->first_us - y->first_us : x->pid - y->pid;
-	return (order > 0) - (order < 0);
+	int first = (x->first_us > y->first_us) - (x->first_us < y->first_us);
+	return first ? first : (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+/* The file may say anything of either. */
+static bool near(int64_t a_us, int64_t b_us)
+{
+	return (a_us > b_us ? (uint64_t)a_us - (uint64_t)b_us : (uint64_t)b_us - (uint64_t)a_us) <= SAME_START;
 }
 
 static bool is_same(const struct archive_process *process, int64_t pid, int64_t start_time_us)
 {
-	return process->pid == pid && llabs(process->start_time_us - start_time_us) <= SAME_START;
+	return process->pid == pid && near(process->start_time_us, start_time_us);
 }
 
 /* Add what is known of a process, or of one program it ran: exec doesn't make it another. Takes `cmdline`. */
@@ -172,8 +177,7 @@ bool archive_choose(archive_t *archive, int64_t pid, GError **error)
 static bool is_selected(const archive_t *archive, int64_t id, struct lines_sample *at)
 {
 	return lines_at(archive->lines, id, at) &&
-	       (!archive->pid ||
-		(at->pid == archive->pid && llabs(at->start_time_us - archive->start_time_us) <= SAME_START));
+	       (!archive->pid || (at->pid == archive->pid && near(at->start_time_us, archive->start_time_us)));
 }
 
 int64_t *archive_samples(archive_t *archive, size_t *n, GError **error)

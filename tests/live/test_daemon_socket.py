@@ -1,6 +1,7 @@
 """The socket of the daemon: who may ask what, nonsense, and those who ask too much."""
 import os
 import random
+import socket
 import subprocess
 
 import pytest
@@ -98,6 +99,21 @@ def test_nonsense_is_refused(daemon, steady):
     with pytest.raises(EOFError):
         peer.receive()
     assert one.ask("sample", pid=target.pid)["ok"] and one.process.poll() is None
+
+
+def test_requests_in_one_go(daemon, steady):
+    """Hundreds of requests sent together are answered one by one, also for who has said all with them."""
+    target = steady()
+    one = daemon("-p", target.pid, "-i", "1")
+    one.wait_samples([target.pid], 1)
+    peer = one.peer()
+    peer.send(b"".join(b'{"id":%d,"op":"moments","pid":%d}\n' % (i, target.pid) for i in range(700)))
+    peer.socket.shutdown(socket.SHUT_WR)
+    for i in range(700):
+        answer = peer.receive()
+        assert answer["id"] == i and answer["ok"], answer
+    with pytest.raises(EOFError):
+        peer.receive()
 
 
 def test_slow_and_many(daemon, steady):
