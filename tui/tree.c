@@ -2,7 +2,6 @@
 
 #include <glib/gstdio.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,11 +10,13 @@
 #include "base/text.h"
 #include "daemon/server/server.h"
 #include "tui/commands/commands.h"
+#include "tui/frame.h"
 #include "tui/screens/verdict.h"
 
-#define INTERVAL_US G_USEC_PER_SEC
-#define CPU         0.5 /* of one core: somebody waits for the program, and wants to know */
-#define MOST_TOLD   10
+#define INTERVAL_US  G_USEC_PER_SEC
+#define CPU          0.5 /* of one core: somebody waits for the program, and wants to know */
+#define MOST_TOLD    10
+#define MOST_COMMAND 60 /* columns */
 
 struct tree {
 	server_t *server;
@@ -50,9 +51,7 @@ static void tell(const struct grown *growth)
 {
 	g_autofree char *rate = words_rate(growth->rate, FALSE);
 	g_autofree char *time = words_duration(growth->until_us - growth->since_us, FALSE);
-	g_autofree char *command = g_strdup(growth->command);
-	if (g_utf8_strlen(command, -1) > 60)
-		strcpy(g_utf8_offset_to_pointer(command, 59), "…");
+	g_autofree char *command = text_cut(growth->command, MOST_COMMAND);
 	char amount[32];
 	g_printerr("  %s: %s steadily for %s (+%s), in process %d (%s)\n", growth->type, rate, time,
 		   text_count(amount, growth->amount), (int)growth->pid, command);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tests/unit/sums.h"
+#include "tui/tree.h"
 
 static const struct sample_type *type_named(const sample_t *sample, const char *name)
 {
@@ -218,6 +219,40 @@ static void test_baseline(void)
 	g_assert_cmpint(row->last[TREND_COUNT] - row->baseline[TREND_COUNT], ==, 10);
 }
 
+/* ---- at a program's end ---- */
+
+static GString *told;
+
+static void take_line(const char *text)
+{
+	g_string_append(told, text);
+}
+
+/* Command lines about as long as there is room for. */
+static void test_told(void)
+{
+	for (int length = 58; length < 66; length++) {
+		g_autofree char *command = g_strnfill((gsize)length, 'x');
+		struct grown growth = {.type = (char *)"app.Thing",
+				       .rate = 2,
+				       .until_us = 60 * G_USEC_PER_SEC,
+				       .amount = 120,
+				       .pid = 7,
+				       .command = command};
+		g_autoptr(GArray) growths = g_array_new(FALSE, FALSE, sizeof(struct grown));
+		g_array_append_val(growths, growth);
+		told = g_string_new(NULL);
+		GPrintFunc before = g_set_printerr_handler(take_line);
+		tree_summarize(growths, 1);
+		g_set_printerr_handler(before);
+		g_autofree char *shown = length <= 60 ? g_strdup(command) : g_strdup_printf("%.59s…", command);
+		g_autofree char *expected = g_strdup_printf("in process 7 (%s)\n", shown);
+		g_assert_true(g_str_has_prefix(told->str, "reftop: what grows in 1 process\n  app.Thing: "));
+		g_assert_true(g_str_has_suffix(told->str, expected));
+		g_string_free(told, TRUE);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -231,5 +266,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/members/same-number", test_same_number);
 	g_test_add_func("/members/never-read", test_never_read);
 	g_test_add_func("/members/baseline", test_baseline);
+	g_test_add_func("/members/told", test_told);
 	return g_test_run();
 }

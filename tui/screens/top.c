@@ -390,8 +390,14 @@ static void run_terminal(struct top *top)
 			dirty = TRUE;
 		}
 		/* what is shown may be another one by now */
-		if (sampler == shown(top)->sampler && fds[2].revents && take_news(top))
+		if (sampler == shown(top)->sampler && fds[2].revents && take_news(top)) {
 			dirty = TRUE;
+			/* there was nothing to look at, and what is shown again was left alone meanwhile */
+			if (sampler != shown(top)->sampler) {
+				follow_settings(top);
+				follow_list(top);
+			}
+		}
 		if (fds[3].revents && take_look(top))
 			dirty = TRUE;
 		if (take_opened(top)) {
