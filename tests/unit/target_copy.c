@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/error.h"
@@ -433,6 +434,82 @@ static void test_asleep(void)
 	munmap(wakes, WAKES_SIZE);
 }
 
+/* ---- how fast it is ---- */
+
+#define FAST (96ul << 20)
+
+struct watcher {
+	_Atomic bool stop;
+	int first; /* threads of ours that were found with a priority of their own, at most */
+};
+
+static void *watch_priorities(void *data)
+{
+	struct watcher *watcher = data;
+	while (!watcher->stop) {
+		g_autoptr(GArray) tids = process_threads(getpid());
+		int first = 0;
+		for (guint i = 0; tids && i < tids->len; i++)
+			first += sched_getscheduler(g_array_index(tids, pid_t, i)) == SCHED_FIFO;
+		watcher->first = MAX(watcher->first, first);
+	}
+	return NULL;
+}
+
+static void spinning_child(struct child_ends ends, void *data)
+{
+	memset(forked, 1, FAST);
+	child_say(ends, 0);
+	for (;;)
+		forked[0]++;
+}
+
+static bool may_be_first(void)
+{
+	struct sched_param own, first = {.sched_priority = 1};
+	sched_getparam(0, &own);
+	return sched_setscheduler(0, SCHED_FIFO, &first) == 0 && sched_setscheduler(0, SCHED_OTHER, &own) == 0;
+}
+
+/* While it is stopped nobody delays the threads that copy; afterwards they are as they were. What was made room for once is kept. */
+static void test_prepared(void)
+{
+	forked = mmap(NULL, FAST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct child child = child_start(spinning_child, NULL);
+	child_hear(&child);
+	g_autoptr(target_t) target = child_target(&child);
+	struct watcher watcher = {0};
+	GThread *thread = g_thread_new("watcher", watch_priorities, &watcher);
+	struct rusage before, after;
+	long faults[6];
+	for (size_t i = 0; i < G_N_ELEMENTS(faults); i++) {
+		getrusage(RUSAGE_SELF, &before);
+		g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_HEAP);
+		getrusage(RUSAGE_SELF, &after);
+		faults[i] = after.ru_minflt - before.ru_minflt;
+		g_assert_cmpint(snapshot->mode, ==, SNAPSHOT_STOP);
+		g_assert_cmpuint(snapshot->bytes_copied, >=, FAST);
+	}
+	watcher.stop = true;
+	g_thread_join(thread);
+	g_test_message("%ld faults, then %ld; %d threads of priority", faults[0], faults[5], watcher.first);
+	/* a fault for each huge page at least, as against some for what isn't kept */
+	g_assert_cmpint(faults[0], >=, (long)(FAST / (2 << 20)));
+	g_assert_cmpint(sched_getscheduler(0), ==, SCHED_OTHER);
+	if (may_be_first())
+		g_assert_cmpint(watcher.first, >, 0);
+	else
+		g_test_message("no permission for SCHED_FIFO: not tested");
+	target_relax(target);
+	getrusage(RUSAGE_SELF, &before);
+	snapshot_free(snapshot_take(target, SNAPSHOT_HEAP));
+	getrusage(RUSAGE_SELF, &after);
+	for (size_t i = 1; i < G_N_ELEMENTS(faults); i++)
+		g_assert_cmpint(faults[i], <, after.ru_minflt - before.ru_minflt);
+	child_end(&child);
+	munmap(forked, FAST);
+}
+
 /* ---- what a census doesn't need ---- */
 
 #define NUMBERS (24ul << 20)
@@ -577,6 +654,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/target/copy/fork-between", test_fork_between);
 	g_test_add_func("/target/copy/quiet", test_quiet);
 	g_test_add_func("/target/copy/asleep", test_asleep);
+	g_test_add_func("/target/copy/prepared", test_prepared);
 	g_test_add_func("/target/copy/sparing", test_sparing);
 	g_test_add_func("/target/copy/residence", test_residence);
 	return g_test_run();
