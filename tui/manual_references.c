@@ -30,7 +30,7 @@ const char manual_references[] =
 	"stays. With numpy and pandas loaded these are 0.3 % of all references: half of them to 54 types that each of some 50 modules imports, "
 	"the rest to 570 tuples and 340 code objects. What the module leaves in memory tells of them, and they count as probable (\"kept since "
 	"its import (Cython)\"): one reference of a module to a type whose name and module are among its strings and to which none of its "
-	"variables points, and one to a tuple or code object of its strings that nothing else explains, 32 alike at most: what is lost again "
+	"variables points, and one to a tuple or code object of its strings that nothing else explains, 16 alike at most: what is lost again "
 	"and again exceeds that. numpy's doc strings are explained, too: it keeps the str and has a pointer to its characters, and such a "
 	"pointer in C data counts as a reference to the str. What remains with numpy and pandas, 0.012 %, is steady from the first look on: "
 	"two references each to 12 classes of numpy's dtypes, one each to a dozen str and to the tuples that describe a ufunc's loops "

@@ -206,7 +206,7 @@ static gboolean load_group(GKeyFile *file, const char *group, const struct key_k
 		g_autofree char *where = text_escape(group, strlen(group)), *name = text_escape(*key, strlen(*key));
 		g_autofree char *value = text ? text_escape(text, strlen(text)) : g_strdup("");
 		error_set(error, FACE_ERROR, REFTOP_ERROR_USAGE,
-			  kind->key ? "its value makes no sense" : "there is no such key", "see `reftop help daemon`",
+			  kind->key ? "its value makes no sense" : "there is no such key", "see `reftop help watching`",
 			  "bad line in [%s]: %s=%s", where, name, value);
 		return FALSE;
 	}
