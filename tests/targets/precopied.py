@@ -30,6 +30,7 @@ number = library.counter_start() if library else 0
 n = int(sys.argv[1]) * 6000
 kept = [Kept(i) for i in range(n)]
 cells = [Cell() for i in range(n)]
+never = [bytes(200) for i in range(n)]  # is written to
 for i, cell in enumerate(cells):
     cell.value, cell.other = [i], cells[i - 1]
 say({"ready": True, "signal": number, "Kept": n, "Cell": n})
