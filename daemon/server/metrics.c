@@ -326,23 +326,11 @@ static void put_unexplained(struct page *page, const GPtrArray *subjects, size_t
 	}
 }
 
-static int by_pid(gconstpointer a, gconstpointer b)
-{
-	return (*(struct subject *const *)a)->pid - (*(struct subject *const *)b)->pid;
-}
-
 GString *metrics_text(struct server *server, uid_t peer, bool open)
 {
 	GString *out = g_string_new(NULL);
 	struct page page = {out, open};
-	g_autoptr(GPtrArray) subjects = g_ptr_array_new();
-	GHashTableIter iter;
-	gpointer value;
-	g_hash_table_iter_init(&iter, server->subjects);
-	while (g_hash_table_iter_next(&iter, NULL, &value))
-		if (peer != NOBODY && subject_visible(value, peer))
-			g_ptr_array_add(subjects, value);
-	g_ptr_array_sort(subjects, by_pid);
+	g_autoptr(GPtrArray) subjects = peer == NOBODY ? g_ptr_array_new() : subjects_visible(server, peer);
 	put_families(&page, subjects);
 	put_gc(&page, subjects, false);
 	put_gc(&page, subjects, true);

@@ -217,21 +217,10 @@ static void put_process(JsonBuilder *builder, struct subject *subject)
 	json_builder_end_object(builder);
 }
 
-static int by_pid(gconstpointer a, gconstpointer b)
-{
-	return (*(struct subject *const *)a)->pid - (*(struct subject *const *)b)->pid;
-}
-
 static GString *ask_processes(const struct asked *asked)
 {
 	struct server *server = asked->client->server;
-	g_autoptr(GPtrArray) subjects = g_ptr_array_new();
-	GHashTableIter iter;
-	gpointer value;
-	g_hash_table_iter_init(&iter, server->subjects);
-	while (g_hash_table_iter_next(&iter, NULL, &value))
-		g_ptr_array_add(subjects, value);
-	g_ptr_array_sort(subjects, by_pid);
+	g_autoptr(GPtrArray) subjects = subjects_visible(server, asked->client->uid);
 	g_autoptr(JsonBuilder) builder = json_builder_new();
 	json_builder_begin_object(builder);
 	json_put_text(builder, "schema", "reftop.watched/1");
@@ -241,8 +230,7 @@ static GString *ask_processes(const struct asked *asked)
 	json_builder_set_member_name(builder, "processes");
 	json_builder_begin_array(builder);
 	for (guint i = 0; i < subjects->len; i++)
-		if (subject_visible(subjects->pdata[i], asked->client->uid))
-			put_process(builder, subjects->pdata[i]);
+		put_process(builder, subjects->pdata[i]);
 	json_builder_end_array(builder);
 	json_builder_end_object(builder);
 	return accept_with(asked, json_line(builder));

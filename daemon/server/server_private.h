@@ -133,6 +133,8 @@ void subject_drop_worker(struct subject *subject);
 const trend_t *subject_trend(struct subject *subject);
 /* Whether a peer with this user number may see it. */
 bool subject_visible(const struct subject *subject, uid_t peer);
+/* All that a peer may see, by number: struct subject *, not owned. */
+GPtrArray *subjects_visible(struct server *server, uid_t peer);
 /* A few words for logs: "process 123 (python3 app.py)". */
 char *subject_name(const struct subject *subject);
 

@@ -40,6 +40,24 @@ bool subject_visible(const struct subject *subject, uid_t peer)
 	return peer == 0 || (subject->visible && subject->uid == peer);
 }
 
+static int by_pid(gconstpointer a, gconstpointer b)
+{
+	return (*(struct subject *const *)a)->pid - (*(struct subject *const *)b)->pid;
+}
+
+GPtrArray *subjects_visible(struct server *server, uid_t peer)
+{
+	GPtrArray *subjects = g_ptr_array_new();
+	GHashTableIter iter;
+	gpointer value;
+	g_hash_table_iter_init(&iter, server->subjects);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		if (subject_visible(value, peer))
+			g_ptr_array_add(subjects, value);
+	g_ptr_array_sort(subjects, by_pid);
+	return subjects;
+}
+
 char *subject_name(const struct subject *subject)
 {
 	g_autofree char *words = subject->python->cmdline ? g_strjoinv(" ", subject->python->cmdline) : g_strdup("");

@@ -36,7 +36,7 @@ G_GNUC_UNUSED static struct sample_part part_of(int64_t pid, sample_t *sample, g
 /* The sum of `n` workers, pids from 1000. */
 G_GNUC_UNUSED static sample_t *workers_sum(int i, int n)
 {
-	struct sample_part parts[16];
+	struct sample_part parts[16] = {0};
 	g_assert_cmpint(n, <=, 16);
 	for (int k = 0; k < n; k++)
 		parts[k] = part_of(1000 + k, worker_sample(i, 1000 + (k == 3 ? 10 * i : 0)), TRUE);
