@@ -16,7 +16,7 @@ const char manual_cost[] =
 	"                            written to         all         all\n"
 	"  pieces    pause           0                  0           0         --memory\n"
 	"            takes           1 to 2 s           1 to 2 min  20 to\n"
-	"                                                           35 min\n\n"
+	"                                                           35 min\n"
 	"  buffers   pause           0                  0           0         0\n"
 	"            takes           0.2 s, once        13 s        4 min\n\n"
 	"In short: up to a GB any mode will do, and the default chooses between the first two by itself. Up to some 10 GB stop needs --max-pause or "

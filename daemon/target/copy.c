@@ -267,12 +267,13 @@ static void chunk_spare(const struct plan *plan, struct chunk *chunk, GArray *ru
 	    plan->mappings[chunk->mapping].kind != PLAN_ANONYMOUS || mapping->path[0] ||
 	    mapping->start % THREAD_HEAP == 0)
 		return;
+	bool looked = chunk->barren;
 	const struct barren_chunk *before =
 		plan->barren ? (const struct barren_chunk *)(const void *)plan->barren->data : NULL;
 	size_t n = before ? SEARCH_UP_TO(before, plan->barren->len, start, chunk->start) : 0;
 	bool known = n && before[n - 1].start == chunk->start;
-	chunk->barren = barren_look(plan->pid, plan->mem, chunk->shared, &plan->ranges, chunk->start, chunk->end, page,
-				    known ? &before[n - 1].kept : NULL, &chunk->kept);
+	chunk->barren = looked || barren_look(plan->pid, plan->mem, chunk->shared, &plan->ranges, chunk->start,
+					      chunk->end, page, known ? &before[n - 1].kept : NULL, &chunk->kept);
 	if (!chunk->barren)
 		return;
 	chunk->resident = sum->resident;
@@ -310,9 +311,15 @@ void plan_prepare(struct work *work)
 		chunk_look(plan, chunk, runs);
 		chunk_spare(plan, chunk, runs, &sum);
 		chunk->content = chunk->barren ? chunk->kept.n * plan->presence->page : sum.content;
-		pool_populate(plan->pool, plan->mappings[chunk->mapping].window,
-			      (const struct presence_run *)(const void *)runs->data, runs->len);
-		__atomic_fetch_add(&plan->bytes, chunk->content, __ATOMIC_RELAXED);
+		uint64_t bytes = __atomic_add_fetch(&plan->bytes, chunk->content, __ATOMIC_RELAXED);
+		if (!work->most) {
+			pool_populate(plan->pool, plan->mappings[chunk->mapping].window,
+				      (const struct presence_run *)(const void *)runs->data, runs->len);
+		} else if (bytes > work->most) {
+			work->late = true;
+			work->stop = true;
+			return;
+		}
 	}
 }
 

@@ -110,7 +110,8 @@ struct work {
 	bool swapped;        /* WORK_REST: pages may be swapped out, so what is there need not be resident */
 	size_t limit;        /* only the chunks before this one; 0: all */
 	int64_t deadline_ns; /* monotonic: stop then; 0: none */
-	_Atomic bool late;   /* that happened */
+	uint64_t most;       /* plan_prepare(): only see whether there is no more than that to copy; 0: prepare it */
+	_Atomic bool late;   /* the deadline passed, or there is more */
 	_Atomic bool stop;   /* set by whoever finds that going on is no use */
 };
 

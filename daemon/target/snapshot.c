@@ -83,15 +83,17 @@ static void *prepare_main(void *data)
 	return NULL;
 }
 
-static bool prepare(struct taking *taking)
+/* `most`: only see whether there is no more than that to copy, *fits; 0: prepare it. False: the target is gone. */
+static bool prepare(struct taking *taking, uint64_t most, bool *fits)
 {
-	struct work work = {.plan = taking->own->plan};
+	struct work work = {.plan = taking->own->plan, .most = most};
 	GThread *threads[2] = {gentle_thread("prepare", prepare_main, &work)};
 	if (taking_two_threads(target_rss(taking->target)))
 		threads[1] = gentle_thread("prepare", prepare_main, &work);
 	for (size_t i = 0; i < G_N_ELEMENTS(threads) && threads[i]; i++)
 		g_thread_join(threads[i]);
-	return !work.stop;
+	*fits = !work.late;
+	return !work.stop || work.late;
 }
 
 /* ---- copying ---- */
@@ -304,6 +306,16 @@ static bool stream_open(struct taking *taking)
 	if (!options->stream_limit || options->extent != SNAPSHOT_HEAP ||
 	    target_anonymous(taking->target) <= options->stream_limit)
 		return true;
+	/* what it has beside its buffers may fit */
+	if (plan->sparing) {
+		bool fits;
+		if (!prepare(taking, options->stream_limit, &fits))
+			return false;
+		plan->bytes = 0;
+		if (fits)
+			return true;
+		plan->sparing = false;
+	}
 	if (!look(taking, true))
 		return false;
 	plan_stream(plan);
@@ -361,8 +373,8 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 
 	results_init(&taking);
 	GError *failure = NULL;
-	bool good =
-		taking_plan(&taking, &failure) && stream_open(&taking) && prepare(&taking) && take(&taking, &failure);
+	bool fits, good = taking_plan(&taking, &failure) && stream_open(&taking) && prepare(&taking, 0, &fits) &&
+			  take(&taking, &failure);
 	if (failure)
 		g_propagate_error(error, failure);
 	else if (!good)

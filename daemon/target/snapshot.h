@@ -41,7 +41,7 @@ struct snapshot_options {
 	bool precopy, keep_tracking;
 	bool nonblocking; /* never stop the target; the copy may be inconsistent */
 	/*
-	 * With more anonymous memory than so many bytes: copy none of it, but read it as somebody looks, with about that much kept at a time
+	 * With more anonymous memory than so many bytes, even when sparing: copy none of it, but read it as somebody looks, with about that much kept at a time
 	 * (extent HEAP only; such a snapshot is never a stop). It is of no one moment unless snapshot_settle() says so. 0: always copy.
 	 */
 	uint64_t stream_limit;

@@ -76,3 +76,7 @@ def test_numpy(start):
     assert sample["target"]["rss"] > 256 << 20
     assert harness.row(sample, "ndarray", "numpy")["owned"] >= 256 << 20
     assert sample["snapshot"]["bytes_copied"] < 64 << 20, sample["snapshot"]
+    # what is left fits where all of it wouldn't: no need to read it in pieces
+    result, peak = harness.reftop_peak("histo", "-p", target.pid, "--json", "--memory", "64MB")
+    assert result.code == 0 and result.json["snapshot"]["streamed"] is False and result.json["snapshot"]["consistent"] is True, result
+    assert harness.row(result.json, "ndarray", "numpy")["owned"] >= 256 << 20 and peak < 96 << 20, peak
