@@ -12,8 +12,9 @@
 
 const struct option_entry option_entries[OPTION_COUNT] = {
 	[OPTION_PID] = {"pid", 'p', OPTION_PROCESS, "PID", AT(pid), "the process to look at"},
-	[OPTION_CORE] = {"core", 'c', OPTION_FILE, "FILE", AT(core),
-			 "read a core file, or an image that `reftop save` wrote"},
+	[OPTION_CORE] =
+		{"core", 'c', OPTION_FILE, "FILE", AT(core),
+		 "read a core file (EXE: its program, where that is no longer in its place), or an image that `reftop save` wrote"},
 	[OPTION_SYSROOT] = {"sysroot", 0, OPTION_FILE, "DIR", AT(sysroot),
 			    "where the root of the machine is that the core file comes from"},
 	[OPTION_OUTPUT] = {"output", 'o', OPTION_FILE, "FILE", AT(output), "write to FILE; `-` is standard output"},

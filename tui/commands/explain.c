@@ -211,7 +211,7 @@ static int explain_run(const struct options *options, GError **error)
 
 const struct command command_explain = {
 	.name = "explain",
-	.synopsis = "-p PID | -c FILE ADDRESS... | - [EXE]",
+	.synopsis = "{-p PID | -c FILE} {ADDRESS... | -} [EXE]",
 	.summary = "one object: its refcount, and every holder of a reference to it",
 	.details =
 		"ADDRESS is 0x... or what id() returns in the process. Holders with a question mark are probable: a word that "

@@ -176,7 +176,7 @@ static int histo_run(const struct options *options, GError **error)
 
 const struct command command_histo = {
 	.name = "histo",
-	.synopsis = "-p PID | -c FILE [EXE]",
+	.synopsis = "{-p PID | -c FILE [EXE]}",
 	.summary = "one table, a row per type, then exit",
 	.details =
 		"COUNT is the number of live objects of exactly this type, BYTES the sum of what sys.getsizeof() "

@@ -202,7 +202,7 @@ static int leaks_run(const struct options *options, GError **error)
 
 const struct command command_leaks = {
 	.name = "leaks",
-	.synopsis = "[-p PID | -c FILE [EXE] | -- PROGRAM ...]",
+	.synopsis = "{-p PID | -c FILE [EXE] | -- PROGRAM ...}",
 	.summary = "the references that nothing in the process explains, by type, and the worst objects",
 	.details =
 		"Every reference to every object is looked for, in all of the process's memory, and compared with the reference "

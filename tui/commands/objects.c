@@ -69,7 +69,7 @@ static int objects_run(const struct options *options, GError **error)
 
 const struct command command_objects = {
 	.name = "objects",
-	.synopsis = "-p PID | -c FILE TYPE [EXE]",
+	.synopsis = "{-p PID | -c FILE} TYPE [EXE]",
 	.summary = "the instances of a type, sorted by refcount or size",
 	.details =
 		"TYPE is module.qualname or qualname alone (`dict`, `collections.deque`, `Cart`), or the address of a type. LOST is "

@@ -74,7 +74,7 @@ static int save_run(const struct options *options, GError **error)
 
 const struct command command_save = {
 	.name = "save",
-	.synopsis = "-p PID -o FILE",
+	.synopsis = "{-p PID | -c FILE [EXE]} -o FILE",
 	.summary = "write an image of a process that every reading command takes with -c",
 	.details =
 		"The image has the memory, the registers, the maps and the layout of the interpreter: `reftop histo -c FILE`, and leaks, objects, "

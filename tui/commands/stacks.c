@@ -26,7 +26,7 @@ static int stacks_run(const struct options *options, GError **error)
 
 const struct command command_stacks = {
 	.name = "stacks",
-	.synopsis = "-p PID | -c FILE [EXE]",
+	.synopsis = "{-p PID | -c FILE [EXE]}",
 	.summary = "the Python stack of every thread, and what a hung one waits for",
 	.details =
 		"The innermost frame stands first. Of a thread that waits it says for what: the system call and the file or peer of its "

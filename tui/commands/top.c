@@ -208,7 +208,7 @@ const struct command command_top = {
 		"and its output goes to a "
 		"file that is named; its exit status is told at the end. It is not killed: it goes on when the view "
 		"is left. With "
-		"--dump-screen no terminal is needed: after --iterations samples the screen is written as text, in "
+		"--dump-screen no terminal is needed: after --iterations samples, or when the process ends, the screen is written as text, in "
 		"the size that COLUMNS "
 		"and LINES say.\n\n"
 		"Without a process the list of all comes first (with --dump-screen: where --screen processes asks for it): a tree of the Python processes, with the growth of their "

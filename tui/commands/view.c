@@ -89,7 +89,7 @@ static int view_run(const struct options *options, GError **error)
 
 const struct command command_view = {
 	.name = "view",
-	.synopsis = "FILE[@WHEN]",
+	.synopsis = "FILE[@WHEN] [-p PID]",
 	.summary = "the live view over a recording, with a cursor in time",
 	.details =
 		"FILE is what `reftop record` writes, a recording or lines of JSON (`record -o FILE --json`), a sample that `histo --json` wrote, or the "
