@@ -45,11 +45,14 @@ bool barren_keeps(const struct barren_ranges *ranges, const uint8_t *bytes, uint
 	if (!word && (size & FLAGS) == IS_MMAPPED && (size & ~FLAGS) && (size & ~FLAGS) % page == 0)
 		return true;
 	unsigned found = 0;
+	uint64_t any = 0;
 	for (uint64_t at = 0; at < page; at += sizeof(word)) {
 		memcpy(&word, bytes + at, sizeof(word));
+		any |= word;
 		found |= (word - ranges->start[0] < ranges->size[0]) | (word - ranges->start[1] < ranges->size[1]);
 	}
-	return found;
+	/* an empty stretch of a set's table, or of a list, says something, too */
+	return found || !any;
 }
 
 static bool fetch(pid_t pid, int mem, bool shared, uint64_t start, uint8_t *bytes, uint64_t size)

@@ -3,7 +3,7 @@
  * object nor a reference to one. They are found before the target is stopped, and left out of the copy.
  *
  * A page in which no word is an address of the process holds no object, whose header has its type's, and no reference. A chunk is barren where all
- * pages but a few are such; the few are copied. So are pages that begin like malloc's own mappings (glibc malloc/malloc.c, struct
+ * pages but a few are such, and not all zeros, as an empty stretch of a set's table is; the few are copied. So are pages that begin like malloc's own mappings (glibc malloc/malloc.c, struct
  * malloc_chunk with IS_MMAPPED), which say where blocks are.
  *
  * The target ran on after it was looked at. Who reads a page that was left out is told that it can't be read, and the snapshot knows

@@ -1,8 +1,8 @@
 """Large buffers of numbers and of text between objects: memory that holds no object, and memory that seems to hold none.
 
-	barren.py MEGABYTES still|busy|zeros
-MEGABYTES of each kind of buffer. Busy: the buffers are written to, freed and made again, and objects come and go. Zeros: there is a list of empty items, whose
-pages look like those of a buffer.
+	barren.py MEGABYTES still|busy|slots
+MEGABYTES of each kind of buffer. Busy: the buffers are written to, freed and made again, and objects come and go. Slots: there is a set most slots of which
+are empty, with hashes that nobody looks at: the pages look like those of a buffer.
 """
 import array
 import ctypes
@@ -25,19 +25,22 @@ class Bytes(bytes):
 
 size = int(sys.argv[1]) << 20
 objects = [Plain(i) for i in range(20000)]
-buffers = [array.array("d", [1.5]) * (size // 8), bytearray(b"x") * size, b"\x07" * size, "y" * size, 1 << (8 * size),
+buffers = [array.array("d", [1.5]) * (size // 8), bytearray(b"x") * size, b"\x07" * size, "y" * size, (1 << (8 * size)) - 1,
            mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)]
 buffers[-1].write(b"\x03" * size)
 # found by references alone, and large themselves: their heads lie in memory like that of the buffers
 only = (Bytes(b"\x05" * size),)
 held = {i: one for i, one in enumerate(objects)}
 many = objects * 50
-if sys.argv[2] == "zeros":
-    new = ctypes.pythonapi.PyList_New
-    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_ssize_t]
-    empty = new(size // 8)
-    items = ctypes.cast(id(empty) + list.__basicsize__ - 16, ctypes.POINTER(ctypes.c_void_p))[0]
-    ctypes.memset(items, 0, size)
+if sys.argv[2] == "slots":
+    # of the table two thirds are empty; a slot without a key may have any hash (Objects/setobject.c, setentry)
+    sparse = set(range(700000))
+    place = id(sparse) + object.__basicsize__ + 3 * 8
+    slots = ctypes.cast(ctypes.c_void_p.from_address(place).value, ctypes.POINTER(ctypes.c_int64))
+    length = ctypes.c_int64.from_address(place - 8).value + 1
+    for i in range(700000, length):
+        if not slots[2 * i]:
+            slots[2 * i + 1] = 1
 gc.collect()
 os.write(1, (json.dumps({"ready": True, "Plain": len(objects), "Bytes": len(only), "size": size}) + "\n").encode())
 if sys.argv[2] != "busy":
