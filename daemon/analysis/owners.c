@@ -63,9 +63,8 @@ static bool is_dead(struct owners *owners, uint64_t address, const uint8_t *byte
 	return false;
 }
 
-static void visit_block(void *context, const struct block *block)
+static void visit_block(struct owners *owners, const struct block *block)
 {
-	struct owners *owners = context;
 	uint64_t type_word;
 	if (holds_object(owners, block))
 		return;
@@ -73,6 +72,12 @@ static void visit_block(void *context, const struct block *block)
 		cover_unset(&owners->cover, block->address, block->address + block->size);
 	else if (type_word)
 		cover_unset(&owners->cover, type_word, type_word + 8);
+}
+
+static void visit_blocks(void *context, const struct block *blocks, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		visit_block(context, &blocks[i]);
 }
 
 static void cover_allocator(struct owners *owners)
@@ -86,7 +91,7 @@ static void cover_allocator(struct owners *owners)
 		cover_set(&owners->cover, mimalloc->segments[i].start, mimalloc->segments[i].end);
 	size_t parts = owners->allocator.known ? allocator_parts(&owners->allocator) : 0;
 	for (size_t i = 0; i < parts; i++)
-		allocator_walk(owners->heap, &owners->allocator, i, visit_block, owners, &stats);
+		allocator_walk(owners->heap, &owners->allocator, i, visit_blocks, owners, &stats);
 }
 
 static bool pool_block_at(const struct owners *owners, uint64_t address, uint64_t *start, uint64_t *end)

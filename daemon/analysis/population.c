@@ -45,6 +45,12 @@ void places_free(struct places *places)
 	g_free(places);
 }
 
+void places_forget(struct places *places)
+{
+	places->n = 0;
+	places->overflow = false;
+}
+
 static bool places_grow(struct places *places)
 {
 	size_t capacity = MAX(places->capacity * 2, (size_t)4096);

@@ -15,6 +15,8 @@
 struct places;
 struct places *places_new(size_t most);
 void places_free(struct places *places);
+/* None yet, once more. */
+void places_forget(struct places *places);
 void places_add(struct places *places, uint64_t address, uint32_t type);
 
 typedef struct population population_t;

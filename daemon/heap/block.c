@@ -18,15 +18,17 @@ bool block_is_hooked(const uint8_t *block)
 	return block[8] == 'o' || block[8] == 'm' || block[8] == 'r';
 }
 
-void block_vote(void *votes, const struct block *block)
+void block_vote(void *votes, const struct block *blocks, size_t n)
 {
 	struct block_votes *count = votes;
-	if (block->size < BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX)
-		return;
-	if (block_is_hooked(block->bytes))
-		count->hooked++;
-	else
-		count->plain++;
+	for (size_t i = 0; i < n; i++) {
+		if (blocks[i].size < BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX)
+			continue;
+		if (block_is_hooked(blocks[i].bytes))
+			count->hooked++;
+		else
+			count->plain++;
+	}
 }
 
 bool block_unhook(struct block *block)

@@ -21,7 +21,36 @@ struct block {
 	enum block_domain domain;
 };
 
-typedef void block_visit(void *context, const struct block *block);
+/* `n` blocks (at least one) in address order; they are the visitor's until it returns */
+typedef void block_visit(void *context, const struct block *blocks, size_t n);
+
+/* Blocks on their way to a visitor: a walk adds one after another, and flushes at its end. */
+#define BLOCK_BATCH 256
+struct block_batch {
+	block_visit *visit;
+	void *context;
+	size_t n;
+	struct block blocks[BLOCK_BATCH + 1]; /* one more is written than is kept */
+};
+
+static inline void block_batch_flush(struct block_batch *batch)
+{
+	if (batch->n)
+		batch->visit(batch->context, batch->blocks, batch->n);
+	batch->n = 0;
+}
+
+/* Where the next block is to be written; block_batch_add() then adds it. */
+static inline struct block *block_batch_next(struct block_batch *batch)
+{
+	return &batch->blocks[batch->n];
+}
+
+static inline void block_batch_add(struct block_batch *batch)
+{
+	if (++batch->n == BLOCK_BATCH)
+		block_batch_flush(batch);
+}
 
 /* bytes and blocks of an allocator; parts of its pages */
 struct block_stats {
@@ -55,7 +84,7 @@ struct block_votes {
 	int64_t hooked, plain;
 };
 #define BLOCK_VOTES 1000
-void block_vote(void *votes, const struct block *block);
+void block_vote(void *votes, const struct block *blocks, size_t n);
 
 /* Step over the hook's prefix. False: it isn't one, or what it says doesn't fit. */
 bool block_unhook(struct block *block);

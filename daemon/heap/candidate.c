@@ -3,9 +3,7 @@
 #include "daemon/heap/str.h"
 #include "daemon/heap/type.h"
 
-#define LINK_MASK     (~3ull) /* the collector's marks in its links */
-#define LOWEST_LINK   4096    /* no page below can be mapped (vm.mmap_min_addr) */
-#define HIGHEST_LINK  (1ull << 47)
+#define LINK_MASK     CANDIDATE_LINK_MASK
 #define HIGHEST_COUNT (4ull << 20) /* of a collection, with its marks; no heap lies lower */
 #define MAX_REFCOUNT  (1ll << 31)
 
@@ -152,7 +150,7 @@ bool candidate_frozen(const heap_t *heap, const struct object *object)
 /* the lists' own heads lie at multiples of 4 (3.13.5, where the generations became a type of that alignment) */
 static bool link_plausible(uint64_t link)
 {
-	return link >= LOWEST_LINK && link < HIGHEST_LINK && link % 4 == 0;
+	return link >= CANDIDATE_LOWEST && link < CANDIDATE_HIGHEST && link % 4 == 0;
 }
 
 /*
@@ -186,7 +184,14 @@ bool candidate_head(const heap_t *heap, struct object *object)
 	if (!object->tracked)
 		return (plausible || being_linked(heap, object->address - heap->layout->gc_head_size, head)) &&
 		       (heap->collecting || !object->type->made_in_python);
-	return links_plausible(heap, head) && linked(heap, object->address - heap->layout->gc_head_size, head);
+	return links_plausible(heap, head);
+}
+
+bool candidate_linked(const heap_t *heap, const struct object *object)
+{
+	uint32_t head_size = heap->layout->gc_head_size;
+	return heap->layout->shape.gc == PY_GC_NONE || !object->tracked ||
+	       linked(heap, object->address - head_size, object->bytes - head_size);
 }
 
 bool candidate_unborn(const heap_t *heap, const struct object *object)

@@ -4,24 +4,38 @@
  *
  * A block holds an object when the word where the type pointer would be is a type, the type's instances begin that far
  * into a block, the reference count is one that a live object can have, and the collector's links (if it has any) are
- * those of a listed object or empty.
+ * those of a listed object, which its neighbours agree to, or empty.
  */
 #pragma once
 #include <stdbool.h>
 
 #include "daemon/heap/block.h"
 #include "daemon/heap/object.h"
+#include "daemon/heap/str.h"
 #include "daemon/heap/type.h"
+
+#define CANDIDATE_FEW_REFERENCES 65535
+
+/* Whether reference counts are one word, that of most objects a small number. */
+static inline bool candidate_counts_in_a_word(const struct py_layout *layout)
+{
+	return layout->shape.refcount <= PY_REFCOUNT_FLAGS;
+}
+
+/* Whether one of these is such a number. */
+static inline bool candidate_few_references(const struct py_layout *layout, const uint8_t *object)
+{
+	return load_u64(object, layout->ob_refcnt) - 1 < CANDIDATE_FEW_REFERENCES;
+}
 
 /* Whether the reference count at `object` is one of a live object. Objects with none (0) are dead: freed, or kept for
  * reuse. */
 bool candidate_refcount_odd(const heap_t *heap, const uint8_t *object);
 static inline bool candidate_refcount(const heap_t *heap, const uint8_t *object)
 {
-	/* the common case: a small number, and nothing beside it */
-	if (heap->layout->shape.refcount <= PY_REFCOUNT_FLAGS && load_u64(object, heap->layout->ob_refcnt) - 1 < 65535)
-		return true;
-	return candidate_refcount_odd(heap, object);
+	const struct py_layout *layout = heap->layout;
+	return (candidate_counts_in_a_word(layout) && candidate_few_references(layout, object)) ||
+	       candidate_refcount_odd(heap, object);
 }
 
 /*
@@ -30,14 +44,40 @@ static inline bool candidate_refcount(const heap_t *heap, const uint8_t *object)
  */
 bool candidate_static(const heap_t *heap, const uint8_t *object);
 
+#define CANDIDATE_LINK_MASK (~3ull) /* the collector's marks in its links */
+#define CANDIDATE_LOWEST    4096    /* no page below can be mapped (vm.mmap_min_addr) */
+#define CANDIDATE_HIGHEST   (1ull << 47)
+
 /*
  * Whether an object whose type has PY_FLAG_HAVE_GC and before which object->type->prefix bytes can be read has a head as the collector makes it:
- * linked into a list, or empty. Sets object->tracked.
+ * with links, or empty. Sets object->tracked.
  */
 bool candidate_head(const heap_t *heap, struct object *object);
 
+/* Whether it has such a head, and is tracked, as most are: asked of the object's own bytes only, and not of builds up to 3.7 or without lists. */
+static inline bool candidate_head_common(const struct py_layout *layout, const uint8_t *object)
+{
+	const uint64_t span = CANDIDATE_HIGHEST - CANDIDATE_LOWEST;
+	const uint8_t *head = object - layout->gc_head_size;
+	uint64_t next = load_u64(head, 0) & CANDIDATE_LINK_MASK, previous = load_u64(head, 8) & CANDIDATE_LINK_MASK;
+	return !((next | previous) & 7) && next - CANDIDATE_LOWEST < span && previous - CANDIDATE_LOWEST < span;
+}
+
+/* Whether a neighbour agrees that what has such a head is linked to it; true when it isn't tracked. See also daemon/heap/links.h. */
+bool candidate_linked(const heap_t *heap, const struct object *object);
+
 /* Whether a free-threaded build's collector has the object, but leaves it alone (gc.freeze()); where there are lists, no. */
 bool candidate_frozen(const heap_t *heap, const struct object *object);
+
+/* Whether an exact str is one of ASCII characters, which follow it, as most are. */
+static inline bool candidate_str_common(const struct py_layout *layout, const uint8_t *object, uint64_t available)
+{
+	const struct py_shape *shape = &layout->shape;
+	uint32_t state = load_u32(object, layout->str_state);
+	return (state >> shape->str_kind_shift & 7) == 1 && str_state_bit(state, shape->str_ascii_shift, false) &&
+	       str_state_bit(state, shape->str_compact_shift, true) && available > layout->ascii_size &&
+	       load_u64(object, layout->str_length) < available - layout->ascii_size;
+}
 
 /* The parts of candidate_accept() that only str and its subclasses need. */
 bool candidate_str_fits(const heap_t *heap, const struct object *object);
@@ -45,7 +85,7 @@ bool candidate_size_fits(const heap_t *heap, const struct block *block, bool exa
 
 /*
  * Whether `object` (address, bytes, available and type are set) is one: `exact` says that the block's size is what was
- * asked for, not a size class. Sets object->tracked.
+ * asked for, not a size class. Sets object->tracked; that it is linked remains to be seen.
  */
 static inline bool candidate_accept(const heap_t *heap, const struct block *block, bool exact, struct object *object)
 {

@@ -60,7 +60,7 @@ static void visit_outside(struct taker *taker, uint64_t address)
 	bool has_head = object.type->flags & PY_FLAG_HAVE_GC && !static_type;
 	/* a word that isn't a reference may lead to what looks like an object; one of the compiler's may have no head */
 	if (has_head && memory_at(heap->memory, address - object.type->prefix, object.type->prefix + 1) &&
-	    !candidate_head(heap, &object)) {
+	    !(candidate_head(heap, &object) && candidate_linked(heap, &object))) {
 		if (!in_image(heap, address))
 			return;
 		object.tracked = false;
@@ -108,7 +108,8 @@ static bool chunk_holds(struct taker *taker, const struct block *block, uint32_t
 				.type = type};
 	int64_t bytes;
 	/* two words, a small number and the type of object(), say too little */
-	if (is_bare(taker->heap, type) || !candidate_accept(taker->heap, block, true, &object))
+	if (is_bare(taker->heap, type) || !candidate_accept(taker->heap, block, true, &object) ||
+	    !candidate_linked(taker->heap, &object))
 		return false;
 	if (type->kind == TYPE_ATOM && type->itemsize)
 		return object_getsizeof(taker->heap, &object, &bytes) && (uint64_t)bytes <= object.available;
@@ -117,9 +118,8 @@ static bool chunk_holds(struct taker *taker, const struct block *block, uint32_t
 }
 
 /* A chunk of malloc in use: an object that perhaps nothing refers to. */
-static void consider_chunk(void *context, const struct block *block)
+static void consider_chunk(struct taker *taker, const struct block *block)
 {
-	struct taker *taker = context;
 	const struct survey *survey = taker->survey;
 	for (size_t i = 0; i < survey->n_prefixes && block->domain != BLOCK_RAW; i++) {
 		uint32_t prefix = survey->prefixes[i];
@@ -129,6 +129,12 @@ static void consider_chunk(void *context, const struct block *block)
 			return;
 		}
 	}
+}
+
+static void consider_chunks(void *context, const struct block *blocks, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		consider_chunk(context, &blocks[i]);
 }
 
 static void consider_address(void *context, uint64_t address)
@@ -143,7 +149,7 @@ static void consider_unheld(struct taker *taker)
 	outside_static(heap, consider_address, taker);
 	outside_frames(heap, consider_address, taker);
 	visit_pending(taker);
-	outside_chunks(heap, &taker->survey->allocator, &taker->survey->glibc, consider_chunk, taker);
+	outside_chunks(heap, &taker->survey->allocator, &taker->survey->glibc, consider_chunks, taker);
 	visit_pending(taker);
 }
 
@@ -179,6 +185,12 @@ static void add_prefix(struct survey *survey, uint32_t prefix)
 	survey->prefixes[survey->n_prefixes++] = prefix;
 }
 
+/* Whether to ask each object's neighbours at once: where their links are in disorder, or led to an object that was none. */
+static bool ask_each(const heap_t *heap)
+{
+	return heap->layout->shape.gc == PY_GC_NONE || heap->collecting || heap->memory->torn;
+}
+
 static void find_prefixes(struct survey *survey)
 {
 	const struct py_layout *layout = survey->heap->layout;
@@ -203,6 +215,27 @@ static void find_frozen(struct survey *survey)
 		if (head)
 			survey->census->permanent[i] = gc_walk_list(survey->heap, head, add_frozen, survey).objects;
 	}
+}
+
+static void find_extent(struct survey *survey)
+{
+	const struct memory *memory = survey->heap->memory;
+	const struct allocator *allocator = &survey->allocator;
+	struct extent *extent = &survey->extent;
+	if (memory->n_regions) {
+		const struct memory_region *last = &memory->regions[memory->n_regions - 1];
+		extent->low = MAX(memory->regions[0].start, 1);
+		extent->span = last->start + last->size - extent->low;
+	}
+	if (allocator->pages) {
+		extent->pages = allocator->pages;
+		extent->blocks_low = allocator->low;
+		extent->n_pages = (allocator->high - allocator->low) >> ALLOCATOR_PAGE_BITS;
+	}
+	/* blocks that the debug hooks don't know are passed over, with whatever is in them */
+	survey->in_order = survey->allocator.pymalloc.n_arenas && !survey->allocator.debug_hooks;
+	const struct pymalloc *pymalloc = &survey->allocator.pymalloc;
+	dict_blocks_init(&survey->dict_blocks, survey->heap->layout, pymalloc->n_arenas ? pymalloc : NULL);
 }
 
 static void count_lists(struct survey *survey, int64_t tracked)
@@ -238,13 +271,16 @@ static void taker_init(struct taker *taker, struct survey *survey, void *context
 {
 	*taker = (struct taker){.survey = survey, .heap = survey->heap, .context = context};
 	addresses_init(&taker->seen);
+	census_shelves_init(taker);
 	taker->pending = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	links_init(&taker->links, survey->allocator.low, survey->allocator.high);
 }
 
 static void taker_clear(struct taker *taker)
 {
 	addresses_clear(&taker->seen);
 	g_array_unref(taker->pending);
+	links_clear(&taker->links);
 }
 
 static void walk_part(struct taker *taker, size_t part)
@@ -254,12 +290,11 @@ static void walk_part(struct taker *taker, size_t part)
 	uint64_t start, end;
 	if (memory->window) {
 		allocator_part(&survey->allocator, part, &start, &end);
-		census_settle(taker); /* what waits points into the part before */
 		memory_hold(memory, &taker->hold, start, end);
 		memory_rest(memory, &taker->hold);
 		memory_at(memory, start, end - start); /* in one go */
 	}
-	allocator_walk(survey->heap, &survey->allocator, part, census_visit_block, taker, &taker->stats);
+	allocator_walk(survey->heap, &survey->allocator, part, census_visit_blocks, taker, &taker->stats);
 }
 
 static void *walk_parts(void *data)
@@ -269,7 +304,6 @@ static void *walk_parts(void *data)
 	size_t n = allocator_parts(&survey->allocator), part;
 	while ((part = atomic_fetch_add(&survey->next, 1)) < n)
 		walk_part(taker, part);
-	census_settle(taker);
 	memory_release(survey->heap->memory, &taker->hold);
 	return NULL;
 }
@@ -280,34 +314,92 @@ static void taker_merge(struct taker *first, const struct taker *other)
 	for (guint i = 0; i < other->pending->len; i++)
 		census_consider(first, g_array_index(other->pending, uint64_t, i));
 	block_stats_add(&first->stats, &other->stats);
+	links_merge(&first->links, &other->links);
 	first->tracked += other->tracked;
 	first->frozen += other->frozen;
 	first->object_bytes += other->object_bytes;
 }
 
-static void take_all(struct survey *survey, void *const *contexts, size_t n)
+/* All objects, into the account of the first of the takers; they are the caller's to clear. */
+static void visit_all(struct survey *survey, struct taker *takers, void *const *contexts, size_t n)
 {
-	struct census *census = survey->census;
-	/* each in cache lines of its own: threads that write to one wait for each other */
-	struct taker *takers = g_aligned_alloc(n, sizeof(*takers), CACHE_LINE);
 	g_autofree GThread **threads = g_new0(GThread *, n);
-	find_prefixes(survey);
-	find_frozen(survey);
+	survey->next = 0;
 	for (size_t i = 0; i < n; i++)
 		taker_init(&takers[i], survey, contexts[i]);
 	for (size_t i = 0; i < n; i++)
 		threads[i] = gentle_thread("walk", walk_parts, &takers[i]);
 	for (size_t i = 0; i < n; i++)
 		g_thread_join(threads[i]);
-	for (size_t i = 1; i < n; i++) {
+	for (size_t i = 1; i < n; i++)
 		taker_merge(&takers[0], &takers[i]);
-		taker_clear(&takers[i]);
-	}
 	struct taker *first = &takers[0];
 	visit_pending(first);
 	consider_lists(first);
 	consider_type_objects(first);
 	consider_unheld(first);
+}
+
+static void takers_clear(struct taker *takers, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		taker_clear(&takers[i]);
+}
+
+static void lead_from_lists(const heap_t *heap, struct links *links)
+{
+	for (size_t i = 0; i < heap->n_interpreters; i++) {
+		const struct heap_collector *collector = &heap->interpreters[i].collector;
+		for (size_t j = 0; j <= collector->n_generations; j++) {
+			uint64_t head =
+				j < collector->n_generations ? collector->generations[j].head : collector->permanent;
+			uint64_t first;
+			if (head && memory_u64(heap->memory, head, &first))
+				links_lead(links, first & LINK_MASK);
+		}
+	}
+}
+
+/* Whether a block was taken for an object that its neighbours in the collector's lists don't know. */
+static bool mistaken(struct survey *survey, struct taker *first)
+{
+	struct taker *checker = g_aligned_alloc(1, sizeof(*checker), CACHE_LINE);
+	lead_from_lists(survey->heap, &first->links);
+	taker_init(checker, survey, NULL);
+	checker->checks = true;
+	for (size_t part = 0; part < allocator_parts(&survey->allocator) && !checker->mistaken; part++) {
+		uint64_t start, end;
+		allocator_part(&survey->allocator, part, &start, &end);
+		if (links_open(&first->links, start, end))
+			walk_part(checker, part);
+	}
+	memory_release(survey->heap->memory, &checker->hold);
+	bool result = checker->mistaken;
+	taker_clear(checker);
+	g_aligned_free(checker);
+	return result;
+}
+
+static void take_all(struct survey *survey, const struct census_visitor *visitor)
+{
+	struct census *census = survey->census;
+	size_t n = visitor->n;
+	/* each in cache lines of its own: threads that write to one wait for each other */
+	struct taker *takers = g_aligned_alloc(n, sizeof(*takers), CACHE_LINE), *first = &takers[0];
+	find_prefixes(survey);
+	find_frozen(survey);
+	find_extent(survey);
+	/* mimalloc's size classes are wider than what was asked for, as a hook's exact size is narrower */
+	survey->exact_sizes = survey->allocator.debug_hooks || survey->allocator.mimalloc.n_segments;
+	survey->ask_each = ask_each(survey->heap);
+	visit_all(survey, takers, visitor->contexts, n);
+	if (!survey->ask_each && mistaken(survey, first)) {
+		takers_clear(takers, n);
+		for (size_t i = 0; i < n; i++)
+			visitor->forget(visitor->contexts[i]);
+		survey->ask_each = true;
+		visit_all(survey, takers, visitor->contexts, n);
+	}
 	count_lists(survey, first->tracked);
 	find_ranges(survey);
 	/* without lists nothing says whose they are */
@@ -325,7 +417,7 @@ static void take_all(struct survey *survey, void *const *contexts, size_t n)
 				   : pymalloc->raw_blocks >= 0 ? census->used_blocks + pymalloc->raw_blocks
 							       : -1;
 	census->allocator = survey->allocator.known;
-	taker_clear(first);
+	takers_clear(takers, n);
 	g_aligned_free(takers);
 }
 
@@ -377,17 +469,17 @@ static void census_init(struct census *census, size_t n_interpreters)
 		census->permanent[i] = -1;
 }
 
-bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visit, void *const *contexts, size_t n,
+bool census_take(heap_t *heap, enum census_coverage coverage, const struct census_visitor *visitor,
 		 struct census *census, GError **error)
 {
 	census_init(census, heap->n_interpreters);
 	/* free-threaded builds have no lists: what is tracked says so itself */
 	if (coverage == CENSUS_GC && heap->layout->shape.gc != PY_GC_NONE) {
-		struct lister lister = {visit, contexts[0]};
+		struct lister lister = {visitor->visit, visitor->contexts[0]};
 		take_lists(heap, &lister, census);
 		return true;
 	}
-	struct survey survey = {.heap = heap, .visit = visit, .all = coverage == CENSUS_ALL, .census = census};
+	struct survey survey = {.heap = heap, .visit = visitor->visit, .all = coverage == CENSUS_ALL, .census = census};
 	if (!allocator_open(heap, &survey.allocator)) {
 		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN,
 			  "the state of its allocator isn't where the layout says", NULL,
@@ -398,7 +490,9 @@ bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visi
 	survey.overhead = survey.allocator.debug_hooks ? BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX : 0;
 	addresses_init(&survey.frozen);
 	glibc_find(heap->memory, heap->maps, &survey.allocator, &survey.glibc);
-	take_all(&survey, contexts, n);
+	heap->dict_blocks = &survey.dict_blocks;
+	take_all(&survey, visitor);
+	heap->dict_blocks = NULL;
 	addresses_clear(&survey.frozen);
 	glibc_clear(&survey.glibc);
 	allocator_clear(&survey.allocator);

@@ -20,6 +20,14 @@ enum census_coverage {
 /* `n` objects (at least one), all of one type */
 typedef void census_visit(void *context, const struct object *objects, size_t n);
 
+/* Who is told of the objects: by `n` threads, each with a context of its own. */
+struct census_visitor {
+	census_visit *visit;
+	void (*forget)(void *context); /* one of what was told was no object: all is told again, from the beginning */
+	void *const *contexts;
+	size_t n;
+};
+
 struct census {
 	int64_t unreadable;              /* objects that are there but can't be read or made sense of */
 	int64_t outside;                 /* objects found outside the allocator's blocks */
@@ -39,10 +47,10 @@ struct census {
 };
 
 /*
- * Visit every object; object.tracked says whether gc.get_objects() would list it. `n` threads take part (with CENSUS_GC
- * only one), each calls the visitor with its own of the `n` contexts. False: the allocator's state makes no sense
+ * Visit every object; object.tracked says whether gc.get_objects() would list it. With CENSUS_GC one thread does, with the first context.
+ * False: the allocator's state makes no sense
  * (*error, HEAP_ERROR UNKNOWN). Clear the result with census_clear().
  */
-bool census_take(heap_t *heap, enum census_coverage coverage, census_visit *visit, void *const *contexts, size_t n,
+bool census_take(heap_t *heap, enum census_coverage coverage, const struct census_visitor *visitor,
 		 struct census *census, GError **error);
 void census_clear(struct census *census);

@@ -3,6 +3,51 @@
 #include "daemon/heap/object.h"
 #include "daemon/heap/referents.h"
 
+#define NO_ADDRESS   1 /* no word that is an address */
+#define ADDRESS_BITS 57
+
+/* An address outside the blocks that may be an object's. */
+static void consider_outside(struct taker *taker, uint64_t address)
+{
+	if (addresses_has(&taker->seen, address))
+		return;
+	const uint8_t *bytes = memory_probe(taker->heap->memory, address, taker->heap->layout->object_size);
+	if (!bytes || !type_get(taker->heap, object_type_address(taker->heap->layout, bytes)))
+		return;
+	addresses_add(&taker->seen, address);
+	g_array_append_val(taker->pending, address);
+}
+
+static inline void consider_word(struct taker *taker, uint64_t address)
+{
+	const struct survey *survey = taker->survey;
+	if (extent_of_memory(&survey->extent, address) && !allocator_owns(&survey->allocator, &taker->hint, address))
+		consider_outside(taker, address);
+}
+
+void census_consider(struct taker *taker, uint64_t address)
+{
+	consider_word(taker, address);
+}
+
+static void consider_words(void *context, const uint8_t *words, uint64_t n, uint64_t stride)
+{
+	struct taker *taker = context;
+	for (uint64_t i = 0; i < n; i++)
+		consider_word(taker, load_u64(words, i * stride));
+}
+
+/* The words in [at, end), of which most lead into a block, or nowhere. `extent` is the caller's own: nothing that is written changes it. */
+static inline void consider_span(struct taker *taker, const struct extent *extent, const uint8_t *at,
+				 const uint8_t *end)
+{
+	for (; at + 8 <= end; at += 8) {
+		uint64_t address = load_u64(at, 0);
+		if (!extent_of_blocks(extent, address) && extent_of_memory(extent, address))
+			consider_word(taker, address);
+	}
+}
+
 /* The object of that type that the block may hold. False: it doesn't. */
 static bool object_in(struct taker *taker, const struct block *block, struct type *type, struct object *object)
 {
@@ -11,24 +56,27 @@ static bool object_in(struct taker *taker, const struct block *block, struct typ
 				  .bytes = block->bytes + type->prefix,
 				  .available = block->size - type->prefix,
 				  .type = type};
-	/* mimalloc's size classes are wider than what was asked for, as a hook's exact size is narrower */
-	bool exact = survey->allocator.debug_hooks || survey->allocator.mimalloc.n_segments;
-	if (!candidate_accept(taker->heap, block, exact, object))
+	if (!candidate_accept(taker->heap, block, survey->exact_sizes, object) ||
+	    (survey->ask_each && !candidate_linked(taker->heap, object)))
 		return false;
 	taker->object_bytes += (int64_t)(block->size + survey->overhead);
 	return true;
 }
 
-struct type *census_type_behind(struct taker *taker, const struct block *block, uint32_t prefix)
+/* Whether a word may be the address of a type: those are larger than pymalloc's blocks. */
+static inline bool maybe_type(struct taker *taker, uint64_t address)
 {
 	const struct survey *survey = taker->survey;
+	return extent_of_memory(&survey->extent, address) &&
+	       !(survey->allocator.pymalloc.n_arenas && allocator_owns(&survey->allocator, &taker->hint, address));
+}
+
+struct type *census_type_behind(struct taker *taker, const struct block *block, uint32_t prefix)
+{
 	if (block->size < prefix + taker->heap->layout->object_size)
 		return NULL;
 	uint64_t address = object_type_address(taker->heap->layout, block->bytes + prefix);
-	/* types are larger than pymalloc's blocks */
-	if (survey->allocator.pymalloc.n_arenas && allocator_owns(&survey->allocator, &taker->hint, address))
-		return NULL;
-	struct type *type = type_get(taker->heap, address);
+	struct type *type = maybe_type(taker, address) ? type_get(taker->heap, address) : NULL;
 	return type && type->prefix == prefix ? type : NULL;
 }
 
@@ -56,7 +104,7 @@ static bool may_be_other(const struct taker *taker, const struct type *type)
 }
 
 /* Decide a block that was no object of the type guessed first: by the words behind it. */
-static void settle_other(struct taker *taker, const struct block *block, struct type *type)
+static bool settle_other(struct taker *taker, const struct block *block, struct type *type)
 {
 	const struct survey *survey = taker->survey;
 	struct object object;
@@ -67,150 +115,19 @@ static void settle_other(struct taker *taker, const struct block *block, struct 
 		type = guess_type(taker, block, i + 1);
 		if (type && object_in(taker, block, type, &object)) {
 			census_emit(taker, &object, 1);
-			return;
+			return true;
 		}
 	}
+	return false;
 }
 
-/* Ask for the memory outside the block that is going to be read: where a heap has aged, all of it is far away. */
-static inline void prefetch(const struct memory *memory, const struct py_layout *layout, const struct guess *guess,
-			    const struct type *type)
-{
-	const uint8_t *object = guess->bytes + type->prefix;
-	if (guess->size < type->prefix + (uint64_t)type->least)
-		return;
-	if (layout->shape.gc != PY_GC_NONE)
-		memory_prefetch(memory, (load_u64(object - layout->gc_head_size, 0) & LINK_MASK) + 8);
-	if (type->kind == TYPE_DICT) {
-		uint64_t keys = load_u64(object, layout->ma_keys), values = load_u64(object, layout->ma_values);
-		memory_prefetch(memory, keys);
-		memory_prefetch(memory, keys + 64);
-		if (values)
-			memory_prefetch(memory, values);
-	} else if (type->kind == TYPE_LIST) {
-		memory_prefetch(memory, load_u64(object, layout->list_ob_item));
-	} else if (type->flags & PY_FLAG_MANAGED_DICT && type->prefix >= 16) {
-		/* whichever of the two words it is, with whatever mark: the values are near */
-		uint64_t managed = (uint64_t)(int64_t)layout->shape.managed_dict_offset;
-		memory_prefetch(memory, load_u64(object, managed));
-		if (layout->shape.attributes == PY_ATTRIBUTES_VALUES)
-			memory_prefetch(memory, load_u64(object, managed - 8));
-	}
-}
-
-static void settle_shelf(struct taker *taker, struct shelf *shelf)
-{
-	struct type *type = shelf->type;
-	size_t n = 0;
-	for (size_t at = shelf->first; at; at = taker->batch[at - 1].next) {
-		const struct guess *guess = &taker->batch[at - 1];
-		const struct block block = {guess->address, guess->bytes, guess->size, BLOCK_ANY};
-		if (object_in(taker, &block, type, &taker->accepted[n]))
-			n++;
-		else if (may_be_other(taker, type))
-			settle_other(taker, &block, type);
-	}
-	shelf->first = shelf->last = 0;
-	if (n)
-		census_emit(taker, taker->accepted, n);
-}
-
-void census_settle(struct taker *taker)
-{
-	for (size_t i = 0; i < taker->n_used; i++)
-		settle_shelf(taker, taker->used[i]);
-	taker->n_used = taker->n_batch = 0;
-}
-
-/* The shelf of the type that the word at `prefix` would make the block an object of, or NULL. */
-static inline struct shelf *shelf_behind(struct taker *taker, const struct block *block, uint32_t prefix)
-{
-	if (block->size < prefix + taker->heap->layout->object_size)
-		return NULL;
-	uint64_t address = object_type_address(taker->heap->layout, block->bytes + prefix);
-	struct shelf *shelf = &taker->shelves[(address >> 4) * 0x9e3779b97f4a7c15ull >> (64 - SHELF_BITS)];
-	if (address && shelf->address == address)
-		return shelf->type->prefix == prefix ? shelf : NULL;
-	struct type *type = census_type_behind(taker, block, prefix);
-	if (!type)
-		return NULL;
-	if (shelf->first)
-		census_settle(taker); /* another type's, that has blocks in it */
-	*shelf = (struct shelf){.address = address, .type = type};
-	return shelf;
-}
-
-static const struct guess *guess_add(struct taker *taker, const struct block *block, struct shelf *shelf)
-{
-	struct guess *guess = &taker->batch[taker->n_batch++];
-	*guess = (struct guess){.address = block->address, .bytes = block->bytes, .size = block->size};
-	if (shelf->first)
-		taker->batch[shelf->last - 1].next = (uint16_t)taker->n_batch;
-	else
-		taker->used[taker->n_used++] = shelf;
-	shelf->last = (uint16_t)taker->n_batch;
-	if (!shelf->first)
-		shelf->first = shelf->last;
-	return guess;
-}
-
-void census_visit_block(void *context, const struct block *block)
-{
-	struct taker *taker = context;
-	const struct survey *survey = taker->survey;
-	if (block->domain == BLOCK_RAW)
-		return;
-	if (memory_pressed(taker->heap->memory)) {
-		census_settle(taker);
-		memory_rest(taker->heap->memory, &taker->hold);
-	}
-	struct shelf *shelf = NULL;
-	for (size_t i = 0; i < survey->n_prefixes && !shelf; i++)
-		shelf = shelf_behind(taker, block, survey->prefixes[i]);
-	if (!shelf)
-		return;
-	const struct guess *guess = guess_add(taker, block, shelf);
-	if (shelf->type->flags & PY_FLAG_HAVE_GC)
-		prefetch(taker->heap->memory, taker->heap->layout, guess, shelf->type);
-	if (taker->n_batch == BATCH)
-		census_settle(taker);
-}
-
-/* An address outside the blocks that may be an object's. */
-static void consider_outside(struct taker *taker, uint64_t address)
-{
-	if (addresses_has(&taker->seen, address))
-		return;
-	const uint8_t *bytes = memory_probe(taker->heap->memory, address, taker->heap->layout->object_size);
-	if (!bytes || !type_get(taker->heap, object_type_address(taker->heap->layout, bytes)))
-		return;
-	addresses_add(&taker->seen, address);
-	g_array_append_val(taker->pending, address);
-}
-
-static inline void consider_word(struct taker *taker, uint64_t address)
-{
-	if (address && address % 8 == 0 && !allocator_owns(&taker->survey->allocator, &taker->hint, address))
-		consider_outside(taker, address);
-}
-
-void census_consider(struct taker *taker, uint64_t address)
-{
-	consider_word(taker, address);
-}
-
-static void consider_words(void *context, const uint8_t *words, uint64_t n, uint64_t stride)
-{
-	struct taker *taker = context;
-	for (uint64_t i = 0; i < n; i++)
-		consider_word(taker, load_u64(words, i * stride));
-}
-
-/* The neighbour in the collector's list, wherever the list's head is. */
-static void consider_neighbour(struct taker *taker, const struct object *object)
+/* The place in the collector's list; the neighbour there may be outside of the blocks. */
+static inline void visit_link(struct taker *taker, const struct object *object)
 {
 	uint32_t head_size = taker->heap->layout->gc_head_size;
 	uint64_t next = load_u64(object->bytes - head_size, 0) & LINK_MASK;
+	links_meet(&taker->links, object->address - head_size);
+	links_lead(&taker->links, next);
 	if (next && !allocator_owns(&taker->survey->allocator, &taker->hint, next))
 		consider_outside(taker, next + head_size);
 }
@@ -234,25 +151,375 @@ static void visit_unlisted(struct taker *taker, const struct object *objects, si
 	}
 }
 
+/* Bytes from an object to the address of its table; 0: it has none of its own, or more than one. */
+static uint64_t table_offset(const struct py_layout *layout, const struct type *type)
+{
+	switch (type->kind) {
+	case TYPE_DICT:
+		return layout->ma_keys;
+	case TYPE_LIST:
+		return layout->list_ob_item;
+	case TYPE_SET:
+		return layout->set_table;
+	default:
+		return 0;
+	}
+}
+
+/* What objects in blocks refer to; their tables are met there, too, but for large ones. */
+static void visit_own_words(struct taker *taker, const struct object *objects, size_t n)
+{
+	const struct extent extent = taker->survey->extent;
+	const struct type *type = objects->type;
+	const struct py_layout *layout = taker->heap->layout;
+	const uint64_t table_at = table_offset(layout, type);
+	const bool apart = type->kind == TYPE_DEQUE || type->kind == TYPE_TYPE;
+	uint64_t from = object_referents_begin(layout, type), to = type->basicsize;
+	/* what follows the struct, and in the last word what is left over there */
+	if (type->itemsize || type->flags & PY_FLAG_INLINE_VALUES)
+		to = UINT64_MAX;
+	/* pointers to the dict, or to values in its place */
+	uint64_t before = type->prefix > layout->gc_head_size ? type->prefix - layout->gc_head_size : 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct object *object = &objects[i];
+		const uint8_t *bytes = object->bytes;
+		uint64_t table = table_at ? load_u64(bytes, table_at) : 0;
+		if (apart || (table && !extent_of_blocks(&extent, table))) {
+			object_referents(taker->heap, object, &taker->survey->allocator, consider_words, taker);
+			continue;
+		}
+		if (before)
+			consider_span(taker, &extent, bytes - type->prefix, bytes - type->prefix + before);
+		consider_span(taker, &extent, bytes + from, bytes + MIN(to, object->available));
+	}
+}
+
+static void check(struct taker *taker, const struct object *objects, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		taker->mistaken |= !candidate_linked(taker->heap, &objects[i]);
+}
+
 void census_emit(struct taker *taker, struct object *objects, size_t n)
 {
 	const struct survey *survey = taker->survey;
+	if (taker->checks) {
+		check(taker, objects, n);
+		return;
+	}
 	const struct type *type = objects->type;
-	if (type->kind != TYPE_ATOM || type->flags & PY_FLAG_HEAPTYPE)
-		for (size_t i = 0; i < n; i++)
-			object_referents(taker->heap, &objects[i], consider_words, taker);
+	if (type->kind != TYPE_ATOM || type->flags & PY_FLAG_HEAPTYPE) {
+		if (survey->in_order && !objects->outside)
+			visit_own_words(taker, objects, n);
+		else
+			for (size_t i = 0; i < n; i++)
+				object_referents(taker->heap, &objects[i], survey->in_order ? &survey->allocator : NULL,
+						 consider_words, taker);
+	}
 	if (taker->heap->layout->shape.gc == PY_GC_NONE) {
 		visit_unlisted(taker, objects, n);
 		return;
 	}
 	if (type->flags & PY_FLAG_HAVE_GC) {
 		for (size_t i = 0; i < n; i++) {
-			taker->tracked += objects[i].tracked;
-			if (objects[i].tracked)
-				consider_neighbour(taker, &objects[i]);
+			if (!objects[i].tracked)
+				continue;
+			taker->tracked++;
+			visit_link(taker, &objects[i]);
 		}
 		if (survey->frozen.n)
 			unlist_frozen(survey, objects, n);
 	}
 	survey->visit(taker->context, objects, n);
+}
+
+/* What lies in a block that is no object: a table of one, perhaps; its words may be references. */
+static void visit_table(struct taker *taker, const struct extent *extent, const struct block *block)
+{
+	if (taker->survey->in_order && !taker->checks)
+		consider_span(taker, extent, block->bytes, block->bytes + block->size);
+}
+
+/* What is no such object at first sight: one that is unlike most, one of another type, or a table. */
+static bool settle_odd(struct taker *taker, const struct block *block, struct type *type, struct object *object)
+{
+	if (object_in(taker, block, type, object))
+		return true;
+	if (!may_be_other(taker, type) || !settle_other(taker, block, type))
+		visit_table(taker, &taker->survey->extent, block);
+	return false;
+}
+
+/* As most are: with a small number of references, and right links, or short characters of one byte. */
+static inline bool is_common(const struct py_layout *layout, enum shelf_kind kind, const uint8_t *bytes,
+			     uint64_t available)
+{
+	if (!candidate_few_references(layout, bytes))
+		return false;
+	if (kind == SHELF_TRACKED)
+		return candidate_head_common(layout, bytes);
+	if (kind == SHELF_TEXT)
+		return candidate_str_common(layout, bytes, available);
+	return true;
+}
+
+static inline __attribute__((always_inline)) size_t settle_kind(struct taker *taker, const struct shelf *shelf,
+								enum shelf_kind kind)
+{
+	const struct py_layout *layout = taker->heap->layout;
+	const struct block *batch = taker->batch;
+	struct type *type = shelf->type;
+	const uint64_t prefix = type->prefix, least = prefix + type->least;
+	const bool common = kind != SHELF_ODD;
+	size_t n = 0;
+	int64_t bytes = 0;
+	for (size_t at = shelf->first; at; at = taker->next[at]) {
+		const struct block *block = &batch[at - 1];
+		struct object *object = &taker->accepted[n];
+		if (common && block->size >= least &&
+		    is_common(layout, kind, block->bytes + prefix, block->size - prefix)) {
+			*object = (struct object){.address = block->address + prefix,
+						  .bytes = block->bytes + prefix,
+						  .available = block->size - prefix,
+						  .type = type,
+						  .tracked = kind == SHELF_TRACKED};
+			bytes += (int64_t)block->size;
+			n++;
+		} else {
+			n += settle_odd(taker, block, type, object);
+		}
+	}
+	taker->object_bytes += bytes;
+	return n;
+}
+
+static void settle_tables(struct taker *taker, const struct shelf *shelf)
+{
+	const struct extent extent = taker->survey->extent;
+	for (size_t at = shelf->first; at; at = taker->next[at])
+		visit_table(taker, &extent, &taker->batch[at - 1]);
+}
+
+static void settle_shelf(struct taker *taker, struct shelf *shelf)
+{
+	size_t n = 0;
+	*shelf->tail = 0;
+	switch (shelf->kind) {
+	case SHELF_NONE:
+		settle_tables(taker, shelf);
+		break;
+	case SHELF_PLAIN:
+		n = settle_kind(taker, shelf, SHELF_PLAIN);
+		break;
+	case SHELF_TRACKED:
+		n = settle_kind(taker, shelf, SHELF_TRACKED);
+		break;
+	case SHELF_TEXT:
+		n = settle_kind(taker, shelf, SHELF_TEXT);
+		break;
+	case SHELF_ODD:
+		n = settle_kind(taker, shelf, SHELF_ODD);
+		break;
+	}
+	shelf->tail = &shelf->first;
+	if (n)
+		census_emit(taker, taker->accepted, n);
+}
+
+/* Ask for the neighbours in the collector's list of what may be in these blocks. */
+static void prefetch(struct taker *taker, const struct shelf *shelf)
+{
+	const struct type *type = shelf->type;
+	if (!type || !(type->flags & PY_FLAG_HAVE_GC) || !type->prefix)
+		return;
+	*shelf->tail = 0;
+	for (size_t at = shelf->first; at; at = taker->next[at]) {
+		const uint8_t *head = taker->batch[at - 1].bytes + type->prefix - taker->heap->layout->gc_head_size;
+		memory_prefetch(taker->heap->memory, (load_u64(head, 0) & LINK_MASK) + 8);
+	}
+}
+
+static void settle(struct taker *taker)
+{
+	for (size_t i = 0; i < taker->n_used && taker->survey->ask_each; i++)
+		prefetch(taker, taker->used[i]);
+	for (size_t i = 0; i < taker->n_used; i++)
+		settle_shelf(taker, taker->used[i]);
+	taker->n_used = 0;
+}
+
+static enum shelf_kind shelf_kind(const struct taker *taker, const struct type *type)
+{
+	const struct py_layout *layout = taker->heap->layout;
+	if (!type)
+		return SHELF_NONE;
+	/* each has to be asked, or nothing is as in most */
+	if (taker->survey->ask_each || taker->survey->overhead || !candidate_counts_in_a_word(layout))
+		return SHELF_ODD;
+	if (type->flags & PY_FLAG_UNICODE)
+		return type->flags & PY_FLAG_HEAPTYPE ? SHELF_ODD : SHELF_TEXT;
+	if (!(type->flags & PY_FLAG_HAVE_GC))
+		return SHELF_PLAIN;
+	return heap_has(layout->gc_head_refs) ? SHELF_ODD : SHELF_TRACKED;
+}
+
+/* Types are multiples of 16, and of no larger power of two. */
+static inline size_t shelf_index(uint64_t address)
+{
+	return (address >> 4) % (1 << SHELF_BITS);
+}
+
+/* What a shelf is for: the address of a type, and where in a block its objects begin. No address has its highest bits set. */
+static inline uint64_t shelf_key(uint64_t address, uint64_t prefix)
+{
+	return address + ((prefix + 1) << ADDRESS_BITS);
+}
+
+/* Whether the shelf is for this address, behind whatever prefix. */
+static inline bool shelf_is_for(const struct shelf *shelf, uint64_t address)
+{
+	return (shelf->key ^ address) << (64 - ADDRESS_BITS) == 0;
+}
+
+static void shelf_assign(struct taker *taker, struct shelf *shelf, uint64_t address, struct type *type)
+{
+	if (shelf->tail != &shelf->first)
+		settle(taker); /* another type's, that has blocks in it */
+	*shelf = (struct shelf){.key = type ? shelf_key(address, type->prefix) : address,
+				.type = type,
+				.kind = shelf_kind(taker, type)};
+	shelf->tail = &shelf->first;
+}
+
+/* The shelf for what lies at an address, which may be a type: one of two, or whichever of them is free, or the first. */
+static struct shelf *shelf_get(struct taker *taker, uint64_t address)
+{
+	size_t index = shelf_index(address);
+	struct shelf *shelf = &taker->shelves[index], *other = &taker->shelves[index ^ 1];
+	if (shelf_is_for(shelf, address))
+		return shelf;
+	if (shelf_is_for(other, address))
+		return other;
+	struct type *type = type_get(taker->heap, address);
+	if (shelf->type && !other->type)
+		shelf = other;
+	/* what is no type doesn't take the place of one */
+	if (type || !shelf->type)
+		shelf_assign(taker, shelf, address, type);
+	return shelf;
+}
+
+/* The shelf of a block with a word that perhaps is a type not seen yet. */
+static struct shelf *shelf_find(struct taker *taker, const struct block *block)
+{
+	const struct survey *survey = taker->survey;
+	for (size_t i = 0; i < survey->n_prefixes; i++) {
+		uint64_t prefix = survey->prefixes[i];
+		if (block->size < prefix + taker->heap->layout->object_size)
+			continue;
+		uint64_t address = object_type_address(taker->heap->layout, block->bytes + prefix);
+		if (!maybe_type(taker, address))
+			continue;
+		struct shelf *shelf = shelf_get(taker, address);
+		if (shelf->key == shelf_key(address, prefix))
+			return shelf;
+	}
+	return &taker->tables;
+}
+
+/* Where to look in a block, and what to look for; of its own, for nothing that is written changes it. */
+struct sieve {
+	struct extent extent;
+	uint64_t behind[MAX_PREFIXES], prefixes[MAX_PREFIXES];
+};
+
+/* The shelf for a block: by the first of `n` prefixes behind which there is a type. NULL: that has to be found out. */
+static inline __attribute__((always_inline)) struct shelf *shelf_of(struct taker *taker, const struct sieve *sieve,
+								    const uint8_t *bytes, size_t n)
+{
+#pragma GCC unroll 4
+	for (size_t i = 0; i < n; i++) {
+		uint64_t address = load_u64(bytes, sieve->behind[i]);
+		struct shelf *shelf = &taker->shelves[shelf_index(address)];
+		if (shelf->key == shelf_key(address, sieve->prefixes[i]))
+			return shelf;
+		if (!extent_of_blocks(&sieve->extent, address) && extent_of_memory(&sieve->extent, address) &&
+		    !shelf_is_for(shelf, address))
+			return NULL;
+	}
+	return &taker->tables;
+}
+
+/* Blocks of one size, [from, to), that may have an object behind `n` prefixes. */
+static inline __attribute__((always_inline)) void shelve(struct taker *taker, const struct sieve *sieve, size_t from,
+							 size_t to, size_t n)
+{
+	const struct block *blocks = taker->batch;
+	for (size_t i = from; i < to; i++) {
+		struct shelf *shelf = shelf_of(taker, sieve, blocks[i].bytes, n);
+		if (!shelf)
+			shelf = shelf_find(taker, &blocks[i]);
+		taker->used[taker->n_used] = shelf;
+		taker->n_used += shelf->tail == &shelf->first;
+		*shelf->tail = (uint16_t)(i + 1);
+		shelf->tail = &taker->next[i + 1];
+	}
+}
+
+/* The same: the compiler makes a loop of its own for each number. */
+static void shelve_all(struct taker *taker, const struct sieve *sieve, size_t from, size_t to, size_t n)
+{
+	switch (n) {
+	case 0:
+		shelve(taker, sieve, from, to, 0);
+		break;
+	case 1:
+		shelve(taker, sieve, from, to, 1);
+		break;
+	case 2:
+		shelve(taker, sieve, from, to, 2);
+		break;
+	case 3:
+		shelve(taker, sieve, from, to, 3);
+		break;
+	default:
+		shelve(taker, sieve, from, to, n);
+		break;
+	}
+}
+
+void census_visit_blocks(void *context, const struct block *blocks, size_t n)
+{
+	struct taker *taker = context;
+	const struct survey *survey = taker->survey;
+	const struct py_layout *layout = taker->heap->layout;
+	struct sieve sieve = {.extent = survey->extent};
+	/* mimalloc's blocks are of any size, and types are in them */
+	if (!survey->allocator.pymalloc.n_arenas)
+		sieve.extent.n_pages = 0;
+	for (size_t i = 0; i < survey->n_prefixes; i++) {
+		sieve.prefixes[i] = survey->prefixes[i];
+		sieve.behind[i] = survey->prefixes[i] + layout->ob_type;
+	}
+	memory_rest(taker->heap->memory, &taker->hold);
+	taker->batch = blocks;
+	for (size_t from = 0, to; from < n; from = to) {
+		const struct block *first = &blocks[from];
+		size_t n_prefixes = 0;
+		for (to = from + 1; to < n && blocks[to].size == first->size && blocks[to].domain == first->domain;)
+			to++;
+		while (n_prefixes < survey->n_prefixes &&
+		       first->size >= survey->prefixes[n_prefixes] + layout->object_size)
+			n_prefixes++;
+		if (first->domain != BLOCK_RAW)
+			shelve_all(taker, &sieve, from, to, n_prefixes);
+	}
+	settle(taker);
+}
+
+void census_shelves_init(struct taker *taker)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(taker->shelves); i++)
+		shelf_assign(taker, &taker->shelves[i], NO_ADDRESS, NULL);
+	shelf_assign(taker, &taker->tables, NO_ADDRESS, NULL);
 }

@@ -5,14 +5,36 @@
 #include "daemon/heap/addresses.h"
 #include "daemon/heap/allocator.h"
 #include "daemon/heap/census.h"
+#include "daemon/heap/dict.h"
 #include "daemon/heap/glibc.h"
+#include "daemon/heap/links.h"
 #include "daemon/heap/type.h"
 
 #define LINK_MASK (~3ull) /* the collector's marks in its links */
 
-#define BATCH      128 /* blocks whose memory is asked for before the first of them is looked at */
-#define SHELF_BITS 8
-#define CACHE_LINE 128 /* processors fetch them in pairs */
+#define SHELF_BITS   10
+#define MAX_PREFIXES 4
+#define CACHE_LINE   128 /* processors fetch them in pairs */
+
+/* Where the blocks are, and all memory, in a form that is asked about each word of them. */
+struct extent {
+	uint64_t low, span; /* all memory lies in [low, low + span) */
+	uint64_t blocks_low, n_pages;
+	const uint64_t *
+		pages; /* a bit for each of n_pages from blocks_low on: whether it is of blocks; n_pages is 0 where only allocator_owns() knows */
+};
+
+/* Whether an address is known to be in a block, and whether a word may be one of anything that begins there. */
+static inline bool extent_of_blocks(const struct extent *extent, uint64_t address)
+{
+	uint64_t page = (address - extent->blocks_low) >> ALLOCATOR_PAGE_BITS;
+	return page < extent->n_pages && extent->pages[page / 64] >> page % 64 & 1;
+}
+
+static inline bool extent_of_memory(const struct extent *extent, uint64_t address)
+{
+	return address - extent->low < extent->span && address % 8 == 0;
+}
 
 /* what all threads share, and only read */
 struct survey {
@@ -21,30 +43,32 @@ struct survey {
 	bool all; /* not only what the collector tracks */
 	struct census *census;
 	struct allocator allocator;
-	struct glibc glibc;      /* malloc's chunks */
-	struct addresses frozen; /* objects of the permanent generation */
-	uint32_t prefixes[4];    /* bytes that may precede an object in its block */
+	struct glibc glibc;              /* malloc's chunks */
+	struct addresses frozen;         /* objects of the permanent generation */
+	uint32_t prefixes[MAX_PREFIXES]; /* bytes that may precede an object in its block */
 	size_t n_prefixes;
+	bool exact_sizes; /* a block is no larger than what was asked for, up to the alignment */
+	bool ask_each;    /* each object's neighbours whether it is linked; else the sums of links tell */
+	bool in_order;    /* the words of all blocks in use go by: nobody need be led to a table in one of them */
+	struct extent extent;
+	struct dict_blocks dict_blocks;
 	uint32_t overhead;                        /* of a debug hook around a block's data */
 	_Alignas(CACHE_LINE) _Atomic size_t next; /* part of the allocator's memory that nobody has taken yet */
 };
 
 /*
- * Blocks are settled type by type, some at a time: what is asked about an object depends on its type, and a processor that meets the same
+ * Blocks are settled type by type, a batch at a time: what is asked about an object depends on its type, and a processor that meets the same
  * answers again and again guesses them right. A shelf is a type's place in a thread's table, which also spares most looks into the table of
  * all types.
  */
-struct shelf {
-	uint64_t address; /* of the type */
-	struct type *type;
-	uint16_t first, last; /* of the batch's blocks that may be of the type, as index + 1; 0: none */
-};
+enum shelf_kind { SHELF_NONE, SHELF_PLAIN, SHELF_TRACKED, SHELF_TEXT, SHELF_ODD };
 
-struct guess {
-	uint64_t address;
-	const uint8_t *bytes;
-	uint64_t size;
-	uint16_t next; /* of the same shelf, as index + 1 */
+struct shelf {
+	uint64_t key; /* shelf_key() of the type, or an address at which there is none */
+	struct type *type;
+	uint8_t kind;   /* enum shelf_kind: what most objects of the type are like */
+	uint16_t first; /* of the batch's blocks that may be of the type, as index + 1; 0: none */
+	uint16_t *tail; /* where the next one's goes */
 };
 
 /* one thread's part of it */
@@ -55,12 +79,17 @@ struct taker {
 	struct addresses seen; /* objects outside the blocks */
 	GArray *pending;       /* uint64_t: those of them still to be looked at */
 	struct allocator_hint hint;
+	struct links links;
+	bool checks;             /* visits nobody: looks whether it is mistaken */
+	bool mistaken;           /* met an object that isn't linked */
 	struct memory_hold hold; /* the part that is walked */
 	struct shelf shelves[1 << SHELF_BITS];
-	struct shelf *used[BATCH]; /* shelves with blocks */
-	struct guess batch[BATCH];
-	struct object accepted[BATCH]; /* of one shelf */
-	size_t n_used, n_batch;
+	struct shelf tables; /* blocks that hold no object */
+	const struct block *batch;
+	uint16_t next[BLOCK_BATCH + 1];      /* by a block's index + 1: that of the next of the same shelf */
+	struct shelf *used[BLOCK_BATCH + 1]; /* shelves with blocks */
+	struct object accepted[BLOCK_BATCH]; /* of one shelf */
+	size_t n_used;
 	struct block_stats stats;
 	int64_t tracked; /* visited ones in the collector's lists, the permanent generation included */
 	int64_t frozen;  /* visited ones that a free-threaded build's collector leaves alone */
@@ -70,9 +99,9 @@ struct taker {
 /* The type that the word at `prefix` would make the block an object of, or NULL. */
 struct type *census_type_behind(struct taker *taker, const struct block *block, uint32_t prefix);
 
-/* A block of the allocator (block_visit; the context is the taker). It is settled later, at the latest by census_settle(). */
-void census_visit_block(void *context, const struct block *block);
-void census_settle(struct taker *taker);
+/* Blocks of the allocator (block_visit; the context is the taker). */
+void census_visit_blocks(void *context, const struct block *blocks, size_t n);
+void census_shelves_init(struct taker *taker);
 
 /* Objects of one type: visit them, and note what they lead to outside of the blocks. */
 void census_emit(struct taker *taker, struct object *objects, size_t n);

@@ -4,6 +4,8 @@
 #include "daemon/heap/str.h"
 
 #define MAX_SLOTS    (1ull << 40)
+#define LEAST_SLOTS  8 /* Objects/dictobject.c, PyDict_MINSIZE */
+#define AMBIGUOUS    UINT16_MAX
 #define KIND_SPLIT   2
 #define KIND_GENERAL 0
 
@@ -42,6 +44,28 @@ bool dict_keys_read(const heap_t *heap, uint64_t address, struct dict_keys *keys
 	keys->entries = address + layout->dk_indices + keys->index_bytes;
 	keys->bytes = layout->dict_keys_size + keys->index_bytes + dict_usable_fraction(keys->slots) * keys->entry_size;
 	return true;
+}
+
+void dict_blocks_init(struct dict_blocks *blocks, const struct py_layout *layout, const struct pymalloc *pymalloc)
+{
+	const uint32_t unit = layout->shape.block_alignment;
+	memset(blocks, 0, sizeof(*blocks));
+	/* a debug hook's block is larger than what was asked for */
+	if (pymalloc && !pymalloc->debug_hooks)
+		blocks->pymalloc = pymalloc;
+	for (uint64_t slots = LEAST_SLOTS; slots < PYMALLOC_LARGEST; slots *= 2) {
+		/* up to 3.10 every entry has its hash */
+		uint64_t smallest = layout->shape.dict_keys == PY_DICT_KEYS_SIZE ? 24 : 16;
+		for (uint64_t entry = smallest; entry <= 24; entry += 8) {
+			uint64_t bytes = layout->dict_keys_size + slots + dict_usable_fraction(slots) * entry;
+			uint64_t block = (bytes + unit - 1) / unit * unit;
+			if (block <= PYMALLOC_LARGEST)
+				blocks->bytes[block] = blocks->bytes[block] ? AMBIGUOUS : (uint16_t)bytes;
+		}
+	}
+	for (size_t i = 0; i <= PYMALLOC_LARGEST; i++)
+		if (blocks->bytes[i] == AMBIGUOUS)
+			blocks->bytes[i] = 0;
 }
 
 bool dict_iter_init(struct dict_iter *iter, const heap_t *heap, uint64_t dict)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "daemon/heap/heap.h"
+#include "daemon/heap/pymalloc.h"
 
 /* a keys object: where its entries are */
 struct dict_keys {
@@ -24,6 +25,24 @@ struct dict_keys {
 };
 
 bool dict_keys_read(const heap_t *heap, uint64_t address, struct dict_keys *keys);
+
+/*
+ * Key tables come in few sizes, so the size of the block that one lies in says how large it is, without a look at it: in a large heap that look
+ * is what costs.
+ */
+struct dict_blocks {
+	const struct pymalloc *pymalloc;
+	uint16_t bytes[PYMALLOC_LARGEST +
+		       1]; /* struct dict_keys.bytes by the block's size; 0: no table's, or that of several */
+};
+/* `pymalloc`, NULL for none, must outlive it. */
+void dict_blocks_init(struct dict_blocks *blocks, const struct py_layout *layout, const struct pymalloc *pymalloc);
+/* struct dict_keys.bytes of the table at `address`, which no other dict shares; 0: its block doesn't say. */
+static inline uint64_t dict_block_bytes(const struct dict_blocks *blocks, const struct py_shape *shape,
+					uint64_t address)
+{
+	return blocks && blocks->pymalloc ? blocks->bytes[pymalloc_block_bytes(blocks->pymalloc, shape, address)] : 0;
+}
 
 /* one item; key or value may be 0 (deleted, or a shared key without a value in this dict) */
 struct dict_item {

@@ -41,6 +41,7 @@ struct heap_interpreter {
 };
 
 struct type_table;
+struct dict_blocks;
 
 typedef struct heap {
 	const struct memory *memory;
@@ -51,6 +52,8 @@ typedef struct heap {
 	size_t n_interpreters;
 	struct type_table *types;
 	bool collecting; /* a collection was under way in some interpreter */
+	const struct dict_blocks
+		*dict_blocks; /* while a census goes by: where the key tables of dicts are (dict.h); or NULL */
 } heap_t;
 
 /*

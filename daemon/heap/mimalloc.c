@@ -116,36 +116,37 @@ static uint32_t mark_chain(const heap_t *heap, const struct page *page, uint64_t
 }
 
 static void visit_blocks(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, const uint8_t *is_free,
-			 block_visit *visit, void *context)
+			 struct block_batch *batch)
 {
 	bool by_tag = heap->layout->shape.gc == PY_GC_NONE;
 	for (uint32_t i = 0; i < page->capacity; i++) {
 		if (is_free[i])
 			continue;
-		struct block block = {.address = page->start + i * page->block_size, .size = page->block_size};
+		struct block *block = block_batch_next(batch);
+		*block = (struct block){.address = page->start + i * page->block_size, .size = page->block_size};
 		/* what isn't kept is read as far as it is looked at in place */
 		uint64_t wanted =
-			heap->memory->window && !mimalloc->debug_hooks ? MIN(block.size, WINDOW_BYTES) : block.size;
-		block.bytes = memory_at(heap->memory, block.address, wanted);
-		if (!block.bytes) {
+			heap->memory->window && !mimalloc->debug_hooks ? MIN(block->size, WINDOW_BYTES) : block->size;
+		block->bytes = memory_at(heap->memory, block->address, wanted);
+		if (!block->bytes) {
 			/* a huge block may be larger than what of it was ever touched */
-			const struct memory_region *region = memory_find(heap->memory, block.address);
+			const struct memory_region *region = memory_find(heap->memory, block->address);
 			if (!region)
 				continue;
-			block.size = region->size - (block.address - region->start);
-			block.bytes = memory_at(heap->memory, block.address, block.size);
-			if (!block.bytes)
+			block->size = region->size - (block->address - region->start);
+			block->bytes = memory_at(heap->memory, block->address, block->size);
+			if (!block->bytes)
 				continue;
 		}
 		if (by_tag)
-			block.domain = page->tag < G_N_ELEMENTS(domains) ? domains[page->tag] : BLOCK_RAW;
-		if (!mimalloc->debug_hooks || block_unhook(&block))
-			visit(context, &block);
+			block->domain = page->tag < G_N_ELEMENTS(domains) ? domains[page->tag] : BLOCK_RAW;
+		if (!mimalloc->debug_hooks || block_unhook(block))
+			block_batch_add(batch);
 	}
 }
 
-static void walk_page(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, block_visit *visit,
-		      void *context, struct block_stats *stats)
+static void walk_page(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, struct block_batch *batch,
+		      struct block_stats *stats)
 {
 	const struct py_layout *layout = heap->layout;
 	int64_t page_bytes = page->slice_count * (int64_t)SLICE_BYTES;
@@ -164,23 +165,25 @@ static void walk_page(heap_t *heap, const struct mimalloc *mimalloc, const struc
 		stats->free_bytes += page_bytes - used * (int64_t)page->block_size;
 	else
 		stats->free_pool_bytes += page_bytes;
-	visit_blocks(heap, mimalloc, page, is_free, visit, context);
+	visit_blocks(heap, mimalloc, page, is_free, batch);
 }
 
 void mimalloc_walk_segment(heap_t *heap, const struct mimalloc *mimalloc, const struct mimalloc_segment *segment,
 			   block_visit *visit, void *context, struct block_stats *stats)
 {
+	struct block_batch batch = {.visit = visit, .context = context};
 	uint32_t slice = segment->info_slices;
 	stats->free_bytes += segment->info_slices * (int64_t)SLICE_BYTES;
 	while (slice < segment->slices) {
 		struct page page;
 		bool in_use = page_at(heap, segment, slice, &page);
 		if (in_use)
-			walk_page(heap, mimalloc, &page, visit, context, stats);
+			walk_page(heap, mimalloc, &page, &batch, stats);
 		else
 			stats->free_pool_bytes += (int64_t)SLICE_BYTES * MAX(page.slice_count, 1);
 		slice += MAX(page.slice_count, 1);
 	}
+	block_batch_flush(&batch);
 }
 
 /* A part of a file, which no allocator has its memory in; a core or an image has anonymous memory that is lazy, too. */

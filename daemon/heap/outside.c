@@ -1,5 +1,7 @@
 #include "daemon/heap/outside.h"
 
+#include <string.h>
+
 #include "daemon/heap/candidate.h"
 #include "daemon/heap/object.h"
 #include "daemon/heap/references.h"
@@ -7,7 +9,6 @@
 
 #define PAGE           4096
 #define LARGEST_STRUCT 2048 /* of an object, without the items that follow it */
-#define LARGEST_BLOCK  512  /* pymalloc's, CPython Objects/obmalloc.c, SMALL_REQUEST_THRESHOLD */
 
 struct frame_visit {
 	outside_visit *visit;
@@ -42,7 +43,43 @@ static bool is_static(heap_t *heap, const uint8_t *bytes)
 	return type && !(type->flags & PY_FLAG_TYPE);
 }
 
-static void static_page(heap_t *heap, uint64_t page, uint64_t end, outside_visit *visit, void *context)
+/* The type of exact ints, if it is known by now; 0: it isn't. */
+static uint64_t int_type(const heap_t *heap)
+{
+	for (size_t i = 0; i < type_count(heap); i++) {
+		const struct type *type = type_nth(heap, i);
+		if (type->flags & PY_FLAG_LONG && !(type->flags & PY_FLAG_HEAPTYPE) && !strcmp(type->qualname, "int"))
+			return type->address;
+	}
+	return 0;
+}
+
+/* The value of the int of at most one digit at `address`. */
+static bool short_int(const heap_t *heap, uint64_t address, uint64_t type, int64_t *value)
+{
+	const struct py_layout *layout = heap->layout;
+	const uint8_t *bytes = memory_at(heap->memory, address, layout->long_digit + 4ull);
+	if (!bytes || object_type_address(layout, bytes) != type || !candidate_static(heap, bytes))
+		return false;
+	int64_t digits = load_i64(bytes, layout->ob_size);
+	*value = digits * load_u32(bytes, layout->long_digit);
+	return digits >= -1 && digits <= 1;
+}
+
+/*
+ * One of the numbers from -5 to 256, which up to 3.8 lie one behind the other in the image and count references as any object does
+ * (CPython Objects/longobject.c, small_ints): perhaps nothing refers to it now.
+ */
+static bool is_small_int(const heap_t *heap, uint64_t address, uint64_t type)
+{
+	uint64_t stride = (heap->layout->long_digit + 4 + 7) & ~7ull;
+	int64_t value, other;
+	return short_int(heap, address, type, &value) &&
+	       ((short_int(heap, address + stride, type, &other) && other == value + 1) ||
+		(short_int(heap, address - stride, type, &other) && other == value - 1));
+}
+
+static void static_page(heap_t *heap, uint64_t page, uint64_t end, uint64_t ints, outside_visit *visit, void *context)
 {
 	uint64_t size = MIN(PAGE, end - page), header = heap->layout->object_size;
 	for (uint64_t at = 0; at < size; at += 8) {
@@ -50,7 +87,8 @@ static void static_page(heap_t *heap, uint64_t page, uint64_t end, outside_visit
 		const uint8_t *bytes = memory_at(heap->memory, page + at, header);
 		if (!bytes)
 			return;
-		if (is_static(heap, bytes))
+		if (is_static(heap, bytes) ||
+		    (ints && object_type_address(heap->layout, bytes) == ints && is_small_int(heap, page + at, ints)))
 			visit(context, page + at);
 	}
 }
@@ -58,13 +96,15 @@ static void static_page(heap_t *heap, uint64_t page, uint64_t end, outside_visit
 void outside_static(heap_t *heap, outside_visit *visit, void *context)
 {
 	const interpreter_t *python = heap->python;
+	/* a number's digits are counted in ob_size where the small ones are such objects */
+	uint64_t ints = heap_has(heap->layout->long_tag) ? 0 : int_type(heap);
 	for (size_t i = 0; heap->maps && i < heap->maps->n; i++) {
 		const struct mapping *mapping = &heap->maps->mappings[i];
 		uint64_t start = MAX(mapping->start, python->image_start), end = MIN(mapping->end, python->image_end);
 		if (!mapping->writable || start >= end)
 			continue;
 		for (uint64_t page = start; page < end; page += PAGE)
-			static_page(heap, page, end, visit, context);
+			static_page(heap, page, end, ints, visit, context);
 	}
 }
 
@@ -76,7 +116,7 @@ void outside_chunks(heap_t *heap, const struct allocator *allocator, const struc
 	for (size_t i = 0; i < glibc->n && !allocator->mimalloc.n_segments; i++) {
 		const struct glibc_chunk *chunk = &glibc->chunks[i];
 		uint64_t size = chunk->end - chunk->start;
-		if (chunk->state != GLIBC_IN_USE || (allocator->known && size <= LARGEST_BLOCK) ||
+		if (chunk->state != GLIBC_IN_USE || (allocator->known && size <= PYMALLOC_LARGEST) ||
 		    allocator_owns(allocator, &hint, chunk->start))
 			continue;
 		struct block block = {.address = chunk->start, .size = size, .domain = BLOCK_ANY};
@@ -87,6 +127,6 @@ void outside_chunks(heap_t *heap, const struct allocator *allocator, const struc
 		/* what is too large for pymalloc went through the hooks of raw memory, too */
 		while (block_unhook(&block) && block.domain == BLOCK_RAW)
 			block.domain = BLOCK_ANY;
-		visit(context, &block);
+		visit(context, &block, 1);
 	}
 }

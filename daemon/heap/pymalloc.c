@@ -19,6 +19,14 @@
 #define MAX_POOL_BYTES 65536
 #define MAX_BLOCKS     (MAX_POOL_BYTES / 8)
 #define SMALLEST_BLOCK 8
+#define READ_AHEAD     16384
+#define MAX_SPAN       (1ull << 40) /* bytes between the first pool and the last, of which a table is kept */
+
+static bool pool_bytes_known(const struct py_shape *shape)
+{
+	uint32_t bytes = shape->pool_bytes;
+	return bytes && bytes <= MAX_POOL_BYTES && !(bytes & (bytes - 1));
+}
 
 static int arena_compare(const void *a, const void *b)
 {
@@ -111,6 +119,39 @@ static void merge_ranges(struct pymalloc *pymalloc)
 	}
 }
 
+/* The used pool at `bytes` has blocks of this size; 0: it makes no sense. */
+static uint32_t pool_block_bytes(const struct py_shape *shape, const uint8_t *bytes)
+{
+	uint64_t size = (load_u32(bytes, POOL_SIZE_CLASS) + 1ull) * shape->block_alignment;
+	return size < SMALLEST_BLOCK || size > PYMALLOC_LARGEST ? 0 : (uint32_t)size;
+}
+
+static void find_classes(const heap_t *heap, struct pymalloc *pymalloc)
+{
+	const struct py_shape *shape = &heap->layout->shape;
+	/* where memory isn't kept every header would have to be read twice */
+	if (!pymalloc->n_arenas || !pool_bytes_known(shape) || heap->memory->window)
+		return;
+	pymalloc->first_pool = pymalloc->arenas[0].first_pool;
+	uint64_t end = 0;
+	for (size_t i = 0; i < pymalloc->n_arenas; i++)
+		end = MAX(end, pymalloc->arenas[i].end);
+	if (end - pymalloc->first_pool > MAX_SPAN)
+		return;
+	pymalloc->pool_bits = (unsigned)__builtin_ctz(shape->pool_bytes);
+	pymalloc->n_pools = (end - pymalloc->first_pool) / shape->pool_bytes;
+	pymalloc->classes = g_try_new0(uint8_t, pymalloc->n_pools + 1);
+	for (size_t i = 0; pymalloc->classes && i < pymalloc->n_arenas; i++) {
+		const struct arena *arena = &pymalloc->arenas[i];
+		uint8_t *class = &pymalloc->classes[(arena->first_pool - pymalloc->first_pool) / shape->pool_bytes];
+		for (uint64_t pool = arena->first_pool; pool < arena->virgin; pool += shape->pool_bytes, class ++) {
+			const uint8_t *bytes = memory_at(heap->memory, pool, POOL_HEADER_BYTES);
+			if (bytes && load_u32(bytes, POOL_COUNT))
+				*class = (uint8_t)(pool_block_bytes(shape, bytes) / shape->block_alignment);
+		}
+	}
+}
+
 bool pymalloc_open(heap_t *heap, struct pymalloc *pymalloc)
 {
 	memset(pymalloc, 0, sizeof(*pymalloc));
@@ -125,6 +166,7 @@ bool pymalloc_open(heap_t *heap, struct pymalloc *pymalloc)
 	if (pymalloc->n_arenas)
 		qsort(pymalloc->arenas, pymalloc->n_arenas, sizeof(*pymalloc->arenas), arena_compare);
 	merge_ranges(pymalloc);
+	find_classes(heap, pymalloc);
 	struct block_votes votes = {0};
 	struct block_stats stats = {0};
 	for (size_t i = 0; i < pymalloc->n_arenas && votes.hooked + votes.plain < BLOCK_VOTES; i++)
@@ -137,6 +179,7 @@ void pymalloc_clear(struct pymalloc *pymalloc)
 {
 	g_free(pymalloc->arenas);
 	g_free(pymalloc->ranges);
+	g_free(pymalloc->classes);
 	memset(pymalloc, 0, sizeof(*pymalloc));
 }
 
@@ -158,12 +201,14 @@ static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t p
 			  uint32_t carved, uint8_t *is_free)
 {
 	uint64_t at = load_u64(pool, POOL_FREE_BLOCK);
+	/* x * inverse >> 32 is x / size for every offset in a pool: it is wrong by less than x / 2^32, which is less than 1 / size */
+	uint64_t inverse = ((1ull << 32) + size - 1) / size;
 	uint32_t n = 0;
 	while (at) {
 		uint64_t offset = at - pool_address;
 		if (offset < POOL_HEADER_BYTES || offset + 8 > pool_bytes)
 			break;
-		uint32_t index = (uint32_t)(offset - POOL_HEADER_BYTES) / size;
+		uint32_t index = (uint32_t)((offset - POOL_HEADER_BYTES) * inverse >> 32);
 		if (index >= carved || POOL_HEADER_BYTES + (uint64_t)index * size != offset || is_free[index])
 			break;
 		is_free[index] = 1;
@@ -173,8 +218,43 @@ static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t p
 	return n;
 }
 
-static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t pool_address, block_visit *visit,
-		      void *context, struct block_stats *stats)
+/* The used ones of `n` blocks. Which those are can't be foretold, so it isn't branched upon. */
+static void add_used(struct block_batch *batch, uint64_t address, const uint8_t *bytes, uint32_t size, uint32_t n,
+		     const uint8_t *is_free)
+{
+	while (n) {
+		uint32_t room = MIN(n, (uint32_t)(BLOCK_BATCH - batch->n));
+		struct block *block = &batch->blocks[batch->n];
+		for (uint32_t i = 0; i < room; i++) {
+			*block = (struct block){address, bytes, size, BLOCK_ANY};
+			block += !is_free[i];
+			/* the chain of free blocks leads all over a pool: have it near before it is followed */
+			__builtin_prefetch(bytes + READ_AHEAD);
+			address += size;
+			bytes += size;
+		}
+		batch->n = (size_t)(block - batch->blocks);
+		if (batch->n == BLOCK_BATCH)
+			block_batch_flush(batch);
+		is_free += room;
+		n -= room;
+	}
+}
+
+/* A block without the hook's marks was allocated before they were put in place, or is being allocated now. */
+static void add_hooked(struct block_batch *batch, uint64_t address, const uint8_t *bytes, uint32_t size, uint32_t n,
+		       const uint8_t *is_free)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct block *block = block_batch_next(batch);
+		*block = (struct block){address + i * size, bytes + i * size, size, BLOCK_ANY};
+		if (!is_free[i] && block_unhook(block))
+			block_batch_add(batch);
+	}
+}
+
+static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t pool_address, struct block_batch *batch,
+		      struct block_stats *stats)
 {
 	const struct py_shape *shape = &heap->layout->shape;
 	uint32_t pool_bytes = shape->pool_bytes;
@@ -188,9 +268,9 @@ static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t po
 		stats->free_pool_bytes += pool_bytes;
 		return;
 	}
-	uint32_t size = (load_u32(pool, POOL_SIZE_CLASS) + 1) * shape->block_alignment;
+	uint32_t size = pool_block_bytes(shape, pool);
 	uint32_t next = load_u32(pool, POOL_NEXT_OFFSET);
-	if (size < SMALLEST_BLOCK || size > 512 || next > pool_bytes + size || next < POOL_HEADER_BYTES) {
+	if (!size || next > pool_bytes + size || next < POOL_HEADER_BYTES) {
 		stats->damaged++;
 		return;
 	}
@@ -203,25 +283,21 @@ static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t po
 	stats->used_blocks += carved - n_free;
 	stats->used_bytes += (int64_t)(carved - n_free) * size;
 	stats->free_bytes += pool_bytes - (int64_t)(carved - n_free) * size;
-	for (uint32_t i = 0; i < carved; i++) {
-		uint32_t offset = POOL_HEADER_BYTES + i * size;
-		struct block block = {pool_address + offset, pool + offset, size, BLOCK_ANY};
-		if (is_free[i])
-			continue;
-		/* a block without the hook's marks was allocated before they were put in place, or is being allocated
-		 * now */
-		if (!pymalloc->debug_hooks || block_unhook(&block))
-			visit(context, &block);
-	}
+	if (pymalloc->debug_hooks)
+		add_hooked(batch, pool_address + POOL_HEADER_BYTES, pool + POOL_HEADER_BYTES, size, carved, is_free);
+	else
+		add_used(batch, pool_address + POOL_HEADER_BYTES, pool + POOL_HEADER_BYTES, size, carved, is_free);
 }
 
 void pymalloc_walk_arena(heap_t *heap, const struct pymalloc *pymalloc, const struct arena *arena, block_visit *visit,
 			 void *context, struct block_stats *stats)
 {
 	uint32_t pool_bytes = heap->layout->shape.pool_bytes;
-	if (!pool_bytes || pool_bytes > MAX_POOL_BYTES)
+	if (!pool_bytes_known(&heap->layout->shape))
 		return;
+	struct block_batch batch = {.visit = visit, .context = context};
 	for (uint64_t pool = arena->first_pool; pool < arena->virgin; pool += pool_bytes)
-		walk_pool(heap, pymalloc, pool, visit, context, stats);
+		walk_pool(heap, pymalloc, pool, &batch, stats);
+	block_batch_flush(&batch);
 	stats->free_pool_bytes += (int64_t)(arena->end - arena->virgin);
 }

@@ -19,6 +19,9 @@ struct arena {
 	uint64_t virgin;     /* first pool never used: nothing beyond */
 };
 
+/* blocks of one size */
+#define PYMALLOC_LARGEST 512 /* bytes; Objects/obmalloc.c, SMALL_REQUEST_THRESHOLD */
+
 struct pymalloc {
 	struct arena *arenas; /* sorted by start */
 	size_t n_arenas;
@@ -26,6 +29,13 @@ struct pymalloc {
 	size_t n_ranges;
 	int64_t raw_blocks; /* blocks not from pools that sys.getallocatedblocks() counts too; -1: unknown */
 	int64_t all_blocks; /* what the interpreter itself counts in all (up to 3.8); -1: it does not */
+	/*
+	 * The size of every used pool's blocks, in units of the alignment; 0: not in use. By pool, from the first of all on; NULL: not known (they
+	 * are too far apart, or not at hand).
+	 */
+	uint8_t *classes;
+	uint64_t first_pool, n_pools;
+	unsigned pool_bits; /* a pool has 1 << pool_bits bytes */
 	bool debug_hooks;   /* every block has 16 bytes before and 8 behind its data (PYTHONMALLOC=debug, pydebug) */
 };
 
@@ -36,6 +46,16 @@ void pymalloc_clear(struct pymalloc *pymalloc);
 
 /* The range of arenas that holds `address`, or NULL. */
 const struct arena *pymalloc_range(const struct pymalloc *pymalloc, uint64_t address);
+
+/* Bytes of a block that begins in the pool at `address`; 0: not known, or no used pool. */
+static inline uint32_t pymalloc_block_bytes(const struct pymalloc *pymalloc, const struct py_shape *shape,
+					    uint64_t address)
+{
+	uint64_t pool = (address - pymalloc->first_pool) >> pymalloc->pool_bits;
+	return pymalloc->classes && address >= pymalloc->first_pool && pool < pymalloc->n_pools
+		       ? pymalloc->classes[pool] * (uint32_t)shape->block_alignment
+		       : 0;
+}
 
 /* Visit every used block of one arena in address order; adds to *stats. */
 void pymalloc_walk_arena(heap_t *heap, const struct pymalloc *pymalloc, const struct arena *arena, block_visit *visit,

@@ -98,8 +98,12 @@ static bool dict_sizeof(heap_t *heap, const struct object *object, int64_t *byte
 {
 	struct dict_keys keys;
 	uint64_t address, values;
-	if (!own_u64(object, heap->layout->ma_keys, &address) || !own_u64(object, heap->layout->ma_values, &values) ||
-	    !dict_keys_read(heap, address, &keys))
+	if (!own_u64(object, heap->layout->ma_keys, &address) || !own_u64(object, heap->layout->ma_values, &values))
+		return false;
+	uint64_t table = values ? 0 : dict_block_bytes(heap->dict_blocks, &heap->layout->shape, address);
+	if (table)
+		return sane(object->type->basicsize + table, bytes);
+	if (!dict_keys_read(heap, address, &keys))
 		return false;
 	uint64_t size = object->type->basicsize;
 	if (values)
@@ -131,6 +135,9 @@ static bool measure_str(heap_t *heap, const struct object *object, int64_t *byte
 	struct str str;
 	if (object->available < layout->ascii_size || !str_read_at(heap, object->address, object->bytes, &str))
 		return false;
+	/* most; up to 3.11 one may have been asked for in wide characters */
+	if (str.ascii && str.compact && !heap_has(layout->str_wstr))
+		return sane(layout->ascii_size + (str.length + 1) * str.kind, bytes);
 	uint64_t size, utf8 = 0, utf8_length = 0, wstr = 0, wstr_length = 0;
 	if (str.compact)
 		size = (str.ascii ? layout->ascii_size : layout->compact_size) + (str.length + 1) * str.kind;

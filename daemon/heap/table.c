@@ -51,6 +51,12 @@ static void add_all(void *context, const struct object *objects, size_t n)
 		add(context, &objects[i]);
 }
 
+static void forget(void *context)
+{
+	struct filling *filling = context;
+	filling->inside.n = filling->outside.n = 0;
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct table_object *x = a, *y = b;
@@ -137,7 +143,8 @@ bool table_take(heap_t *heap, struct table *table, GError **error)
 		fillings[i].heap = heap;
 		contexts[i] = &fillings[i];
 	}
-	bool taken = census_take(heap, CENSUS_ALL, add_all, contexts, n, &census, error), failed = false;
+	const struct census_visitor visitor = {add_all, forget, contexts, n};
+	bool taken = census_take(heap, CENSUS_ALL, &visitor, &census, error), failed = false;
 	if (taken)
 		census_clear(&census);
 	for (size_t i = 0; i < n; i++) {

@@ -93,6 +93,11 @@ static void visit_objects(void *context, const struct object *objects, size_t n)
 	}
 }
 
+static void forget_objects(void *context)
+{
+	g_array_set_size(((struct finding *)context)->image->objects, 0);
+}
+
 static void add_root(struct image *image, GHashTable *seen, uint64_t address)
 {
 	const struct memory *memory = &image->snapshot->memory;
@@ -112,11 +117,12 @@ static gboolean find_places(struct image *image, GError **error)
 	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL), seen_headers = g_hash_table_new(NULL, NULL);
 	struct finding finding = {image, seen_headers};
 	void *contexts[] = {&finding};
+	const struct census_visitor visitor = {visit_objects, forget_objects, contexts, 1};
 	struct census census;
 	image->objects = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	image->roots = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	image->headers = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	if (!heap || !census_take(heap, CENSUS_ALL, visit_objects, contexts, 1, &census, error))
+	if (!heap || !census_take(heap, CENSUS_ALL, &visitor, &census, error))
 		return FALSE;
 	census_clear(&census);
 	if (python->runtime)

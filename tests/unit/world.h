@@ -334,11 +334,19 @@ struct found {
 	GArray *objects; /* of struct object */
 	struct census census;
 	bool taken;
+	int forgot; /* times it began again */
 };
 
 G_GNUC_UNUSED static void found_add(void *context, const struct object *objects, size_t n)
 {
 	g_array_append_vals(((struct found *)context)->objects, objects, (guint)n);
+}
+
+G_GNUC_UNUSED static void found_forget(void *context)
+{
+	struct found *found = context;
+	found->forgot++;
+	g_array_set_size(found->objects, 0);
 }
 
 /* Take a census of the world, which opens its heap anew. */
@@ -352,7 +360,8 @@ G_GNUC_UNUSED static void look(struct world *world, enum census_coverage coverag
 	if (!world->heap)
 		return;
 	void *contexts[] = {found};
-	found->taken = census_take(world->heap, coverage, found_add, contexts, 1, &found->census, &error);
+	const struct census_visitor visitor = {found_add, found_forget, contexts, 1};
+	found->taken = census_take(world->heap, coverage, &visitor, &found->census, &error);
 }
 
 G_GNUC_UNUSED static void found_clear(struct found *found)

@@ -1,0 +1,49 @@
+/*
+ * Whether all that looks like an object of the collector's is linked into one of its lists, without following the links: in a large heap that has
+ * aged each neighbour is far away.
+ *
+ * In circular lists what the links lead to, and what is linked, are the same addresses, each once. So the sum of a hash of the one equals that of
+ * the other; memory that only looks like an object, to which no link leads, adds to one of them only. The sums are kept by stretch of addresses:
+ * where they differ is where to look.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct links {
+	uint64_t low, high; /* heads in [low, high) are kept account of */
+	unsigned bits;      /* a stretch has 1 << bits bytes */
+	size_t n;           /* stretches */
+	uint64_t *sums;     /* of each: what is linked, less what links lead to */
+};
+
+void links_init(struct links *links, uint64_t low, uint64_t high);
+void links_clear(struct links *links);
+
+/* What another thread has met, of the same addresses. */
+void links_merge(struct links *links, const struct links *other);
+
+/* Whether something in [start, end) is linked to which no link leads, or the other way round. */
+bool links_open(const struct links *links, uint64_t start, uint64_t end);
+
+static inline uint64_t links_hash(uint64_t address)
+{
+	address *= 0x9e3779b97f4a7c15ull;
+	address ^= address >> 32;
+	return address * 0xd6e8feb86659fd93ull;
+}
+
+/* A head lies at this address. */
+static inline void links_meet(struct links *links, uint64_t head)
+{
+	if (head - links->low < links->high - links->low)
+		links->sums[(head - links->low) >> links->bits] += links_hash(head);
+}
+
+/* A head, or that of a list, says that the next one lies at this address. */
+static inline void links_lead(struct links *links, uint64_t next)
+{
+	if (next - links->low < links->high - links->low)
+		links->sums[(next - links->low) >> links->bits] -= links_hash(next);
+}
