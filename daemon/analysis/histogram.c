@@ -112,46 +112,29 @@ static void row_add(struct row *total, const struct row *row)
 	total->owned += row->owned;
 }
 
-/* how the size of most objects of a type is told: by the type, by their text, by asking, or nothing of them is as of most */
-enum form { FORM_FIXED, FORM_TEXT, FORM_ASKED, FORM_ODD };
-
-static enum form form_of(const struct counter *counter, const struct object *object)
+/* Whether nothing but the type's row is asked for of most objects of the type. */
+static bool are_common(const struct counter *counter, const struct object *object)
 {
 	const struct type *type = object->type;
-	if (counter->places || counter->sought_mask || object->outside || type->buffer || type->flags & PY_FLAG_TYPE ||
-	    !candidate_counts_in_a_word(counter->heap->layout))
-		return FORM_ODD;
-	if (type->size == &size_of_object && !type->itemsize)
-		return FORM_FIXED;
-	/* up to 3.11 a str may have been asked for in wide characters, too */
-	if (type->flags & PY_FLAG_UNICODE && !(type->flags & PY_FLAG_HEAPTYPE) &&
-	    !heap_has(counter->heap->layout->str_wstr))
-		return FORM_TEXT;
-	return FORM_ASKED;
+	return !counter->places && !counter->sought_mask && !object->outside && !type->buffer &&
+	       !(type->flags & PY_FLAG_TYPE) && candidate_counts_in_a_word(counter->heap->layout);
 }
 
 /* Objects of one form; the compiler makes a loop of its own for each. */
 static inline __attribute__((always_inline)) void count_form(struct counter *counter, const struct object *objects,
-							     size_t n, enum form form, struct row *row)
+							     size_t n, enum size_form form, struct row *row)
 {
 	const struct py_layout *layout = counter->heap->layout;
 	const struct type *type = objects->type;
-	const int64_t fixed = type->prefix + (form == FORM_TEXT ? layout->ascii_size + 1 : (int64_t)type->basicsize);
 	int64_t tracked = 0, bytes = 0, refs = 0, most = 0, common = 0;
 	for (size_t i = 0; i < n; i++) {
 		const struct object *object = &objects[i];
-		int64_t size = fixed;
+		int64_t size, few = load_i64(object->bytes, layout->ob_refcnt);
 		if (!candidate_few_references(layout, object->bytes) ||
-		    (form == FORM_TEXT && !candidate_str_common(layout, object->bytes, object->available)) ||
-		    (form == FORM_ASKED && !type->size->measure(counter->heap, object, &size))) {
+		    !object_getsizeof_form(counter->heap, layout, type, form, object, &size)) {
 			count_object(counter, object, row);
 			continue;
 		}
-		if (form == FORM_TEXT)
-			size += load_i64(object->bytes, layout->str_length);
-		if (form == FORM_ASKED)
-			size += type->prefix;
-		int64_t few = load_i64(object->bytes, layout->ob_refcnt);
 		common++;
 		tracked += object->tracked;
 		bytes += size;
@@ -169,21 +152,20 @@ static void count_objects(void *context, const struct object *objects, size_t n)
 {
 	struct counter *counter = context;
 	struct row row = {0};
-	switch (form_of(counter, objects)) {
-	case FORM_FIXED:
-		count_form(counter, objects, n, FORM_FIXED, &row);
-		break;
-	case FORM_TEXT:
-		count_form(counter, objects, n, FORM_TEXT, &row);
-		break;
-	case FORM_ASKED:
-		count_form(counter, objects, n, FORM_ASKED, &row);
-		break;
-	case FORM_ODD:
+	enum size_form form = size_form_of(counter->heap, objects->type);
+	if (!are_common(counter, objects))
 		for (size_t i = 0; i < n; i++)
 			count_object(counter, &objects[i], &row);
-		break;
-	}
+	else if (form == SIZE_FIXED)
+		count_form(counter, objects, n, SIZE_FIXED, &row);
+	else if (form == SIZE_ITEMS)
+		count_form(counter, objects, n, SIZE_ITEMS, &row);
+	else if (form == SIZE_DIGITS)
+		count_form(counter, objects, n, SIZE_DIGITS, &row);
+	else if (form == SIZE_TEXT)
+		count_form(counter, objects, n, SIZE_TEXT, &row);
+	else
+		count_form(counter, objects, n, SIZE_ASKED, &row);
 	/* not before: sizing may find new types, and the rows may move */
 	row_add(row_at(counter, objects->type->index), &row);
 }

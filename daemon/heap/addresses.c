@@ -9,6 +9,8 @@ void addresses_init(struct addresses *set)
 	set->slots = g_new0(uint64_t, FIRST_SLOTS);
 	set->mask = FIRST_SLOTS - 1;
 	set->n = 0;
+	set->lowest = UINT64_MAX;
+	set->highest = 0;
 }
 
 void addresses_clear(struct addresses *set)
@@ -43,5 +45,7 @@ bool addresses_add(struct addresses *set, uint64_t address)
 	}
 	insert(set, address);
 	set->n++;
+	set->lowest = MIN(set->lowest, address);
+	set->highest = MAX(set->highest, address);
 	return true;
 }

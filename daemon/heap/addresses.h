@@ -7,6 +7,7 @@
 struct addresses {
 	uint64_t *slots; /* 0: empty */
 	size_t mask, n;
+	uint64_t lowest, highest; /* of those in it */
 };
 
 void addresses_init(struct addresses *set);
@@ -21,6 +22,8 @@ static inline size_t addresses_hash(uint64_t address)
 
 static inline bool addresses_has(const struct addresses *set, uint64_t address)
 {
+	if (address < set->lowest || address > set->highest)
+		return false;
 	for (size_t i = addresses_hash(address) & set->mask; set->slots[i]; i = (i + 1) & set->mask) {
 		if (set->slots[i] == address)
 			return true;

@@ -1,4 +1,4 @@
-/* What the parts of a census share: census.c takes it, census_blocks.c settles what each block of the allocator is. */
+/* What the parts of a census share: census.c takes it, census_blocks.c settles what each block of the allocator is, census_objects.c what objects lead to. */
 #pragma once
 #include <stdatomic.h>
 
@@ -102,6 +102,9 @@ struct type *census_type_behind(struct taker *taker, const struct block *block, 
 /* Blocks of the allocator (block_visit; the context is the taker). */
 void census_visit_blocks(void *context, const struct block *blocks, size_t n);
 void census_shelves_init(struct taker *taker);
+
+/* What lies in a block that is no object: a table of one, perhaps. Its words may be references. */
+void census_visit_table(struct taker *taker, const struct block *block);
 
 /* Objects of one type: visit them, and note what they lead to outside of the blocks. */
 void census_emit(struct taker *taker, struct object *objects, size_t n);

@@ -554,6 +554,22 @@ static const struct size_rule rules[] = {
 	{"numpy", "generic", numpy_scalar_sizeof, true},
 };
 
+enum size_form size_form_of(const heap_t *heap, const struct type *type)
+{
+	if (type->flags & PY_FLAG_TYPE)
+		return SIZE_ASKED;
+	if (type->size == &size_of_object)
+		return !type->itemsize ? SIZE_FIXED : type->itemsize <= 64 ? SIZE_ITEMS : SIZE_ASKED;
+	if (type->flags & PY_FLAG_HEAPTYPE)
+		return SIZE_ASKED;
+	if (type->size->measure == measure_int && heap_has(heap->layout->long_tag))
+		return SIZE_DIGITS;
+	/* up to 3.11 a str may have been asked for in wide characters, too */
+	if (type->size->measure == measure_str && !heap_has(heap->layout->str_wstr))
+		return SIZE_TEXT;
+	return SIZE_ASKED;
+}
+
 const struct size_rule *size_rule_find(const char *module, const char *qualname)
 {
 	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++) {

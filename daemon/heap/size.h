@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/heap/candidate.h"
 #include "daemon/heap/object.h"
 #include "daemon/heap/type.h"
 
@@ -25,6 +26,39 @@ extern const struct size_rule size_of_object, size_unknown;
 
 /* The rule for the type that defines a __sizeof__ in C under this name, or NULL. */
 const struct size_rule *size_rule_find(const char *module, const char *qualname);
+
+/*
+ * How the size of most objects of a type is told, by their own first bytes: all have the same; by the number of their items; of their digits; of
+ * their characters. Or by asking their rule.
+ */
+enum size_form { SIZE_FIXED, SIZE_ITEMS, SIZE_DIGITS, SIZE_TEXT, SIZE_ASKED };
+enum size_form size_form_of(const heap_t *heap, const struct type *type);
+
+/* sys.getsizeof() of an object as most of the form are; false: it has to be asked for with object_getsizeof(). */
+static inline __attribute__((always_inline)) bool object_getsizeof_form(heap_t *heap, const struct py_layout *layout,
+									const struct type *type, enum size_form form,
+									const struct object *object, int64_t *bytes)
+{
+	uint64_t size = type->basicsize;
+	if (form == SIZE_ITEMS)
+		size += load_u64(object->bytes, layout->ob_size) * type->itemsize;
+	if (form == SIZE_DIGITS)
+		size = layout->long_digit + (load_u64(object->bytes, layout->long_tag) >> 3) * 4;
+	if (form == SIZE_TEXT)
+		size = layout->ascii_size + 1 + load_u64(object->bytes, layout->str_length);
+	if (form == SIZE_ASKED) {
+		*bytes = 0;
+		if (!type->size->measure(heap, object, bytes))
+			return false;
+		*bytes += type->prefix;
+		return true;
+	}
+	*bytes = (int64_t)(size + type->prefix);
+	if (form == SIZE_TEXT)
+		return candidate_str_common(layout, object->bytes, object->available);
+	/* no items, or more than there is room for: those need a closer look */
+	return form == SIZE_FIXED || size - type->basicsize - 1 < object->available - type->basicsize;
+}
 
 /* sys.getsizeof(object); false: something it needs can't be read. */
 static inline bool object_getsizeof(heap_t *heap, const struct object *object, int64_t *bytes)

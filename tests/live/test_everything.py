@@ -4,6 +4,7 @@ Truth is known by construction (tests/targets/known.py): a sample before, one af
 made in between. Sizes of tests: REFTOP_TEST_OBJECTS of each kind; unless told otherwise 200,000 under one interpreter a minor version, and
 20,000 under the other builds of it, which take several times as long.
 """
+import json
 import os
 
 import pytest
@@ -73,6 +74,16 @@ def test_known_contents_of_another_allocator(python, start, allocator):
     if python.free_threaded and allocator == "malloc":
         pytest.skip("free-threaded builds have mimalloc only")
     check_known(start(python, "known.py", 10000, env={"PYTHONMALLOC": allocator}))
+
+
+def test_small_ints(python, start):
+    """The numbers from -5 to 256 are there from the start, whether anything refers to them or not."""
+    target = start(python, "known.py", 1)
+    target.ready()
+    target.wait_blocked()
+    told = json.loads(harness.reftop("objects", "-p", target.pid, "int", "--json", "--limit", "1000000").stdout)
+    values = [o["value"] for o in told["objects"]]
+    assert set(map(str, range(-5, 257))) <= set(values)
 
 
 def test_lost_references(python, start):
