@@ -302,8 +302,12 @@ static void *walk_parts(void *data)
 	struct taker *taker = data;
 	struct survey *survey = taker->survey;
 	size_t n = allocator_parts(&survey->allocator), part;
+	/*
+	 * From the last one: the kernel gives memory from above, so what lies highest is oldest. There are the containers that lead to most of the
+	 * rest, with large tables; who meets one last keeps the others waiting.
+	 */
 	while ((part = atomic_fetch_add(&survey->next, 1)) < n)
-		walk_part(taker, part);
+		walk_part(taker, n - 1 - part);
 	memory_release(survey->heap->memory, &taker->hold);
 	return NULL;
 }

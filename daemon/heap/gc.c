@@ -97,7 +97,7 @@ struct gc_walk gc_walk_list(heap_t *heap, uint64_t head, gc_visit *visit, void *
 	return walker.result;
 }
 
-#define STRIDE 4096 /* objects of one list walked before the next one has its turn */
+#define STRIDE 512 /* objects of one list walked before the next one has its turn */
 
 void gc_count_lists(const heap_t *heap, const uint64_t *heads, size_t n, int64_t total, int64_t *counts)
 {

@@ -82,9 +82,10 @@ static bool is_small_int(const heap_t *heap, uint64_t address, uint64_t type)
 static void static_page(heap_t *heap, uint64_t page, uint64_t end, uint64_t ints, outside_visit *visit, void *context)
 {
 	uint64_t size = MIN(PAGE, end - page), header = heap->layout->object_size;
-	for (uint64_t at = 0; at < size; at += 8) {
+	const uint8_t *whole = memory_at(heap->memory, page, size);
+	for (uint64_t at = 0; whole && at < size; at += 8) {
 		/* the last words of a page: the object goes on in the next one */
-		const uint8_t *bytes = memory_at(heap->memory, page + at, header);
+		const uint8_t *bytes = at + header <= size ? whole + at : memory_at(heap->memory, page + at, header);
 		if (!bytes)
 			return;
 		if (is_static(heap, bytes) ||
