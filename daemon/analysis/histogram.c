@@ -117,7 +117,7 @@ static bool are_common(const struct counter *counter, const struct object *objec
 {
 	const struct type *type = object->type;
 	return !counter->places && !counter->sought_mask && !object->outside && !type->buffer &&
-	       !(type->flags & PY_FLAG_TYPE) && candidate_counts_in_a_word(counter->heap->layout);
+	       !(type->flags & PY_FLAG_TYPE);
 }
 
 /* Objects of one form; the compiler makes a loop of its own for each. */
@@ -130,8 +130,7 @@ static inline __attribute__((always_inline)) void count_form(struct counter *cou
 	for (size_t i = 0; i < n; i++) {
 		const struct object *object = &objects[i];
 		int64_t size, few = load_i64(object->bytes, layout->ob_refcnt);
-		if (!candidate_few_references(layout, object->bytes) ||
-		    !object_getsizeof_form(counter->heap, layout, type, form, object, &size)) {
+		if (!object->common || !object_getsizeof_form(counter->heap, layout, type, form, object, &size)) {
 			count_object(counter, object, row);
 			continue;
 		}

@@ -57,10 +57,10 @@ bool candidate_head(const heap_t *heap, struct object *object);
 /* Whether it has such a head, and is tracked, as most are: asked of the object's own bytes only, and not of builds up to 3.7 or without lists. */
 static inline bool candidate_head_common(const struct py_layout *layout, const uint8_t *object)
 {
-	const uint64_t span = CANDIDATE_HIGHEST - CANDIDATE_LOWEST;
 	const uint8_t *head = object - layout->gc_head_size;
 	uint64_t next = load_u64(head, 0) & CANDIDATE_LINK_MASK, previous = load_u64(head, 8) & CANDIDATE_LINK_MASK;
-	return !((next | previous) & 7) && next - CANDIDATE_LOWEST < span && previous - CANDIDATE_LOWEST < span;
+	return !((next | previous) & ~(CANDIDATE_HIGHEST - 8)) && next >= CANDIDATE_LOWEST &&
+	       previous >= CANDIDATE_LOWEST;
 }
 
 /* Whether a neighbour agrees that what has such a head is linked to it; true when it isn't tracked. See also daemon/heap/links.h. */
@@ -69,13 +69,26 @@ bool candidate_linked(const heap_t *heap, const struct object *object);
 /* Whether a free-threaded build's collector has the object, but leaves it alone (gc.freeze()); where there are lists, no. */
 bool candidate_frozen(const heap_t *heap, const struct object *object);
 
-/* Whether an exact str is one of ASCII characters, which follow it, as most are. */
-static inline bool candidate_str_common(const struct py_layout *layout, const uint8_t *object, uint64_t available)
+/* Bits of a str's state, and what they are in one of ASCII characters, which follow it, as most are. */
+struct candidate_text {
+	uint32_t mask, state;
+};
+
+static inline struct candidate_text candidate_text(const struct py_layout *layout)
 {
 	const struct py_shape *shape = &layout->shape;
-	uint32_t state = load_u32(object, layout->str_state);
-	return (state >> shape->str_kind_shift & 7) == 1 && str_state_bit(state, shape->str_ascii_shift, false) &&
-	       str_state_bit(state, shape->str_compact_shift, true) && available > layout->ascii_size &&
+	uint32_t compact = shape->str_compact_shift == STR_NO_BIT ? 0 : 1u << shape->str_compact_shift;
+	if (shape->str_ascii_shift == STR_NO_BIT)
+		return (struct candidate_text){0, 1}; /* none is: nothing says so */
+	uint32_t one_byte = 1u << shape->str_kind_shift, ascii = 1u << shape->str_ascii_shift;
+	return (struct candidate_text){7 * one_byte | ascii | compact, one_byte | ascii | compact};
+}
+
+/* Whether an exact str is one of those, and lies in its block. */
+static inline bool candidate_str_common(const struct py_layout *layout, struct candidate_text text,
+					const uint8_t *object, uint64_t available)
+{
+	return (load_u32(object, layout->str_state) & text.mask) == text.state && available > layout->ascii_size &&
 	       load_u64(object, layout->str_length) < available - layout->ascii_size;
 }
 

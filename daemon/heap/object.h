@@ -17,6 +17,7 @@ struct object {
 	uint64_t available;   /* readable bytes from there on */
 	struct type *type;
 	bool tracked; /* in the lists of the collector */
+	bool common; /* like most: candidate_few_references(), and of a str candidate_str_common(); if false it wasn't asked */
 	bool outside; /* not in a block of the allocator: larger than 512 bytes, or static */
 };
 

@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/heap/candidate.h"
 #include "daemon/heap/object.h"
 #include "daemon/heap/type.h"
 
@@ -34,7 +33,7 @@ const struct size_rule *size_rule_find(const char *module, const char *qualname)
 enum size_form { SIZE_FIXED, SIZE_ITEMS, SIZE_DIGITS, SIZE_TEXT, SIZE_ASKED };
 enum size_form size_form_of(const heap_t *heap, const struct type *type);
 
-/* sys.getsizeof() of an object as most of the form are; false: it has to be asked for with object_getsizeof(). */
+/* sys.getsizeof() of an object that is common, as most of the form are; false: it has to be asked for with object_getsizeof(). */
 static inline __attribute__((always_inline)) bool object_getsizeof_form(heap_t *heap, const struct py_layout *layout,
 									const struct type *type, enum size_form form,
 									const struct object *object, int64_t *bytes)
@@ -54,10 +53,9 @@ static inline __attribute__((always_inline)) bool object_getsizeof_form(heap_t *
 		return true;
 	}
 	*bytes = (int64_t)(size + type->prefix);
-	if (form == SIZE_TEXT)
-		return candidate_str_common(layout, object->bytes, object->available);
 	/* no items, or more than there is room for: those need a closer look */
-	return form == SIZE_FIXED || size - type->basicsize - 1 < object->available - type->basicsize;
+	return form == SIZE_FIXED || form == SIZE_TEXT ||
+	       size - type->basicsize - 1 < object->available - type->basicsize;
 }
 
 /* sys.getsizeof(object); false: something it needs can't be read. */
