@@ -129,11 +129,12 @@ static inline __attribute__((always_inline)) void count_form(struct counter *cou
 	int64_t tracked = 0, bytes = 0, refs = 0, most = 0, common = 0;
 	for (size_t i = 0; i < n; i++) {
 		const struct object *object = &objects[i];
-		int64_t size, few = load_i64(object->bytes, layout->ob_refcnt);
+		int64_t size;
 		if (!object->common || !object_getsizeof_form(counter->heap, layout, type, form, object, &size)) {
 			count_object(counter, object, row);
 			continue;
 		}
+		int64_t few = load_i64(object->bytes, layout->ob_refcnt);
 		common++;
 		tracked += object->tracked;
 		bytes += size;

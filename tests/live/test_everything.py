@@ -81,7 +81,7 @@ def test_small_ints(python, start):
     target = start(python, "known.py", 1)
     target.ready()
     target.wait_blocked()
-    told = json.loads(harness.reftop("objects", "-p", target.pid, "int", "--json", "--limit", "1000000").stdout)
+    told = json.loads(harness.reftop("objects", "-p", target.pid, "int", "--json", "--limit", "1000000").out)
     values = [o["value"] for o in told["objects"]]
     assert set(map(str, range(-5, 257))) <= set(values)
 
