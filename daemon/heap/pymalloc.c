@@ -20,6 +20,7 @@
 #define MAX_BLOCKS     (MAX_POOL_BYTES / 8)
 #define SMALLEST_BLOCK 8
 #define READ_AHEAD     16384
+#define HEADERS_AHEAD  16           /* pools */
 #define MAX_SPAN       (1ull << 40) /* bytes between the first pool and the last, of which a table is kept */
 
 static bool pool_bytes_known(const struct py_shape *shape)
@@ -146,6 +147,7 @@ static void find_classes(const heap_t *heap, struct pymalloc *pymalloc)
 		uint8_t *class = &pymalloc->classes[(arena->first_pool - pymalloc->first_pool) / shape->pool_bytes];
 		for (uint64_t pool = arena->first_pool; pool < arena->virgin; pool += shape->pool_bytes, class ++) {
 			const uint8_t *bytes = memory_at(heap->memory, pool, POOL_HEADER_BYTES);
+			memory_prefetch(heap->memory, pool + HEADERS_AHEAD * shape->pool_bytes);
 			if (bytes && load_u32(bytes, POOL_COUNT))
 				*class = (uint8_t)(pool_block_bytes(shape, bytes) / shape->block_alignment);
 		}
