@@ -6,6 +6,7 @@ import pytest
 
 import harness
 
+LARGER = 150  # the same, where the copy of the objects has to be large beside what reading in pieces takes
 MEGABYTES = 60  # of objects of the target, and as many in one buffer that nobody needs to read
 
 
@@ -27,8 +28,8 @@ def accounts(pid):
         return [line for line in [*rollup, *status] if line.startswith(("Rss:", "Anonymous:", "VmPTE:", "VmRSS:"))]
 
 
-def large(python, start, kind):
-    target = start(python, "large.py", MEGABYTES, kind)
+def large(python, start, kind, megabytes=MEGABYTES):
+    target = start(python, "large.py", megabytes, kind)
     truth = target.ready()
     return target, truth
 
@@ -42,7 +43,7 @@ def counts_agree(sample, truth):
 
 def test_a_still_target_is_counted_exactly_in_little_memory(python, start):
     """The same table as of a copy, number by number, and it is a consistent one: nothing ran meanwhile."""
-    target, truth = large(python, start, "still")
+    target, truth = large(python, start, "still", LARGER)
     target.wait_blocked()
     whole, all_memory = histo(target.pid)
     before = accounts(target.pid)
@@ -56,7 +57,7 @@ def test_a_still_target_is_counted_exactly_in_little_memory(python, start):
         assert pieces["totals"][key] == whole["totals"][key], key
     counts_agree(pieces, truth)
     # 24 MB of pages, 16 MB until they are given back, and the program itself; a copy takes all there is but the buffer
-    assert memory < 72 and memory < 0.85 * all_memory < MEGABYTES, (memory, all_memory)
+    assert memory < 72 and memory < 0.7 * all_memory < 0.7 * LARGER, (memory, all_memory)
 
 
 def test_a_free_threaded_heap_in_pieces(start):
