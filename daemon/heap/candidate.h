@@ -63,6 +63,13 @@ static inline bool candidate_head_common(const struct py_layout *layout, const u
 	       previous >= CANDIDATE_LOWEST;
 }
 
+/* Whether it has one, and isn't tracked: of a type that no class statement made, whose instances may be so. */
+static inline bool candidate_head_empty(const struct py_layout *layout, const uint8_t *object)
+{
+	const uint8_t *head = object - layout->gc_head_size;
+	return !load_u64(head, 0) && !(load_u64(head, 8) & CANDIDATE_LINK_MASK);
+}
+
 /* Whether a neighbour agrees that what has such a head is linked to it; true when it isn't tracked. See also daemon/heap/links.h. */
 bool candidate_linked(const heap_t *heap, const struct object *object);
 

@@ -88,17 +88,23 @@ static bool settle_odd(struct taker *taker, const struct block *block, struct ty
 	return false;
 }
 
-/* As most are: with a small number of references, and right links, or short characters of one byte. */
-static inline bool is_common(const struct py_layout *layout, enum shelf_kind kind, struct candidate_text text,
-			     const uint8_t *bytes, uint64_t available)
+/* As most are: with a small number of references, and right links or none, or short characters of one byte. */
+static inline bool is_common(const struct py_layout *layout, enum shelf_kind kind, bool empty_heads,
+			     struct candidate_text text, const uint8_t *bytes, uint64_t available)
 {
 	if (!candidate_few_references(layout, bytes))
 		return false;
 	if (kind == SHELF_TRACKED)
-		return candidate_head_common(layout, bytes);
+		return candidate_head_common(layout, bytes) || (empty_heads && candidate_head_empty(layout, bytes));
 	if (kind == SHELF_TEXT)
 		return candidate_str_common(layout, text, bytes, available);
 	return true;
+}
+
+/* Of an object with a head: whether the collector has it in a list. */
+static inline bool is_listed(const struct py_layout *layout, const uint8_t *bytes)
+{
+	return load_u64(bytes - layout->gc_head_size, 0) != 0;
 }
 
 static inline __attribute__((always_inline)) size_t settle_kind(struct taker *taker, const struct shelf *shelf,
@@ -110,18 +116,20 @@ static inline __attribute__((always_inline)) size_t settle_kind(struct taker *ta
 	const uint64_t prefix = type->prefix, least = prefix + type->least;
 	const bool common = kind != SHELF_ODD;
 	const struct candidate_text text = candidate_text(layout);
+	const bool empty_heads = !type->made_in_python;
 	struct object *object = taker->accepted;
 	int64_t bytes = 0;
 	for (size_t at = shelf->first; at; at = taker->next[at]) {
 		const struct block *block = &batch[at - 1];
 		if (common && block->size >= least &&
-		    is_common(layout, kind, text, block->bytes + prefix, block->size - prefix)) {
+		    is_common(layout, kind, empty_heads, text, block->bytes + prefix, block->size - prefix)) {
 			*object = (struct object){.address = block->address + prefix,
 						  .bytes = block->bytes + prefix,
 						  .available = block->size - prefix,
 						  .type = type,
 						  .common = true,
-						  .tracked = kind == SHELF_TRACKED};
+						  .tracked = kind == SHELF_TRACKED &&
+							     is_listed(layout, block->bytes + prefix)};
 			bytes += (int64_t)block->size;
 			object++;
 		} else {
