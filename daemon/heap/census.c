@@ -169,8 +169,13 @@ static void consider_lists(struct taker *taker)
 			uint64_t head =
 				j < collector->n_generations ? collector->generations[j].head : collector->permanent;
 			uint64_t first;
-			if (head && memory_u64(heap->memory, head, &first) && (first & LINK_MASK) != head)
-				census_consider(taker, (first & LINK_MASK) + heap->layout->gc_head_size);
+			if (!head || !memory_u64(heap->memory, head, &first))
+				continue;
+			first &= LINK_MASK;
+			links_meet(&taker->links, head);
+			links_lead(&taker->links, first);
+			if (first != head)
+				census_consider(taker, first + heap->layout->gc_head_size);
 		}
 	}
 	visit_pending(taker);
@@ -350,25 +355,10 @@ static void takers_clear(struct taker *takers, size_t n)
 		taker_clear(&takers[i]);
 }
 
-static void lead_from_lists(const heap_t *heap, struct links *links)
-{
-	for (size_t i = 0; i < heap->n_interpreters; i++) {
-		const struct heap_collector *collector = &heap->interpreters[i].collector;
-		for (size_t j = 0; j <= collector->n_generations; j++) {
-			uint64_t head =
-				j < collector->n_generations ? collector->generations[j].head : collector->permanent;
-			uint64_t first;
-			if (head && memory_u64(heap->memory, head, &first))
-				links_lead(links, first & LINK_MASK);
-		}
-	}
-}
-
 /* Whether a block was taken for an object that its neighbours in the collector's lists don't know. */
 static bool mistaken(struct survey *survey, struct taker *first)
 {
 	struct taker *checker = g_aligned_alloc(1, sizeof(*checker), CACHE_LINE);
-	lead_from_lists(survey->heap, &first->links);
 	taker_init(checker, survey, NULL);
 	checker->checks = true;
 	for (size_t part = 0; part < allocator_parts(&survey->allocator) && !checker->mistaken; part++) {

@@ -38,9 +38,9 @@ static inline __attribute__((always_inline)) bool object_getsizeof_form(heap_t *
 									const struct type *type, enum size_form form,
 									const struct object *object, int64_t *bytes)
 {
-	uint64_t size = type->basicsize;
+	uint64_t size = type->basicsize, items = 0;
 	if (form == SIZE_ITEMS)
-		size += load_u64(object->bytes, layout->ob_size) * type->itemsize;
+		size += (items = load_u64(object->bytes, layout->ob_size)) * type->itemsize;
 	if (form == SIZE_DIGITS)
 		size = layout->long_digit + (load_u64(object->bytes, layout->long_tag) >> 3) * 4;
 	if (form == SIZE_TEXT)
@@ -55,7 +55,7 @@ static inline __attribute__((always_inline)) bool object_getsizeof_form(heap_t *
 	*bytes = (int64_t)(size + type->prefix);
 	/* no items, or more than there is room for: those need a closer look */
 	return form == SIZE_FIXED || form == SIZE_TEXT ||
-	       size - type->basicsize - 1 < object->available - type->basicsize;
+	       (items <= object->available && size - type->basicsize - 1 < object->available - type->basicsize);
 }
 
 /* sys.getsizeof(object); false: something it needs can't be read. */

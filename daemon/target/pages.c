@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemon/target/file.h"
+
 #define CLUSTER     (16ull << 10) /* read at once: four pages cost little more than one */
 #define MERGE_GAP   (8ull << 10)  /* so much between two runs is read too rather than calling the kernel twice */
 #define SCAN_GAP    (1ull << 20)  /* so much between two runs is looked through rather than asking about each */
@@ -127,17 +129,7 @@ static bool read_some(int fd, uint8_t *to, uint64_t size, uint64_t offset)
 
 static bool read_mem(const pages_t *pages, const struct area *area, uint64_t start, uint64_t end)
 {
-	uint8_t *to = area->bytes + (start - area->mapping->start);
-	uint64_t have = 0;
-	while (have < end - start) {
-		ssize_t n = pread(pages->target->mem, to + have, end - start - have, (off_t)(start + have));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		have += (uint64_t)n;
-	}
-	return true;
+	return file_read_at(pages->target->mem, area->bytes + (start - area->mapping->start), end - start, start);
 }
 
 /* What can't be read (guard pages that MADV_GUARD_INSTALL put into a mapping, Linux 6.13) is noted page by page. */
