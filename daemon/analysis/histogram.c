@@ -116,58 +116,77 @@ static void row_add(struct row *total, const struct row *row)
 static bool are_common(const struct counter *counter, const struct object *object)
 {
 	const struct type *type = object->type;
-	return !counter->places && !counter->sought_mask && !object->outside && !type->buffer &&
+	return object->common && !counter->places && !counter->sought_mask && !object->outside && !type->buffer &&
 	       !(type->flags & PY_FLAG_TYPE);
 }
 
-/* Objects of one form; the compiler makes a loop of its own for each. */
-static inline __attribute__((always_inline)) void count_form(struct counter *counter, const struct object *objects,
-							     size_t n, enum size_form form, struct row *row)
+/* Common objects of one form; the compiler makes a loop of its own for each. */
+static inline __attribute__((always_inline)) void count_form(struct counter *counter, const struct objects *objects,
+							     enum size_form form, struct row *row)
 {
 	const struct py_layout *layout = counter->heap->layout;
-	const struct type *type = objects->type;
-	int64_t tracked = 0, bytes = 0, refs = 0, most = 0, common = 0;
-	for (size_t i = 0; i < n; i++) {
-		const struct object *object = &objects[i];
-		int64_t size;
-		if (!object->common || !object_getsizeof_form(counter->heap, layout, type, form, object, &size)) {
-			count_object(counter, object, row);
+	const struct size_terms terms = size_terms_of(counter->heap, form, &objects->first);
+	int64_t bytes = 0, refs = 0, most = 0, counted = 0;
+	for (size_t i = 0; i < objects->n; i++) {
+		const uint8_t *at = objects->first.bytes + objects->offsets[i];
+		int64_t one;
+		if (G_UNLIKELY(!size_of_common(&terms, form, at, &one))) {
+			const struct object object = objects_nth(objects, i);
+			count_object(counter, &object, row);
 			continue;
 		}
-		int64_t few = load_i64(object->bytes, layout->ob_refcnt);
-		common++;
-		tracked += object->tracked;
-		bytes += size;
+		int64_t few = load_i64(at, layout->ob_refcnt);
+		counted++;
+		bytes += one;
 		refs += few;
 		most = MAX(most, few);
 	}
-	row->count += common;
-	row->gc_count += tracked;
+	row->count += counted;
+	row->gc_count += objects->first.tracked ? counted : 0;
 	row->bytes += bytes;
 	row->refs += refs;
 	row->refs_max = MAX(row->refs_max, most);
 }
 
-static void count_objects(void *context, const struct object *objects, size_t n)
+static void count_each(struct counter *counter, const struct objects *objects, struct row *row)
+{
+	for (size_t i = 0; i < objects->n; i++) {
+		const struct object object = objects_nth(objects, i);
+		count_object(counter, &object, row);
+	}
+}
+
+static void count_objects(void *context, const struct objects *objects)
 {
 	struct counter *counter = context;
 	struct row row = {0};
-	enum size_form form = size_form_of(counter->heap, objects->type);
-	if (!are_common(counter, objects))
-		for (size_t i = 0; i < n; i++)
-			count_object(counter, &objects[i], &row);
-	else if (form == SIZE_FIXED)
-		count_form(counter, objects, n, SIZE_FIXED, &row);
-	else if (form == SIZE_ITEMS)
-		count_form(counter, objects, n, SIZE_ITEMS, &row);
-	else if (form == SIZE_DIGITS)
-		count_form(counter, objects, n, SIZE_DIGITS, &row);
-	else if (form == SIZE_TEXT)
-		count_form(counter, objects, n, SIZE_TEXT, &row);
-	else
-		count_form(counter, objects, n, SIZE_ASKED, &row);
+	enum size_form form =
+		are_common(counter, &objects->first) ? size_form_of(counter->heap, objects->first.type) : SIZE_ASKED;
+	switch (form) {
+	case SIZE_FIXED:
+		count_form(counter, objects, SIZE_FIXED, &row);
+		break;
+	case SIZE_ITEMS:
+		count_form(counter, objects, SIZE_ITEMS, &row);
+		break;
+	case SIZE_DIGITS:
+		count_form(counter, objects, SIZE_DIGITS, &row);
+		break;
+	case SIZE_TEXT:
+		count_form(counter, objects, SIZE_TEXT, &row);
+		break;
+	case SIZE_LIST:
+		count_form(counter, objects, SIZE_LIST, &row);
+		break;
+	case SIZE_DICT:
+		count_form(counter, objects, SIZE_DICT, &row);
+		break;
+	case SIZE_ASKED:
+		count_each(counter, objects, &row);
+		break;
+	}
 	/* not before: sizing may find new types, and the rows may move */
-	row_add(row_at(counter, objects->type->index), &row);
+	row_add(row_at(counter, objects->first.type->index), &row);
 }
 
 static void forget(void *context)

@@ -74,10 +74,12 @@ static void visit_block(struct owners *owners, const struct block *block)
 		cover_unset(&owners->cover, type_word, type_word + 8);
 }
 
-static void visit_blocks(void *context, const struct block *blocks, size_t n)
+static void visit_blocks(void *context, const struct blocks *blocks)
 {
-	for (size_t i = 0; i < n; i++)
-		visit_block(context, &blocks[i]);
+	for (size_t i = 0; i < blocks->n; i++) {
+		struct block block = blocks_nth(blocks, i);
+		visit_block(context, &block);
+	}
 }
 
 static void cover_allocator(struct owners *owners)

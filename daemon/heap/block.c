@@ -18,13 +18,23 @@ bool block_is_hooked(const uint8_t *block)
 	return block[8] == 'o' || block[8] == 'm' || block[8] == 'r';
 }
 
-void block_vote(void *votes, const struct block *blocks, size_t n)
+void block_visit_one(block_visit *visit, void *context, const struct block *block)
+{
+	const uint32_t offset = 0;
+	visit(context, &(struct blocks){*block, &offset, 1});
+}
+
+void block_visit_many(block_visit *visit, void *context, const struct block *first, const uint32_t *offsets, size_t n)
+{
+	for (size_t i = 0; i < n; i += BLOCKS_MOST)
+		visit(context, &(struct blocks){*first, offsets + i, MIN(n - i, BLOCKS_MOST)});
+}
+
+void block_vote(void *votes, const struct blocks *blocks)
 {
 	struct block_votes *count = votes;
-	for (size_t i = 0; i < n; i++) {
-		if (blocks[i].size < BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX)
-			continue;
-		if (block_is_hooked(blocks[i].bytes))
+	for (size_t i = 0; i < blocks->n && blocks->first.size >= BLOCK_HOOK_PREFIX + BLOCK_HOOK_SUFFIX; i++) {
+		if (block_is_hooked(blocks->first.bytes + blocks->offsets[i]))
 			count->hooked++;
 		else
 			count->plain++;

@@ -21,36 +21,32 @@ struct block {
 	enum block_domain domain;
 };
 
-/* `n` blocks (at least one) in address order; they are the visitor's until it returns */
-typedef void block_visit(void *context, const struct block *blocks, size_t n);
-
-/* Blocks on their way to a visitor: a walk adds one after another, and flushes at its end. */
-#define BLOCK_BATCH 256
-struct block_batch {
-	block_visit *visit;
-	void *context;
-	size_t n;
-	struct block blocks[BLOCK_BATCH + 1]; /* one more is written than is kept */
+/*
+ * Blocks that are alike, and lie in one piece of memory: as they are visited, for in a large heap the price of each is what is written and read
+ * again about it.
+ */
+#define BLOCKS_MOST 256
+struct blocks {
+	struct block first;      /* each is like this one, which is that at offset 0, if there is one */
+	const uint32_t *offsets; /* of the i-th one: bytes from there, ascending */
+	size_t n;                /* 1 to BLOCKS_MOST */
 };
 
-static inline void block_batch_flush(struct block_batch *batch)
+static inline struct block blocks_nth(const struct blocks *blocks, size_t i)
 {
-	if (batch->n)
-		batch->visit(batch->context, batch->blocks, batch->n);
-	batch->n = 0;
+	struct block block = blocks->first;
+	block.address += blocks->offsets[i];
+	block.bytes += blocks->offsets[i];
+	return block;
 }
 
-/* Where the next block is to be written; block_batch_add() then adds it. */
-static inline struct block *block_batch_next(struct block_batch *batch)
-{
-	return &batch->blocks[batch->n];
-}
+/* Blocks in address order; they are the visitor's until it returns. */
+typedef void block_visit(void *context, const struct blocks *blocks);
 
-static inline void block_batch_add(struct block_batch *batch)
-{
-	if (++batch->n == BLOCK_BATCH)
-		block_batch_flush(batch);
-}
+/* Visit a single one. */
+void block_visit_one(block_visit *visit, void *context, const struct block *block);
+/* Visit those of `n` offsets (any number) from `first`. */
+void block_visit_many(block_visit *visit, void *context, const struct block *first, const uint32_t *offsets, size_t n);
 
 /* bytes and blocks of an allocator; parts of its pages */
 struct block_stats {
@@ -84,7 +80,7 @@ struct block_votes {
 	int64_t hooked, plain;
 };
 #define BLOCK_VOTES 1000
-void block_vote(void *votes, const struct block *blocks, size_t n);
+void block_vote(void *votes, const struct blocks *blocks);
 
 /* Step over the hook's prefix. False: it isn't one, or what it says doesn't fit. */
 bool block_unhook(struct block *block);

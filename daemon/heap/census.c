@@ -67,7 +67,7 @@ static void visit_outside(struct taker *taker, uint64_t address)
 	}
 	object.outside = true;
 	taker->outside++;
-	census_emit(taker, &object, 1);
+	census_emit_one(taker, &object);
 }
 
 static int address_compare(const void *a, const void *b)
@@ -131,10 +131,12 @@ static void consider_chunk(struct taker *taker, const struct block *block)
 	}
 }
 
-static void consider_chunks(void *context, const struct block *blocks, size_t n)
+static void consider_chunks(void *context, const struct blocks *blocks)
 {
-	for (size_t i = 0; i < n; i++)
-		consider_chunk(context, &blocks[i]);
+	for (size_t i = 0; i < blocks->n; i++) {
+		const struct block block = blocks_nth(blocks, i);
+		consider_chunk(context, &block);
+	}
 }
 
 static void consider_address(void *context, uint64_t address)
@@ -222,6 +224,25 @@ static void find_frozen(struct survey *survey)
 	}
 }
 
+/* All memory that isn't of pymalloc's blocks. */
+static struct coarse *find_outside(const struct survey *survey)
+{
+	const struct memory *memory = survey->heap->memory;
+	const struct pymalloc *pymalloc = &survey->allocator.pymalloc;
+	struct coarse *outside = g_new0(struct coarse, 1);
+	for (size_t i = 0, range = 0; i < memory->n_regions; i++) {
+		uint64_t at = memory->regions[i].start, end = at + memory->regions[i].size;
+		while (at < end) {
+			while (range < pymalloc->n_ranges && pymalloc->ranges[range].end <= at)
+				range++;
+			uint64_t start = range < pymalloc->n_ranges ? MIN(pymalloc->ranges[range].start, end) : end;
+			coarse_add(outside, at, start);
+			at = start < end ? MAX(pymalloc->ranges[range].end, start + 1) : end;
+		}
+	}
+	return outside;
+}
+
 static void find_extent(struct survey *survey)
 {
 	const struct memory *memory = survey->heap->memory;
@@ -237,6 +258,7 @@ static void find_extent(struct survey *survey)
 		extent->blocks_low = allocator->low;
 		extent->n_pages = (allocator->high - allocator->low) >> ALLOCATOR_PAGE_BITS;
 	}
+	extent->outside = find_outside(survey);
 	/* blocks that the debug hooks don't know are passed over, with whatever is in them */
 	survey->in_order = survey->allocator.pymalloc.n_arenas && !survey->allocator.debug_hooks;
 	const struct pymalloc *pymalloc = &survey->allocator.pymalloc;
@@ -424,15 +446,15 @@ struct lister {
 static void visit_listed(void *context, const struct object *object)
 {
 	const struct lister *lister = context;
-	lister->visit(lister->context, object, 1);
+	const uint32_t offset = 0;
+	lister->visit(lister->context, &(struct objects){*object, &offset, 1});
 }
 
 static void visit_permanent(void *context, const struct object *object)
 {
-	const struct lister *lister = context;
 	struct object untracked = *object;
 	untracked.tracked = false; /* gc.get_objects() doesn't list them */
-	lister->visit(lister->context, &untracked, 1);
+	visit_listed(context, &untracked);
 }
 
 static void take_lists(heap_t *heap, struct lister *lister, struct census *census)
@@ -487,6 +509,7 @@ bool census_take(heap_t *heap, enum census_coverage coverage, const struct censu
 	heap->dict_blocks = &survey.dict_blocks;
 	take_all(&survey, visitor);
 	heap->dict_blocks = NULL;
+	g_free(survey.extent.outside);
 	addresses_clear(&survey.frozen);
 	glibc_clear(&survey.glibc);
 	allocator_clear(&survey.allocator);

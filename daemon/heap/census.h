@@ -17,8 +17,8 @@ enum census_coverage {
 	CENSUS_ALL, /* every object */
 };
 
-/* `n` objects (at least one), all of one type */
-typedef void census_visit(void *context, const struct object *objects, size_t n);
+/* Objects of one type; they are the visitor's until it returns. */
+typedef void census_visit(void *context, const struct objects *objects);
 
 /* Who is told of the objects: by `n` threads, each with a context of its own. */
 struct census_visitor {

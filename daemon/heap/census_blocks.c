@@ -71,7 +71,7 @@ static bool settle_other(struct taker *taker, const struct block *block, struct 
 			i++;
 		type = guess_type(taker, block, i + 1);
 		if (type && object_in(taker, block, type, &object)) {
-			census_emit(taker, &object, 1);
+			census_emit_one(taker, &object);
 			return true;
 		}
 	}
@@ -79,13 +79,16 @@ static bool settle_other(struct taker *taker, const struct block *block, struct 
 }
 
 /* What is no such object at first sight: one that is unlike most, one of another type, or a table. */
-static bool settle_odd(struct taker *taker, const struct block *block, struct type *type, struct object *object)
+static void settle_odd(struct taker *taker, size_t i, struct type *type)
 {
-	if (object_in(taker, block, type, object))
-		return true;
-	if (!may_be_other(taker, type) || !settle_other(taker, block, type))
-		census_visit_table(taker, block);
-	return false;
+	const struct block block = blocks_nth(taker->batch, i);
+	struct accepted *accepted = &taker->accepted;
+	struct object object;
+	if (object_in(taker, &block, type, &object))
+		accepted->offsets[false][object.tracked][accepted->n[false][object.tracked]++] =
+			taker->batch->offsets[i];
+	else if (!may_be_other(taker, type) || !settle_other(taker, &block, type))
+		census_visit_table(taker, &block);
 }
 
 /* As most are: with a small number of references, and right links or none, or short characters of one byte. */
@@ -107,69 +110,97 @@ static inline bool is_listed(const struct py_layout *layout, const uint8_t *byte
 	return load_u64(bytes - layout->gc_head_size, 0) != 0;
 }
 
-static inline __attribute__((always_inline)) size_t settle_kind(struct taker *taker, const struct shelf *shelf,
-								enum shelf_kind kind)
+static inline __attribute__((always_inline)) void settle_kind(struct taker *taker, const struct shelf *shelf,
+							      enum shelf_kind kind)
 {
 	const struct py_layout *layout = taker->heap->layout;
-	const struct block *batch = taker->batch;
-	struct type *type = shelf->type;
-	const uint64_t prefix = type->prefix, least = prefix + type->least;
-	const bool common = kind != SHELF_ODD;
+	const struct type *type = shelf->type;
 	const struct candidate_text text = candidate_text(layout);
+	const uint32_t *offsets = taker->batch->offsets;
+	const uint8_t *bytes = taker->batch->first.bytes + type->prefix;
+	const uint64_t available = taker->batch->first.size - type->prefix;
 	const bool empty_heads = !type->made_in_python;
-	struct object *object = taker->accepted;
-	int64_t bytes = 0;
+	uint32_t *untracked = taker->accepted.offsets[true][false], *tracked = taker->accepted.offsets[true][true];
+	size_t n_untracked = 0, n_tracked = 0;
 	for (size_t at = shelf->first; at; at = taker->next[at]) {
-		const struct block *block = &batch[at - 1];
-		if (common && block->size >= least &&
-		    is_common(layout, kind, empty_heads, text, block->bytes + prefix, block->size - prefix)) {
-			*object = (struct object){.address = block->address + prefix,
-						  .bytes = block->bytes + prefix,
-						  .available = block->size - prefix,
-						  .type = type,
-						  .common = true,
-						  .tracked = kind == SHELF_TRACKED &&
-							     is_listed(layout, block->bytes + prefix)};
-			bytes += (int64_t)block->size;
-			object++;
+		uint32_t offset = offsets[at - 1];
+		if (G_LIKELY(is_common(layout, kind, empty_heads, text, bytes + offset, available))) {
+			/* which of them can't be foretold either: written to both */
+			bool listed = kind == SHELF_TRACKED && is_listed(layout, bytes + offset);
+			untracked[n_untracked] = tracked[n_tracked] = offset;
+			n_untracked += !listed;
+			n_tracked += listed;
 		} else {
-			object += settle_odd(taker, block, type, object);
+			settle_odd(taker, at - 1, shelf->type);
 		}
 	}
-	taker->object_bytes += bytes;
-	return (size_t)(object - taker->accepted);
+	taker->accepted.n[true][false] = n_untracked;
+	taker->accepted.n[true][true] = n_tracked;
+	taker->object_bytes += (int64_t)((n_untracked + n_tracked) * taker->batch->first.size);
+}
+
+static void settle_each(struct taker *taker, const struct shelf *shelf)
+{
+	for (size_t at = shelf->first; at; at = taker->next[at])
+		settle_odd(taker, at - 1, shelf->type);
 }
 
 static void settle_tables(struct taker *taker, const struct shelf *shelf)
 {
-	for (size_t at = shelf->first; at; at = taker->next[at])
-		census_visit_table(taker, &taker->batch[at - 1]);
+	for (size_t at = shelf->first; at; at = taker->next[at]) {
+		const struct block block = blocks_nth(taker->batch, at - 1);
+		census_visit_table(taker, &block);
+	}
+}
+
+/* Visit what was accepted of a shelf. */
+static void emit_accepted(struct taker *taker, struct type *type)
+{
+	const struct block *block = &taker->batch->first;
+	struct accepted *accepted = &taker->accepted;
+	struct objects objects = {.first = {.address = block->address + type->prefix,
+					    .bytes = block->bytes + type->prefix,
+					    .available = block->size - type->prefix,
+					    .type = type}};
+	for (int common = 0; common < 2; common++) {
+		for (int tracked = 0; tracked < 2; tracked++) {
+			if (!(objects.n = accepted->n[common][tracked]))
+				continue;
+			accepted->n[common][tracked] = 0;
+			objects.offsets = accepted->offsets[common][tracked];
+			objects.first.common = common;
+			objects.first.tracked = tracked;
+			census_emit(taker, &objects);
+		}
+	}
 }
 
 static void settle_shelf(struct taker *taker, struct shelf *shelf)
 {
-	size_t n = 0;
-	*shelf->tail = 0;
-	switch (shelf->kind) {
+	enum shelf_kind kind = shelf->kind;
+	/* too small for most: a struct that may be without its end */
+	if (shelf->type && taker->batch->first.size < shelf->type->prefix + (uint64_t)shelf->type->least)
+		kind = SHELF_ODD;
+	switch (kind) {
 	case SHELF_NONE:
 		settle_tables(taker, shelf);
 		break;
 	case SHELF_PLAIN:
-		n = settle_kind(taker, shelf, SHELF_PLAIN);
+		settle_kind(taker, shelf, SHELF_PLAIN);
 		break;
 	case SHELF_TRACKED:
-		n = settle_kind(taker, shelf, SHELF_TRACKED);
+		settle_kind(taker, shelf, SHELF_TRACKED);
 		break;
 	case SHELF_TEXT:
-		n = settle_kind(taker, shelf, SHELF_TEXT);
+		settle_kind(taker, shelf, SHELF_TEXT);
 		break;
 	case SHELF_ODD:
-		n = settle_kind(taker, shelf, SHELF_ODD);
+		settle_each(taker, shelf);
 		break;
 	}
-	shelf->tail = &shelf->first;
-	if (n)
-		census_emit(taker, taker->accepted, n);
+	shelf->first = 0;
+	if (shelf->type)
+		emit_accepted(taker, shelf->type);
 }
 
 /* Ask for the neighbours in the collector's list of what may be in these blocks. */
@@ -178,9 +209,9 @@ static void prefetch(struct taker *taker, const struct shelf *shelf)
 	const struct type *type = shelf->type;
 	if (!type || !(type->flags & PY_FLAG_HAVE_GC) || !type->prefix)
 		return;
-	*shelf->tail = 0;
 	for (size_t at = shelf->first; at; at = taker->next[at]) {
-		const uint8_t *head = taker->batch[at - 1].bytes + type->prefix - taker->heap->layout->gc_head_size;
+		const uint8_t *bytes = taker->batch->first.bytes + taker->batch->offsets[at - 1];
+		const uint8_t *head = bytes + type->prefix - taker->heap->layout->gc_head_size;
 		memory_prefetch(taker->heap->memory, (load_u64(head, 0) & LINK_MASK) + 8);
 	}
 }
@@ -221,54 +252,55 @@ static inline uint64_t shelf_key(uint64_t address, uint64_t prefix)
 	return address + ((prefix + 1) << ADDRESS_BITS);
 }
 
-/* Whether the shelf is for this address, behind whatever prefix. */
-static inline bool shelf_is_for(const struct shelf *shelf, uint64_t address)
+/* Whether the shelf of this key is for this address, behind whatever prefix. */
+static inline bool key_is_for(uint64_t key, uint64_t address)
 {
-	return (shelf->key ^ address) << (64 - ADDRESS_BITS) == 0;
+	return (key ^ address) << (64 - ADDRESS_BITS) == 0;
 }
 
-static void shelf_assign(struct taker *taker, struct shelf *shelf, uint64_t address, struct type *type)
+static void shelf_clear(struct taker *taker, struct shelf *shelf, struct type *type)
 {
-	if (shelf->tail != &shelf->first)
+	*shelf = (struct shelf){.type = type, .kind = shelf_kind(taker, type)};
+}
+
+static void shelf_assign(struct taker *taker, size_t index, uint64_t address, struct type *type)
+{
+	struct shelf *shelf = &taker->shelves[index];
+	if (shelf->first)
 		settle(taker); /* another type's, that has blocks in it */
-	*shelf = (struct shelf){.key = type ? shelf_key(address, type->prefix) : address,
-				.type = type,
-				.kind = shelf_kind(taker, type)};
-	shelf->tail = &shelf->first;
+	shelf_clear(taker, shelf, type);
+	taker->keys[index] = type ? shelf_key(address, type->prefix) : address;
 }
 
 /* The shelf for what lies at an address, which may be a type: one of two, or whichever of them is free, or the first. */
-static struct shelf *shelf_get(struct taker *taker, uint64_t address)
+static size_t shelf_get(struct taker *taker, uint64_t address)
 {
-	size_t index = shelf_index(address);
-	struct shelf *shelf = &taker->shelves[index], *other = &taker->shelves[index ^ 1];
-	if (shelf_is_for(shelf, address))
-		return shelf;
-	if (shelf_is_for(other, address))
+	size_t index = shelf_index(address), other = index ^ 1;
+	if (key_is_for(taker->keys[index], address))
+		return index;
+	if (key_is_for(taker->keys[other], address))
 		return other;
 	struct type *type = type_get(taker->heap, address);
-	if (shelf->type && !other->type)
-		shelf = other;
+	if (taker->shelves[index].type && !taker->shelves[other].type)
+		index = other;
 	/* what is no type doesn't take the place of one */
-	if (type || !shelf->type)
-		shelf_assign(taker, shelf, address, type);
-	return shelf;
+	if (type || !taker->shelves[index].type)
+		shelf_assign(taker, index, address, type);
+	return index;
 }
 
 /* The shelf of a block with a word that perhaps is a type not seen yet. */
-static struct shelf *shelf_find(struct taker *taker, const struct block *block)
+static struct shelf *shelf_find(struct taker *taker, const uint8_t *bytes, size_t n)
 {
 	const struct survey *survey = taker->survey;
-	for (size_t i = 0; i < survey->n_prefixes; i++) {
+	for (size_t i = 0; i < n; i++) {
 		uint64_t prefix = survey->prefixes[i];
-		if (block->size < prefix + taker->heap->layout->object_size)
-			continue;
-		uint64_t address = object_type_address(taker->heap->layout, block->bytes + prefix);
+		uint64_t address = object_type_address(taker->heap->layout, bytes + prefix);
 		if (!maybe_type(taker, address))
 			continue;
-		struct shelf *shelf = shelf_get(taker, address);
-		if (shelf->key == shelf_key(address, prefix))
-			return shelf;
+		size_t index = shelf_get(taker, address);
+		if (taker->keys[index] == shelf_key(address, prefix))
+			return &taker->shelves[index];
 	}
 	return &taker->tables;
 }
@@ -286,91 +318,75 @@ static inline __attribute__((always_inline)) struct shelf *shelf_of(struct taker
 #pragma GCC unroll 4
 	for (size_t i = 0; i < n; i++) {
 		uint64_t address = load_u64(bytes, sieve->behind[i]);
-		struct shelf *shelf = &taker->shelves[shelf_index(address)];
-		if (shelf->key == shelf_key(address, sieve->prefixes[i]))
-			return shelf;
-		if (!extent_of_blocks(&sieve->extent, address) && extent_of_memory(&sieve->extent, address) &&
-		    !shelf_is_for(shelf, address))
+		size_t index = shelf_index(address);
+		if (taker->keys[index] == shelf_key(address, sieve->prefixes[i]))
+			return &taker->shelves[index];
+		if (extent_leads_out(&sieve->extent, address) && !key_is_for(taker->keys[index], address))
 			return NULL;
 	}
 	return &taker->tables;
 }
 
-/* Blocks of one size, [from, to), that may have an object behind `n` prefixes. */
-static inline __attribute__((always_inline)) void shelve(struct taker *taker, const struct sieve *sieve, size_t from,
-							 size_t to, size_t n)
+/* Blocks that may have an object behind `n` prefixes. */
+static inline __attribute__((always_inline)) void shelve(struct taker *taker, const struct sieve *sieve,
+							 const struct blocks *blocks, size_t n)
 {
-	const struct block *blocks = taker->batch;
+	const uint8_t *first = blocks->first.bytes;
 	size_t n_used = taker->n_used;
-	for (size_t i = from; i < to; i++) {
-		struct shelf *shelf = shelf_of(taker, sieve, blocks[i].bytes, n);
-		if (!shelf) {
+	/* from the last one, so that each shelf has them in order */
+	for (size_t i = blocks->n; i > 0; i--) {
+		const uint8_t *bytes = first + blocks->offsets[i - 1];
+		struct shelf *shelf = shelf_of(taker, sieve, bytes, n);
+		if (G_UNLIKELY(!shelf)) {
 			taker->n_used = n_used;
-			shelf = shelf_find(taker, &blocks[i]);
+			shelf = shelf_find(taker, bytes, n);
 			n_used = taker->n_used;
 		}
 		taker->used[n_used] = shelf;
-		n_used += shelf->tail == &shelf->first;
-		*shelf->tail = (uint16_t)(i + 1);
-		shelf->tail = &taker->next[i + 1];
+		n_used += !shelf->first;
+		taker->next[i] = shelf->first;
+		shelf->first = (uint16_t)i;
 	}
 	taker->n_used = n_used;
 }
 
-/* The same: the compiler makes a loop of its own for each number. */
-static void shelve_all(struct taker *taker, const struct sieve *sieve, size_t from, size_t to, size_t n)
-{
-	switch (n) {
-	case 0:
-		shelve(taker, sieve, from, to, 0);
-		break;
-	case 1:
-		shelve(taker, sieve, from, to, 1);
-		break;
-	case 2:
-		shelve(taker, sieve, from, to, 2);
-		break;
-	case 3:
-		shelve(taker, sieve, from, to, 3);
-		break;
-	default:
-		shelve(taker, sieve, from, to, n);
-		break;
-	}
-}
-
-void census_visit_blocks(void *context, const struct block *blocks, size_t n)
+void census_visit_blocks(void *context, const struct blocks *blocks)
 {
 	struct taker *taker = context;
 	const struct survey *survey = taker->survey;
 	const struct py_layout *layout = taker->heap->layout;
 	struct sieve sieve = {.extent = survey->extent};
+	size_t n = 0;
+	if (blocks->first.domain == BLOCK_RAW)
+		return;
 	/* mimalloc's blocks are of any size, and types are in them */
 	if (!survey->allocator.pymalloc.n_arenas)
 		sieve.extent.n_pages = 0;
-	for (size_t i = 0; i < survey->n_prefixes; i++) {
-		sieve.prefixes[i] = survey->prefixes[i];
-		sieve.behind[i] = survey->prefixes[i] + layout->ob_type;
+	for (; n < survey->n_prefixes && blocks->first.size >= survey->prefixes[n] + layout->object_size; n++) {
+		sieve.prefixes[n] = survey->prefixes[n];
+		sieve.behind[n] = survey->prefixes[n] + layout->ob_type;
 	}
 	memory_rest(taker->heap->memory, &taker->hold);
 	taker->batch = blocks;
-	for (size_t from = 0, to; from < n; from = to) {
-		const struct block *first = &blocks[from];
-		size_t n_prefixes = 0;
-		for (to = from + 1; to < n && blocks[to].size == first->size && blocks[to].domain == first->domain;)
-			to++;
-		while (n_prefixes < survey->n_prefixes &&
-		       first->size >= survey->prefixes[n_prefixes] + layout->object_size)
-			n_prefixes++;
-		if (first->domain != BLOCK_RAW)
-			shelve_all(taker, &sieve, from, to, n_prefixes);
-	}
+	/* the compiler makes a loop of its own for each number */
+	if (n == 0)
+		shelve(taker, &sieve, blocks, 0);
+	else if (n == 1)
+		shelve(taker, &sieve, blocks, 1);
+	else if (n == 2)
+		shelve(taker, &sieve, blocks, 2);
+	else if (n == 3)
+		shelve(taker, &sieve, blocks, 3);
+	else
+		shelve(taker, &sieve, blocks, n);
 	settle(taker);
 }
 
 void census_shelves_init(struct taker *taker)
 {
-	for (size_t i = 0; i < G_N_ELEMENTS(taker->shelves); i++)
-		shelf_assign(taker, &taker->shelves[i], NO_ADDRESS, NULL);
-	shelf_assign(taker, &taker->tables, NO_ADDRESS, NULL);
+	for (size_t i = 0; i < SHELVES; i++) {
+		shelf_clear(taker, &taker->shelves[i], NULL);
+		taker->keys[i] = NO_ADDRESS;
+	}
+	shelf_clear(taker, &taker->tables, NULL);
 }

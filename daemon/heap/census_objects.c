@@ -28,12 +28,23 @@ void census_consider(struct taker *taker, uint64_t address)
 }
 
 /* The words in [at, end), of which most lead into a block, or nowhere. `extent` is the caller's own: nothing that is written changes it. */
-static inline void consider_span(struct taker *taker, const struct extent *extent, const uint8_t *at,
-				 const uint8_t *end)
+static void consider_span(struct taker *taker, const struct extent *extent, const uint8_t *at, const uint8_t *end)
 {
 	for (; at + 8 <= end; at += 8) {
 		uint64_t address = load_u64(at, 0);
-		if (!extent_of_blocks(extent, address) && extent_of_memory(extent, address))
+		if (extent_leads_out(extent, address))
+			consider_word(taker, address);
+	}
+}
+
+/* The same word of each of these objects: `offset` bytes from it. */
+static void consider_column(struct taker *taker, const struct extent *extent, const struct objects *objects,
+			    uint64_t offset)
+{
+	const uint8_t *bytes = objects->first.bytes + (int64_t)offset;
+	for (size_t i = 0; i < objects->n; i++) {
+		uint64_t address = load_u64(bytes + objects->offsets[i], 0);
+		if (extent_leads_out(extent, address))
 			consider_word(taker, address);
 	}
 }
@@ -48,34 +59,55 @@ static void consider_words(void *context, const uint8_t *words, uint64_t n, uint
 		consider_word(taker, load_u64(words, i * stride));
 }
 
-/* The place in the collector's list; the neighbour there may be outside of the blocks. */
-static inline void visit_link(struct taker *taker, const struct object *object)
+/* Their places in the collector's lists; a neighbour there may be outside of the blocks. */
+static void visit_links(struct taker *taker, const struct objects *objects)
 {
-	uint32_t head_size = taker->heap->layout->gc_head_size;
-	uint64_t next = load_u64(object->bytes - head_size, 0) & LINK_MASK;
-	links_meet(&taker->links, object->address - head_size);
-	links_lead(&taker->links, next);
-	if (next && !allocator_owns(&taker->survey->allocator, &taker->hint, next))
-		consider_outside(taker, next + head_size);
-}
-
-/* gc.get_objects() doesn't list the permanent generation. */
-static void unlist_frozen(const struct survey *survey, struct object *objects, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (objects[i].tracked && addresses_has(&survey->frozen, objects[i].address))
-			objects[i].tracked = false;
+	const uint32_t head_size = taker->heap->layout->gc_head_size;
+	const struct extent extent = taker->survey->extent;
+	const uint8_t *bytes = objects->first.bytes - head_size;
+	uint64_t address = objects->first.address - head_size;
+	struct links links = taker->links;
+	for (size_t i = 0; i < objects->n; i++) {
+		uint32_t offset = objects->offsets[i];
+		uint64_t next = load_u64(bytes + offset, 0) & LINK_MASK;
+		links_meet(&links, address + offset);
+		links_lead(&links, next);
+		if (extent_leads_out(&extent, next))
+			consider_word(taker, next + head_size);
+	}
 }
 
 /* A free-threaded build has no lists: each object says what the collector has to do with it. */
-static void visit_unlisted(struct taker *taker, const struct object *objects, size_t n)
+static void visit_unlisted(struct taker *taker, const struct objects *objects)
 {
-	for (size_t i = 0; i < n; i++) {
-		bool frozen = !objects[i].tracked && candidate_frozen(taker->heap, &objects[i]);
+	const struct survey *survey = taker->survey;
+	for (size_t i = 0; i < objects->n && !objects->first.tracked; i++) {
+		const struct object object = objects_nth(objects, i);
+		bool frozen = candidate_frozen(taker->heap, &object);
 		taker->frozen += frozen;
-		if (taker->survey->all || objects[i].tracked || frozen)
-			taker->survey->visit(taker->context, &objects[i], 1);
+		if (frozen && !survey->all)
+			survey->visit(taker->context, &(struct objects){object, &(uint32_t){0}, 1});
 	}
+	if (survey->all || objects->first.tracked)
+		survey->visit(taker->context, objects);
+}
+
+/* gc.get_objects() doesn't list the permanent generation. */
+static void visit_frozen(struct taker *taker, const struct objects *objects)
+{
+	const struct survey *survey = taker->survey;
+	for (size_t i = 0; i < objects->n; i++) {
+		struct object object = objects_nth(objects, i);
+		object.tracked = !addresses_has(&survey->frozen, object.address);
+		survey->visit(taker->context, &(struct objects){object, &(uint32_t){0}, 1});
+	}
+}
+
+static bool may_be_frozen(const struct survey *survey, const struct objects *objects)
+{
+	uint64_t address = objects->first.address;
+	return survey->frozen.n && address + objects->offsets[0] <= survey->frozen.highest &&
+	       address + objects->offsets[objects->n - 1] >= survey->frozen.lowest;
 }
 
 /* Bytes from an object to the address of its table; 0: it has none of its own, or more than one. */
@@ -93,38 +125,56 @@ static uint64_t table_offset(const struct py_layout *layout, const struct type *
 	}
 }
 
-/* What objects in blocks refer to; their tables are met there, too, but for large ones. */
-static void visit_own_words(struct taker *taker, const struct object *objects, size_t n)
+/* Those of the objects whose tables aren't met in a block. */
+static void visit_tables_outside(struct taker *taker, const struct extent *extent, const struct objects *objects,
+				 uint64_t table_at)
 {
-	const struct extent extent = taker->survey->extent;
-	const struct type *type = objects->type;
-	const struct py_layout *layout = taker->heap->layout;
-	const uint64_t table_at = table_offset(layout, type);
-	const bool apart = type->kind == TYPE_DEQUE || type->kind == TYPE_TYPE;
-	uint64_t from = object_referents_begin(layout, type), to = type->basicsize;
-	/* what follows the struct, and in the last word what is left over there */
-	if (type->itemsize || type->flags & PY_FLAG_INLINE_VALUES)
-		to = UINT64_MAX;
-	/* pointers to the dict, or to values in its place */
-	uint64_t before = type->prefix > layout->gc_head_size ? type->prefix - layout->gc_head_size : 0;
-	for (size_t i = 0; i < n; i++) {
-		const struct object *object = &objects[i];
-		const uint8_t *bytes = object->bytes;
-		uint64_t table = table_at ? load_u64(bytes, table_at) : 0;
-		if (apart || (table && !extent_of_blocks(&extent, table))) {
-			object_referents(taker->heap, object, &taker->survey->allocator, consider_words, taker);
+	const uint8_t *bytes = objects->first.bytes + table_at;
+	for (size_t i = 0; i < objects->n; i++) {
+		uint64_t table = load_u64(bytes + objects->offsets[i], 0);
+		if (!extent_leads_out(extent, table))
 			continue;
-		}
-		if (before)
-			consider_span(taker, &extent, bytes - type->prefix, bytes - type->prefix + before);
-		consider_span(taker, &extent, bytes + from, bytes + MIN(to, object->available));
+		const struct object object = objects_nth(objects, i);
+		object_referents(taker->heap, &object, &taker->survey->allocator, consider_words, taker);
 	}
 }
 
-static void check(struct taker *taker, const struct object *objects, size_t n)
+static void visit_referents(struct taker *taker, const struct objects *objects, const struct allocator *blocks)
 {
-	for (size_t i = 0; i < n; i++)
-		taker->mistaken |= !candidate_linked(taker->heap, &objects[i]);
+	for (size_t i = 0; i < objects->n; i++) {
+		const struct object object = objects_nth(objects, i);
+		object_referents(taker->heap, &object, blocks, consider_words, taker);
+	}
+}
+
+/* What objects in blocks refer to; their tables are met there, too, but for large ones. */
+static void visit_own_words(struct taker *taker, const struct objects *objects)
+{
+	const struct extent extent = taker->survey->extent;
+	const struct py_layout *layout = taker->heap->layout;
+	const struct type *type = objects->first.type;
+	const uint64_t table_at = table_offset(layout, type);
+	uint64_t from = object_referents_begin(layout, type), to = type->basicsize;
+	/* what follows the struct, and in the last word what is left over there */
+	if (type->itemsize || type->flags & PY_FLAG_INLINE_VALUES)
+		to = objects->first.available;
+	to = MIN(to, objects->first.available);
+	/* pointers to the dict, or to values in its place */
+	uint64_t before = type->prefix > layout->gc_head_size ? type->prefix - layout->gc_head_size : 0;
+	for (uint64_t at = 0; at + 8 <= before; at += 8)
+		consider_column(taker, &extent, objects, at - type->prefix);
+	for (uint64_t at = from; at + 8 <= to; at += 8)
+		consider_column(taker, &extent, objects, at);
+	if (table_at)
+		visit_tables_outside(taker, &extent, objects, table_at);
+}
+
+static void check(struct taker *taker, const struct objects *objects)
+{
+	for (size_t i = 0; i < objects->n; i++) {
+		const struct object object = objects_nth(objects, i);
+		taker->mistaken |= !candidate_linked(taker->heap, &object);
+	}
 }
 
 void census_visit_table(struct taker *taker, const struct block *block)
@@ -134,35 +184,43 @@ void census_visit_table(struct taker *taker, const struct block *block)
 		consider_span(taker, &extent, block->bytes, block->bytes + block->size);
 }
 
-void census_emit(struct taker *taker, struct object *objects, size_t n)
+static void visit_words(struct taker *taker, const struct objects *objects)
 {
 	const struct survey *survey = taker->survey;
+	const struct type *type = objects->first.type;
+	bool apart = type->kind == TYPE_DEQUE || type->kind == TYPE_TYPE;
+	if (survey->in_order && !objects->first.outside && !apart)
+		visit_own_words(taker, objects);
+	else
+		visit_referents(taker, objects, survey->in_order ? &survey->allocator : NULL);
+}
+
+void census_emit(struct taker *taker, const struct objects *objects)
+{
+	const struct survey *survey = taker->survey;
+	const struct type *type = objects->first.type;
 	if (taker->checks) {
-		check(taker, objects, n);
+		check(taker, objects);
 		return;
 	}
-	const struct type *type = objects->type;
-	if (type->kind != TYPE_ATOM || type->flags & PY_FLAG_HEAPTYPE) {
-		if (survey->in_order && !objects->outside)
-			visit_own_words(taker, objects, n);
-		else
-			for (size_t i = 0; i < n; i++)
-				object_referents(taker->heap, &objects[i], survey->in_order ? &survey->allocator : NULL,
-						 consider_words, taker);
-	}
+	if (type->kind != TYPE_ATOM || type->flags & PY_FLAG_HEAPTYPE)
+		visit_words(taker, objects);
 	if (taker->heap->layout->shape.gc == PY_GC_NONE) {
-		visit_unlisted(taker, objects, n);
+		visit_unlisted(taker, objects);
 		return;
 	}
-	if (type->flags & PY_FLAG_HAVE_GC) {
-		for (size_t i = 0; i < n; i++) {
-			if (!objects[i].tracked)
-				continue;
-			taker->tracked++;
-			visit_link(taker, &objects[i]);
+	if (type->flags & PY_FLAG_HAVE_GC && objects->first.tracked) {
+		taker->tracked += (int64_t)objects->n;
+		visit_links(taker, objects);
+		if (may_be_frozen(survey, objects)) {
+			visit_frozen(taker, objects);
+			return;
 		}
-		if (survey->frozen.n)
-			unlist_frozen(survey, objects, n);
 	}
-	survey->visit(taker->context, objects, n);
+	survey->visit(taker->context, objects);
+}
+
+void census_emit_one(struct taker *taker, const struct object *object)
+{
+	census_emit(taker, &(struct objects){*object, &(uint32_t){0}, 1});
 }

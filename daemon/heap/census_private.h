@@ -5,6 +5,7 @@
 #include "daemon/heap/addresses.h"
 #include "daemon/heap/allocator.h"
 #include "daemon/heap/census.h"
+#include "daemon/heap/coarse.h"
 #include "daemon/heap/dict.h"
 #include "daemon/heap/glibc.h"
 #include "daemon/heap/links.h"
@@ -22,18 +23,27 @@ struct extent {
 	uint64_t blocks_low, n_pages;
 	const uint64_t *
 		pages; /* a bit for each of n_pages from blocks_low on: whether it is of blocks; n_pages is 0 where only allocator_owns() knows */
+	struct coarse *outside; /* what isn't of blocks */
 };
 
-/* Whether an address is known to be in a block, and whether a word may be one of anything that begins there. */
+/* Whether an address is known to be in a block. */
 static inline bool extent_of_blocks(const struct extent *extent, uint64_t address)
 {
 	uint64_t page = (address - extent->blocks_low) >> ALLOCATOR_PAGE_BITS;
 	return page < extent->n_pages && extent->pages[page / 64] >> page % 64 & 1;
 }
 
+/* Whether a word may be the address of anything that begins in memory. */
 static inline bool extent_of_memory(const struct extent *extent, uint64_t address)
 {
 	return address - extent->low < extent->span && address % 8 == 0;
+}
+
+/* Whether it may be that of something in memory, but in no block. */
+static inline bool extent_leads_out(const struct extent *extent, uint64_t address)
+{
+	return G_UNLIKELY(coarse_has(extent->outside, address)) && extent_of_memory(extent, address) &&
+	       !extent_of_blocks(extent, address);
 }
 
 /* what all threads share, and only read */
@@ -63,12 +73,18 @@ struct survey {
  */
 enum shelf_kind { SHELF_NONE, SHELF_PLAIN, SHELF_TRACKED, SHELF_TEXT, SHELF_ODD };
 
+#define SHELVES (1 << SHELF_BITS)
+
 struct shelf {
-	uint64_t key; /* shelf_key() of the type, or an address at which there is none */
 	struct type *type;
-	uint8_t kind;   /* enum shelf_kind: what most objects of the type are like */
 	uint16_t first; /* of the batch's blocks that may be of the type, as index + 1; 0: none */
-	uint16_t *tail; /* where the next one's goes */
+	uint8_t kind;   /* enum shelf_kind: what most objects of the type are like */
+};
+
+/* objects of one shelf: common or not, tracked or not */
+struct accepted {
+	uint32_t offsets[2][2][BLOCKS_MOST + 1]; /* one more is written than is kept */
+	size_t n[2][2];
 };
 
 /* one thread's part of it */
@@ -83,13 +99,14 @@ struct taker {
 	bool checks;             /* visits nobody: looks whether it is mistaken */
 	bool mistaken;           /* met an object that isn't linked */
 	struct memory_hold hold; /* the part that is walked */
-	struct shelf shelves[1 << SHELF_BITS];
+	uint64_t keys[SHELVES];  /* of each shelf: shelf_key() of the type, or an address at which there is none */
+	struct shelf shelves[SHELVES];
 	struct shelf tables; /* blocks that hold no object */
-	const struct block *batch;
-	uint16_t next[BLOCK_BATCH + 1];      /* by a block's index + 1: that of the next of the same shelf */
-	struct shelf *used[BLOCK_BATCH + 1]; /* shelves with blocks */
-	struct object accepted[BLOCK_BATCH]; /* of one shelf */
+	const struct blocks *batch;
+	uint16_t next[BLOCKS_MOST + 1];      /* by a block's index + 1: that of the next of the same shelf */
+	struct shelf *used[BLOCKS_MOST + 1]; /* shelves with blocks */
 	size_t n_used;
+	struct accepted accepted;
 	struct block_stats stats;
 	int64_t tracked; /* visited ones in the collector's lists, the permanent generation included */
 	int64_t frozen;  /* visited ones that a free-threaded build's collector leaves alone */
@@ -100,14 +117,15 @@ struct taker {
 struct type *census_type_behind(struct taker *taker, const struct block *block, uint32_t prefix);
 
 /* Blocks of the allocator (block_visit; the context is the taker). */
-void census_visit_blocks(void *context, const struct block *blocks, size_t n);
+void census_visit_blocks(void *context, const struct blocks *blocks);
 void census_shelves_init(struct taker *taker);
 
 /* What lies in a block that is no object: a table of one, perhaps. Its words may be references. */
 void census_visit_table(struct taker *taker, const struct block *block);
 
 /* Objects of one type: visit them, and note what they lead to outside of the blocks. */
-void census_emit(struct taker *taker, struct object *objects, size_t n);
+void census_emit(struct taker *taker, const struct objects *objects);
+void census_emit_one(struct taker *taker, const struct object *object);
 
 /* An address that may be that of an object outside the blocks: if it looks like one it is pending. */
 void census_consider(struct taker *taker, uint64_t address);

@@ -8,7 +8,8 @@
 #define WINDOW_BYTES    65536ull
 #define SEGMENT_BYTES   (32ull << 20)
 #define SLICE_BYTES     65536ull
-#define MAX_SLICES      512 /* of an ordinary segment; a huge one has fewer entries than it is long */
+#define MAX_BLOCKS      65536 /* of a page */
+#define MAX_SLICES      512   /* of an ordinary segment; a huge one has fewer entries than it is long */
 #define MAX_INFO_SLICES 16
 #define MAX_BLOCK       (1ull << 47) /* all of an address space */
 #define HUGE_BLOCK      0x80000000u  /* xblock_size of a block that takes the whole page (2.1.2) */
@@ -115,42 +116,60 @@ static uint32_t mark_chain(const heap_t *heap, const struct page *page, uint64_t
 	return n;
 }
 
-static void visit_blocks(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, const uint8_t *is_free,
-			 struct block_batch *batch)
+/* Have a block's bytes, and in a memory that isn't kept no more of it than is looked at in place. */
+static bool block_load(heap_t *heap, const struct mimalloc *mimalloc, struct block *block)
 {
-	bool by_tag = heap->layout->shape.gc == PY_GC_NONE;
-	for (uint32_t i = 0; i < page->capacity; i++) {
-		if (is_free[i])
-			continue;
-		struct block *block = block_batch_next(batch);
-		*block = (struct block){.address = page->start + i * page->block_size, .size = page->block_size};
-		/* what isn't kept is read as far as it is looked at in place */
-		uint64_t wanted =
-			heap->memory->window && !mimalloc->debug_hooks ? MIN(block->size, WINDOW_BYTES) : block->size;
-		block->bytes = memory_at(heap->memory, block->address, wanted);
-		if (!block->bytes) {
-			/* a huge block may be larger than what of it was ever touched */
-			const struct memory_region *region = memory_find(heap->memory, block->address);
-			if (!region)
-				continue;
-			block->size = region->size - (block->address - region->start);
-			block->bytes = memory_at(heap->memory, block->address, block->size);
-			if (!block->bytes)
-				continue;
-		}
-		if (by_tag)
-			block->domain = page->tag < G_N_ELEMENTS(domains) ? domains[page->tag] : BLOCK_RAW;
-		if (!mimalloc->debug_hooks || block_unhook(block))
-			block_batch_add(batch);
+	uint64_t wanted = heap->memory->window && !mimalloc->debug_hooks ? MIN(block->size, WINDOW_BYTES) : block->size;
+	if ((block->bytes = memory_at(heap->memory, block->address, wanted)))
+		return true;
+	/* a huge block may be larger than what of it was ever touched */
+	const struct memory_region *region = memory_find(heap->memory, block->address);
+	if (!region)
+		return false;
+	block->size = region->size - (block->address - region->start);
+	return (block->bytes = memory_at(heap->memory, block->address, block->size));
+}
+
+static void visit_singly(heap_t *heap, const struct mimalloc *mimalloc, const struct block *first, uint32_t n,
+			 const uint8_t *is_free, block_visit *visit, void *context)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct block block = *first;
+		block.address += i * first->size;
+		if (!is_free[i] && block_load(heap, mimalloc, &block) &&
+		    (!mimalloc->debug_hooks || block_unhook(&block)))
+			block_visit_one(visit, context, &block);
 	}
 }
 
-static void walk_page(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, struct block_batch *batch,
-		      struct block_stats *stats)
+static void visit_blocks(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, const uint8_t *is_free,
+			 block_visit *visit, void *context)
+{
+	uint32_t offsets[MAX_BLOCKS], n = 0;
+	struct block first = {.address = page->start, .size = page->block_size};
+	if (heap->layout->shape.gc == PY_GC_NONE)
+		first.domain = page->tag < G_N_ELEMENTS(domains) ? domains[page->tag] : BLOCK_RAW;
+	uint64_t all = page->capacity * page->block_size;
+	if (!all)
+		return;
+	if (mimalloc->debug_hooks || heap->memory->window || all > UINT32_MAX ||
+	    !(first.bytes = memory_at(heap->memory, page->start, all))) {
+		visit_singly(heap, mimalloc, &first, page->capacity, is_free, visit, context);
+		return;
+	}
+	for (uint32_t i = 0; i < page->capacity; i++) {
+		offsets[n] = i * (uint32_t)page->block_size;
+		n += !is_free[i];
+	}
+	block_visit_many(visit, context, &first, offsets, n);
+}
+
+static void walk_page(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, block_visit *visit,
+		      void *context, struct block_stats *stats)
 {
 	const struct py_layout *layout = heap->layout;
 	int64_t page_bytes = page->slice_count * (int64_t)SLICE_BYTES;
-	uint8_t is_free[65536];
+	uint8_t is_free[MAX_BLOCKS];
 	memset(is_free, 0, page->capacity);
 	uint32_t n_free = mark_chain(heap, page, load_u64(page->bytes, layout->mi_page_free), is_free);
 	n_free += mark_chain(heap, page, load_u64(page->bytes, layout->mi_page_local_free), is_free);
@@ -165,25 +184,23 @@ static void walk_page(heap_t *heap, const struct mimalloc *mimalloc, const struc
 		stats->free_bytes += page_bytes - used * (int64_t)page->block_size;
 	else
 		stats->free_pool_bytes += page_bytes;
-	visit_blocks(heap, mimalloc, page, is_free, batch);
+	visit_blocks(heap, mimalloc, page, is_free, visit, context);
 }
 
 void mimalloc_walk_segment(heap_t *heap, const struct mimalloc *mimalloc, const struct mimalloc_segment *segment,
 			   block_visit *visit, void *context, struct block_stats *stats)
 {
-	struct block_batch batch = {.visit = visit, .context = context};
 	uint32_t slice = segment->info_slices;
 	stats->free_bytes += segment->info_slices * (int64_t)SLICE_BYTES;
 	while (slice < segment->slices) {
 		struct page page;
 		bool in_use = page_at(heap, segment, slice, &page);
 		if (in_use)
-			walk_page(heap, mimalloc, &page, &batch, stats);
+			walk_page(heap, mimalloc, &page, visit, context, stats);
 		else
 			stats->free_pool_bytes += (int64_t)SLICE_BYTES * MAX(page.slice_count, 1);
 		slice += MAX(page.slice_count, 1);
 	}
-	block_batch_flush(&batch);
 }
 
 /* A part of a file, which no allocator has its memory in; a core or an image has anonymous memory that is lazy, too. */

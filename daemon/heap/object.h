@@ -21,6 +21,13 @@ struct object {
 	bool outside; /* not in a block of the allocator: larger than 512 bytes, or static */
 };
 
+/* Objects that are alike, and lie in one piece of memory. */
+struct objects {
+	struct object first;     /* each is like this one, which is that at offset 0, if there is one */
+	const uint32_t *offsets; /* of the i-th one: bytes from there */
+	size_t n;                /* at least one */
+};
+
 /* Offsets may be those of words before `bytes`, as the collector's header is: negative ones come as large numbers. */
 static inline uint64_t load_u64(const uint8_t *bytes, uint64_t offset)
 {
@@ -39,6 +46,14 @@ static inline uint32_t load_u32(const uint8_t *bytes, uint64_t offset)
 	uint32_t value;
 	memcpy(&value, bytes + (int64_t)offset, sizeof(value));
 	return value;
+}
+
+static inline struct object objects_nth(const struct objects *objects, size_t i)
+{
+	struct object object = objects->first;
+	object.address += objects->offsets[i];
+	object.bytes += objects->offsets[i];
+	return object;
 }
 
 /* A reference count as the target would report it; the argument of sys.getrefcount() is not included. */

@@ -128,6 +128,6 @@ void outside_chunks(heap_t *heap, const struct allocator *allocator, const struc
 		/* what is too large for pymalloc went through the hooks of raw memory, too */
 		while (block_unhook(&block) && block.domain == BLOCK_RAW)
 			block.domain = BLOCK_ANY;
-		visit(context, &block, 1);
+		block_visit_one(visit, context, &block);
 	}
 }

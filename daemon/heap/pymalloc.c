@@ -1,5 +1,6 @@
 #include "daemon/heap/pymalloc.h"
 
+#include "base/gentle.h"
 #include "daemon/heap/object.h"
 
 /* arena_object */
@@ -19,8 +20,8 @@
 #define MAX_POOL_BYTES 65536
 #define MAX_BLOCKS     (MAX_POOL_BYTES / 8)
 #define SMALLEST_BLOCK 8
-#define READ_AHEAD     16384
-#define HEADERS_AHEAD  16           /* pools */
+#define ARENAS_EACH    16 /* whose headers a thread of its own is worth reading */
+#define MAX_THREADS    8
 #define MAX_SPAN       (1ull << 40) /* bytes between the first pool and the last, of which a table is kept */
 
 static bool pool_bytes_known(const struct py_shape *shape)
@@ -127,6 +128,56 @@ static uint32_t pool_block_bytes(const struct py_shape *shape, const uint8_t *by
 	return size < SMALLEST_BLOCK || size > PYMALLOC_LARGEST ? 0 : (uint32_t)size;
 }
 
+/* A part of the arenas, the headers of whose pools one thread reads. */
+struct headers {
+	const heap_t *heap;
+	const struct pymalloc *pymalloc;
+	size_t from, to;
+};
+
+/* Ask for the headers of an arena's pools: each lies in a page of its own, so to wait for one after the other is what takes the time. */
+static void prefetch_headers(const struct headers *headers, const struct arena *arena)
+{
+	uint64_t pool_bytes = headers->heap->layout->shape.pool_bytes, used = arena->virgin - arena->first_pool;
+	const uint8_t *bytes = used ? memory_at(headers->heap->memory, arena->first_pool, used) : NULL;
+	for (uint64_t at = 0; bytes && at < used; at += pool_bytes)
+		__builtin_prefetch(bytes + at);
+}
+
+static void *read_headers(void *data)
+{
+	const struct headers *headers = data;
+	const struct pymalloc *pymalloc = headers->pymalloc;
+	const struct py_shape *shape = &headers->heap->layout->shape;
+	for (size_t i = headers->from; i < headers->to; i++) {
+		const struct arena *arena = &pymalloc->arenas[i];
+		uint8_t *class = &pymalloc->classes[(arena->first_pool - pymalloc->first_pool) / shape->pool_bytes];
+		if (i + 1 < headers->to)
+			prefetch_headers(headers, arena + 1);
+		for (uint64_t pool = arena->first_pool; pool < arena->virgin; pool += shape->pool_bytes, class ++) {
+			const uint8_t *bytes = memory_at(headers->heap->memory, pool, POOL_HEADER_BYTES);
+			if (bytes && load_u32(bytes, POOL_COUNT))
+				*class = (uint8_t)(pool_block_bytes(shape, bytes) / shape->block_alignment);
+		}
+	}
+	return NULL;
+}
+
+static void read_all_headers(const heap_t *heap, const struct pymalloc *pymalloc)
+{
+	size_t n = CLAMP(MIN(g_get_num_processors(), pymalloc->n_arenas / ARENAS_EACH), 1, MAX_THREADS);
+	struct headers headers[MAX_THREADS];
+	GThread *threads[MAX_THREADS];
+	for (size_t i = 0; i < n; i++) {
+		headers[i] =
+			(struct headers){heap, pymalloc, i * pymalloc->n_arenas / n, (i + 1) * pymalloc->n_arenas / n};
+		threads[i] = i ? gentle_thread("headers", read_headers, &headers[i]) : NULL;
+	}
+	read_headers(&headers[0]);
+	for (size_t i = 1; i < n; i++)
+		g_thread_join(threads[i]);
+}
+
 static void find_classes(const heap_t *heap, struct pymalloc *pymalloc)
 {
 	const struct py_shape *shape = &heap->layout->shape;
@@ -142,16 +193,8 @@ static void find_classes(const heap_t *heap, struct pymalloc *pymalloc)
 	pymalloc->pool_bits = (unsigned)__builtin_ctz(shape->pool_bytes);
 	pymalloc->n_pools = (end - pymalloc->first_pool) / shape->pool_bytes;
 	pymalloc->classes = g_try_new0(uint8_t, pymalloc->n_pools + 1);
-	for (size_t i = 0; pymalloc->classes && i < pymalloc->n_arenas; i++) {
-		const struct arena *arena = &pymalloc->arenas[i];
-		uint8_t *class = &pymalloc->classes[(arena->first_pool - pymalloc->first_pool) / shape->pool_bytes];
-		for (uint64_t pool = arena->first_pool; pool < arena->virgin; pool += shape->pool_bytes, class ++) {
-			const uint8_t *bytes = memory_at(heap->memory, pool, POOL_HEADER_BYTES);
-			memory_prefetch(heap->memory, pool + HEADERS_AHEAD * shape->pool_bytes);
-			if (bytes && load_u32(bytes, POOL_COUNT))
-				*class = (uint8_t)(pool_block_bytes(shape, bytes) / shape->block_alignment);
-		}
-	}
+	if (pymalloc->classes)
+		read_all_headers(heap, pymalloc);
 }
 
 bool pymalloc_open(heap_t *heap, struct pymalloc *pymalloc)
@@ -220,43 +263,43 @@ static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t p
 	return n;
 }
 
-/* The used ones of `n` blocks. Which those are can't be foretold, so it isn't branched upon. */
-static void add_used(struct block_batch *batch, uint64_t address, const uint8_t *bytes, uint32_t size, uint32_t n,
-		     const uint8_t *is_free)
+/* The offsets of the used ones of `n` blocks. Which those are can't be foretold, so it isn't branched upon. */
+static size_t list_used(uint32_t size, uint32_t n, const uint8_t *is_free, uint32_t *offsets)
 {
-	while (n) {
-		uint32_t room = MIN(n, (uint32_t)(BLOCK_BATCH - batch->n));
-		struct block *block = &batch->blocks[batch->n];
-		for (uint32_t i = 0; i < room; i++) {
-			*block = (struct block){address, bytes, size, BLOCK_ANY};
-			block += !is_free[i];
-			/* the chain of free blocks leads all over a pool: have it near before it is followed */
-			__builtin_prefetch(bytes + READ_AHEAD);
-			address += size;
-			bytes += size;
-		}
-		batch->n = (size_t)(block - batch->blocks);
-		if (batch->n == BLOCK_BATCH)
-			block_batch_flush(batch);
-		is_free += room;
-		n -= room;
+	size_t used = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		offsets[used] = i * size;
+		used += !is_free[i];
 	}
+	return used;
+}
+
+static void list_all(uint32_t size, uint32_t n, uint32_t *offsets)
+{
+	for (uint32_t i = 0; i < n; i++)
+		offsets[i] = i * size;
+}
+
+static void visit_used(const struct block *first, const uint32_t *offsets, size_t n, block_visit *visit, void *context)
+{
+	block_visit_many(visit, context, first, offsets, n);
 }
 
 /* A block without the hook's marks was allocated before they were put in place, or is being allocated now. */
-static void add_hooked(struct block_batch *batch, uint64_t address, const uint8_t *bytes, uint32_t size, uint32_t n,
-		       const uint8_t *is_free)
+static void visit_hooked(const struct block *first, const uint32_t *offsets, size_t n, block_visit *visit,
+			 void *context)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		struct block *block = block_batch_next(batch);
-		*block = (struct block){address + i * size, bytes + i * size, size, BLOCK_ANY};
-		if (!is_free[i] && block_unhook(block))
-			block_batch_add(batch);
+	for (size_t i = 0; i < n; i++) {
+		struct block block = *first;
+		block.address += offsets[i];
+		block.bytes += offsets[i];
+		if (block_unhook(&block))
+			block_visit_one(visit, context, &block);
 	}
 }
 
-static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t pool_address, struct block_batch *batch,
-		      struct block_stats *stats)
+static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t pool_address, block_visit *visit,
+		      void *context, struct block_stats *stats)
 {
 	const struct py_shape *shape = &heap->layout->shape;
 	uint32_t pool_bytes = shape->pool_bytes;
@@ -278,17 +321,21 @@ static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t po
 	}
 	uint32_t carved = (MIN(next, pool_bytes) - POOL_HEADER_BYTES) / size;
 	uint8_t is_free[MAX_BLOCKS];
-	memset(is_free, 0, carved);
-	uint32_t n_free = count < carved ? mark_free(pool, pool_address, pool_bytes, size, carved, is_free) : 0;
+	uint32_t offsets[MAX_BLOCKS], n_free = 0;
+	if (count < carved) {
+		memset(is_free, 0, carved);
+		n_free = mark_free(pool, pool_address, pool_bytes, size, carved, is_free);
+		list_used(size, carved, is_free, offsets);
+	} else {
+		list_all(size, carved, offsets);
+	}
 	if (carved - n_free != count)
 		stats->damaged++;
 	stats->used_blocks += carved - n_free;
 	stats->used_bytes += (int64_t)(carved - n_free) * size;
 	stats->free_bytes += pool_bytes - (int64_t)(carved - n_free) * size;
-	if (pymalloc->debug_hooks)
-		add_hooked(batch, pool_address + POOL_HEADER_BYTES, pool + POOL_HEADER_BYTES, size, carved, is_free);
-	else
-		add_used(batch, pool_address + POOL_HEADER_BYTES, pool + POOL_HEADER_BYTES, size, carved, is_free);
+	struct block first = {pool_address + POOL_HEADER_BYTES, pool + POOL_HEADER_BYTES, size, BLOCK_ANY};
+	(pymalloc->debug_hooks ? visit_hooked : visit_used)(&first, offsets, carved - n_free, visit, context);
 }
 
 void pymalloc_walk_arena(heap_t *heap, const struct pymalloc *pymalloc, const struct arena *arena, block_visit *visit,
@@ -297,9 +344,7 @@ void pymalloc_walk_arena(heap_t *heap, const struct pymalloc *pymalloc, const st
 	uint32_t pool_bytes = heap->layout->shape.pool_bytes;
 	if (!pool_bytes_known(&heap->layout->shape))
 		return;
-	struct block_batch batch = {.visit = visit, .context = context};
 	for (uint64_t pool = arena->first_pool; pool < arena->virgin; pool += pool_bytes)
-		walk_pool(heap, pymalloc, pool, &batch, stats);
-	block_batch_flush(&batch);
+		walk_pool(heap, pymalloc, pool, visit, context, stats);
 	stats->free_pool_bytes += (int64_t)(arena->end - arena->virgin);
 }

@@ -567,7 +567,52 @@ enum size_form size_form_of(const heap_t *heap, const struct type *type)
 	/* up to 3.11 a str may have been asked for in wide characters, too */
 	if (type->size->measure == measure_str && !heap_has(heap->layout->str_wstr))
 		return SIZE_TEXT;
+	if (type->size->measure == measure_list)
+		return SIZE_LIST;
+	if (type->size->measure == dict_sizeof && heap->dict_blocks)
+		return SIZE_DICT;
 	return SIZE_ASKED;
+}
+
+struct size_terms size_terms_of(const heap_t *heap, enum size_form form, const struct object *like)
+{
+	const struct py_layout *layout = heap->layout;
+	const struct type *type = like->type;
+	struct size_terms terms = {.base = type->basicsize, .shape = &layout->shape};
+	switch (form) {
+	case SIZE_ITEMS:
+		terms.count = layout->ob_size;
+		terms.unit = type->itemsize;
+		break;
+	case SIZE_DIGITS:
+		terms.count = layout->long_tag;
+		terms.base = layout->long_digit;
+		terms.unit = 4;
+		break;
+	case SIZE_TEXT:
+		terms.count = layout->str_length;
+		terms.base = layout->ascii_size + 1;
+		terms.unit = 1;
+		break;
+	case SIZE_LIST:
+		terms.count = layout->list_allocated;
+		terms.unit = 8;
+		break;
+	case SIZE_DICT:
+		terms.table = layout->ma_keys;
+		terms.values = layout->ma_values;
+		terms.blocks = heap->dict_blocks;
+		break;
+	case SIZE_FIXED:
+	case SIZE_ASKED:
+		break;
+	}
+	if (form == SIZE_LIST)
+		terms.most = (MAX_SIZE - terms.base) / 8;
+	else if (terms.unit && like->available > terms.base)
+		terms.most = (like->available - terms.base) / terms.unit;
+	terms.base += type->prefix;
+	return terms;
 }
 
 const struct size_rule *size_rule_find(const char *module, const char *qualname)

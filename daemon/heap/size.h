@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/heap/dict.h"
 #include "daemon/heap/object.h"
 #include "daemon/heap/type.h"
 
@@ -28,34 +29,37 @@ const struct size_rule *size_rule_find(const char *module, const char *qualname)
 
 /*
  * How the size of most objects of a type is told, by their own first bytes: all have the same; by the number of their items; of their digits; of
- * their characters. Or by asking their rule.
+ * their characters; of the items that a list has room for; by the block that a dict's table lies in. Or by asking their rule.
  */
-enum size_form { SIZE_FIXED, SIZE_ITEMS, SIZE_DIGITS, SIZE_TEXT, SIZE_ASKED };
+enum size_form { SIZE_FIXED, SIZE_ITEMS, SIZE_DIGITS, SIZE_TEXT, SIZE_LIST, SIZE_DICT, SIZE_ASKED };
 enum size_form size_form_of(const heap_t *heap, const struct type *type);
 
-/* sys.getsizeof() of an object that is common, as most of the form are; false: it has to be asked for with object_getsizeof(). */
-static inline __attribute__((always_inline)) bool object_getsizeof_form(heap_t *heap, const struct py_layout *layout,
-									const struct type *type, enum size_form form,
-									const struct object *object, int64_t *bytes)
+/* what is needed for that, the same for all objects of a type in blocks of one size */
+struct size_terms {
+	uint64_t base, unit; /* bytes without items, and of one */
+	uint64_t most;       /* items that there is room for */
+	uint32_t count;      /* offset of their number */
+	uint32_t table, values;
+	const struct dict_blocks *blocks;
+	const struct py_shape *shape;
+};
+struct size_terms size_terms_of(const heap_t *heap, enum size_form form, const struct object *like);
+
+/* sys.getsizeof() of the common object (struct object) at `bytes`; false: it has to be asked for with object_getsizeof(). */
+static inline __attribute__((always_inline)) bool size_of_common(const struct size_terms *terms, enum size_form form,
+								 const uint8_t *bytes, int64_t *size)
 {
-	uint64_t size = type->basicsize, items = 0;
-	if (form == SIZE_ITEMS)
-		size += (items = load_u64(object->bytes, layout->ob_size)) * type->itemsize;
-	if (form == SIZE_DIGITS)
-		size = layout->long_digit + (load_u64(object->bytes, layout->long_tag) >> 3) * 4;
-	if (form == SIZE_TEXT)
-		size = layout->ascii_size + 1 + load_u64(object->bytes, layout->str_length);
-	if (form == SIZE_ASKED) {
-		*bytes = 0;
-		if (!type->size->measure(heap, object, bytes))
-			return false;
-		*bytes += type->prefix;
-		return true;
+	uint64_t n = 0;
+	if (form == SIZE_DICT) {
+		n = dict_block_bytes(terms->blocks, terms->shape, load_u64(bytes, terms->table));
+		*size = (int64_t)(terms->base + n);
+		return n && !load_u64(bytes, terms->values);
 	}
-	*bytes = (int64_t)(size + type->prefix);
-	/* no items, or more than there is room for: those need a closer look */
-	return form == SIZE_FIXED || form == SIZE_TEXT ||
-	       (items <= object->available && size - type->basicsize - 1 < object->available - type->basicsize);
+	if (form != SIZE_FIXED)
+		n = load_u64(bytes, terms->count) >> (form == SIZE_DIGITS ? 3 : 0);
+	*size = (int64_t)(terms->base + n * terms->unit);
+	/* no items, or more than there is room for: those need a closer look; text was looked at */
+	return form == SIZE_FIXED || form == SIZE_TEXT || (form == SIZE_LIST ? n : n - 1) < terms->most;
 }
 
 /* sys.getsizeof(object); false: something it needs can't be read. */

@@ -45,10 +45,12 @@ static void add(struct filling *filling, const struct object *object)
 	};
 }
 
-static void add_all(void *context, const struct object *objects, size_t n)
+static void add_all(void *context, const struct objects *objects)
 {
-	for (size_t i = 0; i < n; i++)
-		add(context, &objects[i]);
+	for (size_t i = 0; i < objects->n; i++) {
+		struct object object = objects_nth(objects, i);
+		add(context, &object);
+	}
 }
 
 static void forget(void *context)

@@ -80,12 +80,12 @@ struct finding {
 	GHashTable *seen;
 };
 
-static void visit_objects(void *context, const struct object *objects, size_t n)
+static void visit_objects(void *context, const struct objects *objects)
 {
 	static const uint64_t steps[] = {4096, 16384, 65536, 256 << 10, 1 << 20, 32 << 20};
 	struct finding *finding = context;
-	for (size_t k = 0; k < n; k++) {
-		uint64_t address = objects[k].address;
+	for (size_t k = 0; k < objects->n; k++) {
+		uint64_t address = objects_nth(objects, k).address;
 		g_array_append_val(finding->image->objects, address);
 		/* pools, chunks, arenas and segments lie where such a step begins */
 		for (size_t i = 0; i < G_N_ELEMENTS(steps); i++)

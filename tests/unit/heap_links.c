@@ -1,5 +1,6 @@
 /* What a census of many objects goes by in place of looking at each one's neighbours and tables: daemon/heap/links.h, dict_blocks, and the shelves. */
 #include "daemon/heap/allocator.h"
+#include "daemon/heap/coarse.h"
 #include "daemon/heap/dict.h"
 #include "daemon/heap/links.h"
 #include "daemon/heap/size.h"
@@ -219,6 +220,57 @@ static void test_dict_blocks_that_do_not_say(void)
 	found_clear(&found);
 }
 
+/* whatever is in it is found; what is told apart are other units of 64 KB */
+static void test_coarse(void)
+{
+	const uint64_t unit = 1ull << COARSE_UNIT_BITS, around = unit * COARSE_UNITS, at = LOW + 5 * unit + 4096;
+	g_autofree struct coarse *coarse = g_new0(struct coarse, 1);
+	coarse_add(coarse, at, at);
+	g_assert_false(coarse_has(coarse, at));
+	/* from the end of one unit to the beginning of the next but one */
+	coarse_add(coarse, at, at + 2 * unit);
+	g_assert_true(coarse_has(coarse, at) && coarse_has(coarse, at + unit) && coarse_has(coarse, at + 2 * unit - 1));
+	g_assert_false(coarse_has(coarse, at - unit) || coarse_has(coarse, at + 3 * unit));
+	/* four digits say no more; and none of it is beyond the last */
+	g_assert_true(coarse_has(coarse, at + around));
+	coarse_add(coarse, around - 1, around + 1);
+	g_assert_true(coarse_has(coarse, around - 1) && coarse_has(coarse, around));
+	g_assert_false(coarse_has(coarse, around + unit));
+	/* more than there are units: all of them, and an end to it */
+	coarse_add(coarse, LOW, UINT64_MAX);
+	for (uint64_t i = 0; i < COARSE_UNITS; i++)
+		g_assert_true(coarse_has(coarse, i * unit));
+}
+
+/* the short way to a size says what the long one does, or that it can't */
+static void test_sizes_of_common_ones(void)
+{
+	g_autoptr(world_t) world = world_new();
+	const struct py_layout *layout = &world->python.layout;
+	const uint64_t allocated[] = {0, 1, 7, 1 << 20, (1ull << 43) - 6, 1ull << 43, UINT64_MAX};
+	uint64_t lists[G_N_ELEMENTS(allocated)];
+	for (size_t i = 0; i < G_N_ELEMENTS(allocated); i++) {
+		lists[i] = object_new(world, world->list_type, 40);
+		put64(world, lists[i] + layout->list_allocated, allocated[i]);
+	}
+	struct found found;
+	look(world, CENSUS_ALL, &found);
+	for (size_t i = 0; i < G_N_ELEMENTS(allocated); i++) {
+		const struct object *object = find(&found, lists[i]);
+		struct size_terms terms = size_terms_of(world->heap, SIZE_LIST, object);
+		int64_t short_way = -1, long_way = -1;
+		g_assert_cmpint(size_form_of(world->heap, object->type), ==, SIZE_LIST);
+		bool told = size_of_common(&terms, SIZE_LIST, object->bytes, &short_way);
+		bool asked = object_getsizeof(world->heap, object, &long_way);
+		/* a list that is being sorted is known by its odd number */
+		g_assert_true(told == (allocated[i] < (1ull << 43) - 5));
+		if (told && asked)
+			g_assert_cmpint(short_way, ==, long_way);
+		g_assert_true(!told || asked);
+	}
+	found_clear(&found);
+}
+
 /* types whose addresses differ by what the shelves go round after: more than two of one place, in turn */
 static void test_types_of_one_shelf(void)
 {
@@ -252,6 +304,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/heap/links/tables-in-blocks", test_tables_in_blocks);
 	g_test_add_func("/heap/links/dict-blocks", test_dict_blocks);
 	g_test_add_func("/heap/links/dict-blocks-that-do-not-say", test_dict_blocks_that_do_not_say);
+	g_test_add_func("/heap/links/coarse", test_coarse);
+	g_test_add_func("/heap/links/sizes-of-common-ones", test_sizes_of_common_ones);
 	g_test_add_func("/heap/links/types-of-one-shelf", test_types_of_one_shelf);
 	return g_test_run();
 }

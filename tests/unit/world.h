@@ -337,9 +337,12 @@ struct found {
 	int forgot; /* times it began again */
 };
 
-G_GNUC_UNUSED static void found_add(void *context, const struct object *objects, size_t n)
+G_GNUC_UNUSED static void found_add(void *context, const struct objects *objects)
 {
-	g_array_append_vals(((struct found *)context)->objects, objects, (guint)n);
+	for (size_t i = 0; i < objects->n; i++) {
+		struct object object = objects_nth(objects, i);
+		g_array_append_val(((struct found *)context)->objects, object);
+	}
 }
 
 G_GNUC_UNUSED static void found_forget(void *context)
