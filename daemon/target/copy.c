@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/search.h"
+#include "daemon/target/changes.h"
 
 #define CHUNK CHUNK_BYTES
 #define THREAD_HEAP                                                                                                    \
@@ -15,8 +16,7 @@
 #define PIECE_RUNS  256            /* runs a call, at most IOV_MAX */
 #define SPARSE      (256ull << 20) /* mappings from this size on may be mostly empty: look before cutting them */
 #define UNSCANNABLE (256ull << 30)
-#define TABLE       (2ull << 20) /* of addresses that one table of pages is for */
-#define LOST_LIMIT  64           /* unreadable pages in a row after which the rest of a chunk isn't tried */
+#define LOST_LIMIT  64 /* unreadable pages in a row after which the rest of a chunk isn't tried */
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -446,112 +446,7 @@ static bool chunk_read(const struct copier *copier, const GArray *runs)
 	return true;
 }
 
-/* ---- what a tracker knows ---- */
-
-/* Pages [start, end) weren't written to since: those that aren't in the window for some reason are needed nevertheless, others are right. */
-static void add_clean(const struct plan *plan, const struct window *window, const struct chunk *chunk, uint64_t start,
-		      uint64_t end, GArray *runs, GArray *right)
-{
-	uint64_t page = plan->presence->page;
-	while (start < end) {
-		bool valid = pool_valid(window, start, page);
-		uint64_t until = pool_valid_end(window, start, end, page);
-		if (!valid)
-			run_append(runs, chunk, start, until);
-		else if (right)
-			run_append(right, chunk, start, until);
-		start = until;
-	}
-}
-
-/*
- * The same for pages that presence_unprotected() didn't list: one page tells whether there is a table of pages for its 2 MB at all. If
- * there is, all that isn't listed of it is there. There is one where something is listed: at `listed` on either side.
- */
-static void add_unlisted(const struct work *work, const struct window *window, const struct chunk *chunk,
-			 uint64_t start, uint64_t end, const uint64_t listed[2], GArray *runs, GArray *right,
-			 struct presence_sum *sum)
-{
-	const struct plan *plan = work->plan;
-	while (start < end) {
-		uint64_t table = start / TABLE, until = MIN((table + 1) * TABLE, end);
-		if (table == listed[0] / TABLE || table == listed[1] / TABLE || presence_at(plan->presence, start)) {
-			add_clean(plan, window, chunk, start, until, runs, right);
-			if (work->swapped)
-				presence_scan(plan->presence, start, until, PRESENCE_RESIDENT, NULL, sum);
-			else
-				sum->resident += until - start;
-		}
-		start = until;
-	}
-}
-
-/* While the target runs. */
-static bool chunk_round(const struct work *work, const struct chunk *chunk, enum presence_filter filter,
-			GArray *changes, GArray *runs, struct presence_sum *sum)
-{
-	const struct plan *plan = work->plan;
-	struct window *window = plan->mappings[chunk->mapping].window;
-	if (!presence_protect(plan->presence, chunk->start, chunk->end, filter, changes))
-		return false;
-	for (guint i = 0; i < changes->len; i++) {
-		const struct presence_change *change = &g_array_index(changes, struct presence_change, i);
-		/* whatever they hold now, it isn't what the window has */
-		pool_set_valid(window, change->start, change->end, plan->presence->page, false);
-		if (work->pages == WORK_ROUND)
-			run_append(runs, chunk, change->start, change->end);
-	}
-	if (work->pages == WORK_ROUND)
-		return true;
-	g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(struct presence_run));
-	if (!presence_scan(plan->presence, chunk->start, chunk->end, filter, all, sum))
-		return false;
-	for (guint i = 0; i < all->len; i++) {
-		const struct presence_run *run = &g_array_index(all, struct presence_run, i);
-		add_clean(plan, window, chunk, run->start, run->end, runs, NULL);
-	}
-	return true;
-}
-
-/*
- * While it doesn't. Of a mapping that isn't tracked all pages are unprotected.
- */
-static bool chunk_rest(const struct work *work, const struct chunk *chunk, enum presence_filter filter, GArray *changes,
-		       GArray *runs, GArray *right, struct presence_sum *sum)
-{
-	const struct plan *plan = work->plan;
-	struct window *window = plan->mappings[chunk->mapping].window;
-	uint64_t at = chunk->start, before = UINT64_MAX; /* the last page that is listed so far */
-	if (!presence_unprotected(plan->presence, chunk->start, chunk->end, changes))
-		return false;
-	for (guint i = 0; i <= changes->len; i++) {
-		const struct presence_change *change =
-			i < changes->len ? &g_array_index(changes, struct presence_change, i) : NULL;
-		uint64_t until = change ? change->start : chunk->end;
-		const uint64_t listed[2] = {before, change ? change->start : UINT64_MAX};
-		if (at < until)
-			add_unlisted(work, window, chunk, at, until, listed, runs, right, sum);
-		if (!change)
-			break;
-		before = change->end - 1;
-		if (!presence_scan(plan->presence, change->start, change->end, filter, runs, sum))
-			return false;
-		at = change->end;
-	}
-	return true;
-}
-
-/* The pages of the chunk that have to be copied, to `runs`; what is right as it is, to `right`. False: the process is gone. */
-static bool chunk_changes(const struct work *work, const struct chunk *chunk, GArray *changes, GArray *runs,
-			  GArray *right, struct presence_sum *sum)
-{
-	enum presence_filter filter =
-		work->plan->mappings[chunk->mapping].kind == PLAN_FILE ? PRESENCE_ANONYMOUS : PRESENCE_CONTENT;
-	g_array_set_size(runs, 0);
-	g_array_set_size(changes, 0);
-	return work->pages == WORK_REST ? chunk_rest(work, chunk, filter, changes, runs, right, sum)
-					: chunk_round(work, chunk, filter, changes, runs, sum);
-}
+/* ---- chunk by chunk ---- */
 
 /* what was copied from `first` on is in the window */
 static void note_valid(const struct plan *plan, const struct chunk *chunk, const struct copy_result *result,
@@ -588,7 +483,7 @@ static bool chunk_copy(const struct work *work, struct chunk *chunk, GArray *run
 	g_autoptr(GArray) right = rest ? g_array_new(FALSE, FALSE, sizeof(struct presence_run)) : NULL;
 	bool good = chunk->barren             ? chunk_kept(plan, chunk, runs)
 		    : work->pages == WORK_ALL ? chunk_scan(plan, chunk, runs, &sum)
-					      : chunk_changes(work, chunk, changes, runs, right, &sum);
+					      : changes_find(work, chunk, changes, runs, right, &sum);
 	if (!good) {
 		result->failure = ESRCH;
 		return false;

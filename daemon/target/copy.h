@@ -107,8 +107,9 @@ struct work {
 	struct plan *plan;
 	_Atomic size_t next;
 	enum work_pages pages;
-	bool swapped;        /* WORK_REST: pages may be swapped out, so what is there need not be resident */
-	size_t limit;        /* only the chunks before this one; 0: all */
+	bool soft_dirty; /* the tracker goes by soft-dirty bits, of which it clears all at once: WORK_FIRST or WORK_REST */
+	bool swapped;    /* WORK_REST: pages may be swapped out, so what is there need not be resident */
+	size_t limit;    /* only the chunks before this one; 0: all */
 	int64_t deadline_ns; /* monotonic: stop then; 0: none */
 	uint64_t most;       /* plan_prepare(): only see whether there is no more than that to copy; 0: prepare it */
 	_Atomic bool late;   /* the deadline passed, or there is more */

@@ -3,12 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/target/changes.h"
 #include "daemon/target/quiet.h"
 #include "daemon/target/taking.h"
 #include "daemon/target/track.h"
-#define ROUNDS     5          /* of copying before the stop, at most */
-#define FEW        (1u << 20) /* bytes of a round that make another one not worth it */
-#define CONVERGING 3 / 4      /* of the bytes of the round before: with more, another round doesn't help */
+#define ROUNDS 5          /* of copying before the stop, at most */
+#define FEW    (1u << 20) /* bytes of a round that make another one not worth it */
+#define MOST_LEFT                                                                                                      \
+	(8u                                                                                                            \
+	 << 20) /* bytes copied during the stop, by soft-dirty bits, rather than clearing those again: about a millisecond's */
+#define CONVERGING 3 / 4 /* of the bytes of the round before: with more, another round doesn't help */
 
 static uint64_t round_bytes(const struct taking *taking)
 {
@@ -24,8 +28,32 @@ static bool swaps(const struct target *target)
 	return !swap || strtoul(swap + strlen("\nVmSwap:"), NULL, 10) > 0;
 }
 
+/*
+ * By soft-dirty bits there is one round, after they were cleared; what is left is all that was written to since. From one sample to the next that
+ * grows, until it's better to begin again than to stop the process for it.
+ */
+static bool soft_dirty_round(struct taking *taking, uint64_t *left, GError **error)
+{
+	struct tracker *tracker = taking->target->tracker;
+	if (!taking_plan(taking, error))
+		return false;
+	if (track_cleared(tracker)) {
+		if (!changes_soft_dirty(taking->own->plan, left))
+			return false;
+		if (*left <= MOST_LEFT)
+			return true;
+	}
+	if (!track_clear(tracker, taking->target, error))
+		return false;
+	struct work work = {.plan = taking->own->plan, .pages = WORK_FIRST, .soft_dirty = true};
+	bool good = taking_copy(taking, &work);
+	taking->snapshot->bytes_copied += round_bytes(taking);
+	taking_discard(taking);
+	return good && taking_plan(taking, error) && changes_soft_dirty(taking->own->plan, left);
+}
+
 /* Rounds until little is left. *left: bytes of the last one. */
-static bool rounds(struct taking *taking, uint64_t *left, GError **error)
+static bool protection_rounds(struct taking *taking, uint64_t *left, GError **error)
 {
 	uint64_t before = UINT64_MAX;
 	for (int i = 0; i < ROUNDS; i++) {
@@ -47,6 +75,14 @@ static bool rounds(struct taking *taking, uint64_t *left, GError **error)
 	return true;
 }
 
+/* What is copied in the end, of a plan that is made then. */
+static struct work rest(const struct taking *taking)
+{
+	target_t *target = taking->target;
+	return (struct work){
+		.pages = WORK_REST, .soft_dirty = track_by_soft_dirty(target->tracker), .swapped = swaps(target)};
+}
+
 /* The rest without a stop: right if nothing ran meanwhile. */
 static bool rest_quietly(struct taking *taking, bool *valid, GError **error)
 {
@@ -59,7 +95,8 @@ static bool rest_quietly(struct taking *taking, bool *valid, GError **error)
 		return true;
 	if (!taking_plan(taking, error))
 		return false;
-	struct work work = {.plan = taking->own->plan, .pages = WORK_REST, .swapped = swaps(target)};
+	struct work work = rest(taking);
+	work.plan = taking->own->plan;
 	taking->snapshot->time_us = taking_clock(CLOCK_REALTIME) / 1000;
 	if (!taking_copy(taking, &work))
 		return false;
@@ -78,13 +115,15 @@ bool precopy_take(struct taking *taking, GError **error)
 	bool valid;
 	if (!target->tracker && !(target->tracker = track_new(target, error)))
 		return false;
-	if (!rounds(taking, &left, error) || !rest_quietly(taking, &valid, error))
+	bool soft_dirty = track_by_soft_dirty(target->tracker);
+	if (!(soft_dirty ? soft_dirty_round : protection_rounds)(taking, &left, error) ||
+	    !rest_quietly(taking, &valid, error))
 		return false;
 	taking_threads_looked(taking);
 	snapshot->consistent = true;
 	snapshot->mode = valid ? SNAPSHOT_QUIET : SNAPSHOT_PRECOPY;
 	if (valid)
 		return true;
-	struct work work = {.pages = WORK_REST, .swapped = swaps(target)};
+	struct work work = rest(taking);
 	return stop_allowed(taking, left, error) && stop_and_copy(taking, &work, error);
 }

@@ -16,6 +16,9 @@ struct presence_run {
 	uint64_t start, end;
 };
 
+/* Append a run to `runs` (of struct presence_run), or lengthen the last one where they touch. */
+void presence_run_add(GArray *runs, uint64_t start, uint64_t end);
+
 enum presence_filter {
 	PRESENCE_RESIDENT, /* in RAM, the shared zero page apart: what Rss counts */
 	PRESENCE_CONTENT,  /* in RAM or swapped out, the zero page apart */
@@ -23,9 +26,11 @@ enum presence_filter {
 };
 
 struct presence {
-	int fd;        /* of /proc/PID/pagemap */
-	bool scan;     /* the kernel has PAGEMAP_SCAN */
-	uint64_t page; /* bytes of a page */
+	int fd;               /* of /proc/PID/pagemap */
+	bool scan;            /* the kernel has PAGEMAP_SCAN */
+	bool soft_dirty;      /* it has soft-dirty bits */
+	bool scan_soft_dirty; /* PAGEMAP_SCAN tells them */
+	uint64_t page;        /* bytes of a page */
 };
 
 /* Open it for process `pid`. False with errno. */
@@ -48,19 +53,20 @@ struct presence_sum {
 bool presence_scan(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
 		   GArray *runs, struct presence_sum *sum);
 
-/* a run of pages that hold something, and whether they were written to since they were protected */
+/* a run of pages that hold something, and whether they were written to since a moment */
 struct presence_change {
 	uint64_t start, end;
 	bool written;
 };
 
 /*
- * The same with PAGEMAP_SCAN alone, telling pages that were written to since they were protected, or never were (daemon/target/track.h), to
- * `changes` (of struct presence_change, adjacent ones merged where they are alike).
+ * The same, telling pages whose soft-dirty bit is set (where the kernel has it), or which that bit may not be believed of, to `changes` (of struct
+ * presence_change, adjacent ones merged where they are alike). See daemon/target/track.h.
  */
 bool presence_changes(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
 		      GArray *changes, struct presence_sum *sum);
-/* Protect those of them that were written to, and at the same moment list them. */
+
+/* The next ones with PAGEMAP_SCAN alone. Protect those of them that were written to, and at the same moment list them. */
 bool presence_protect(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
 		      GArray *changes);
 /*

@@ -1,11 +1,13 @@
 #include "daemon/target/track.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -20,10 +22,12 @@
 #define PIECE     (16ull << 20) /* released at a time: one call holds the target's mmap lock for as long as it takes */
 #define VDSO_MOST 65536
 
+#define AT_ONCE (512ull << 20) /* bytes whose soft-dirty bits are cleared in 3 ms, with the process's mmap lock held */
+
 struct tracker {
-	int fd;
-	GArray *covered; /* of struct presence_run, as registered; may overlap */
-	int64_t pause_ns;
+	int fd;          /* of the userfaultfd, or of /proc/PID/clear_refs */
+	GArray *covered; /* of struct presence_run, as registered; may overlap. NULL: it goes by soft-dirty bits */
+	bool cleared;
 };
 
 static bool fail(const struct target *target, enum reftop_error code, const char *cause, GError **error)
@@ -64,7 +68,8 @@ static bool is_filtered(const struct target *target)
 static bool may_inject(struct target *target, uint64_t *code, GError **error)
 {
 	if (!target->presence.scan)
-		return fail(target, REFTOP_ERROR_FAILED, "this kernel has no PAGEMAP_SCAN (Linux 6.7)", error);
+		return fail(target, REFTOP_ERROR_FAILED,
+			    "this kernel has neither PAGEMAP_SCAN (Linux 6.7) nor soft-dirty bits", error);
 	if (target->pidfd < 0)
 		return fail(target, REFTOP_ERROR_FAILED, "this kernel has no pidfd_open", error);
 	if (is_filtered(target))
@@ -81,7 +86,53 @@ static bool may_inject(struct target *target, uint64_t *code, GError **error)
 	return true;
 }
 
-struct tracker *track_new(struct target *target, GError **error)
+/* ---- soft-dirty bits ---- */
+
+static struct tracker *soft_dirty_new(struct target *target, GError **error)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", target->pid);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0) {
+		g_autofree char *cause = g_strdup_printf("%s: %s", path, g_strerror(errno));
+		fail(target, errno == EACCES || errno == EPERM ? REFTOP_ERROR_DENIED : REFTOP_ERROR_FAILED, cause,
+		     error);
+		return NULL;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+		close(fd);
+		fail(target, REFTOP_ERROR_FAILED, "another reftop does, and this kernel tells one at a time", error);
+		return NULL;
+	}
+	struct tracker *tracker = g_new0(struct tracker, 1);
+	tracker->fd = fd;
+	return tracker;
+}
+
+bool track_by_soft_dirty(const struct tracker *tracker)
+{
+	return !tracker->covered;
+}
+
+bool track_clear(struct tracker *tracker, const struct target *target, GError **error)
+{
+	if (write(tracker->fd, "4", 1) == 1)
+		return tracker->cleared = true;
+	/* it has ended */
+	if (errno == ESRCH)
+		return false;
+	g_autofree char *cause = g_strdup_printf("writing to /proc/%d/clear_refs: %s", target->pid, g_strerror(errno));
+	return fail(target, REFTOP_ERROR_FAILED, cause, error);
+}
+
+bool track_cleared(const struct tracker *tracker)
+{
+	return tracker->cleared;
+}
+
+/* ---- asynchronous write protection ---- */
+
+static struct tracker *protection_new(struct target *target, GError **error)
 {
 	uint64_t code;
 	if (!may_inject(target, &code, error))
@@ -123,13 +174,29 @@ void track_free(struct tracker *tracker)
 {
 	if (!tracker)
 		return;
-	for (guint i = 0; i < tracker->covered->len; i++) {
+	for (guint i = 0; tracker->covered && i < tracker->covered->len; i++) {
 		const struct presence_run *run = &g_array_index(tracker->covered, struct presence_run, i);
 		uncover(tracker, run->start, run->end);
 	}
 	close(tracker->fd);
-	g_array_unref(tracker->covered);
+	g_clear_pointer(&tracker->covered, g_array_unref);
 	g_free(tracker);
+}
+
+struct tracker *track_new(struct target *target, GError **error)
+{
+	bool soft_dirty = target->presence.soft_dirty;
+	if (soft_dirty && target_anonymous(target) <= AT_ONCE)
+		return soft_dirty_new(target, error);
+	GError *problem = NULL;
+	struct tracker *tracker = protection_new(target, &problem);
+	if (!tracker && soft_dirty) {
+		g_clear_error(&problem);
+		tracker = soft_dirty_new(target, error);
+	}
+	if (problem)
+		g_propagate_error(error, problem);
+	return tracker;
 }
 
 void track_cover(struct tracker *tracker, const struct plan *plan)

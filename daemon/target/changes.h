@@ -1,0 +1,16 @@
+/*
+ * Which pages of a chunk have to be copied, as a tracker says (daemon/target/track.h), and which are right in the window as they are.
+ */
+#pragma once
+#include "daemon/target/copy.h"
+
+/*
+ * Of a work that isn't WORK_ALL: the pages to be copied, to `runs`, ascending; with WORK_REST what is right, to `right` (NULL: nobody asks). Both
+ * of struct presence_run; `changes` (of struct presence_change) is room for it. sum->resident is what of the chunk is in RAM where the work tells.
+ * False: the process is gone.
+ */
+bool changes_find(const struct work *work, const struct chunk *chunk, GArray *changes, GArray *runs, GArray *right,
+		  struct presence_sum *sum);
+
+/* Bytes of the plan's chunks that were written to since the soft-dirty bits were cleared. False: the process is gone. */
+bool changes_soft_dirty(const struct plan *plan, uint64_t *bytes);
