@@ -114,6 +114,20 @@ static inline void memory_prefetch(const struct memory *memory, uint64_t address
 }
 
 /*
+ * Bring bytes of a copy close to the processor: one of each `stride`, in order. Nothing depends on them, so that many are on their way at a time;
+ * who decides upon each in turn waits for each.
+ */
+static inline void memory_fetch(const uint8_t *bytes, uint64_t size, uint64_t stride)
+{
+	unsigned sum = 0;
+	for (uint64_t at = 0; at < size; at += stride)
+		sum += bytes[at];
+	__asm__ volatile("" ::"r"(sum));
+}
+
+#define MEMORY_LINE 64 /* bytes that are brought at once */
+
+/*
  * The first address from `address` on that may hold anything but zeros (or that of a region which isn't a copy); UINT64_MAX: there is none.
  * For what would look at gigabytes that were reserved and never touched.
  */

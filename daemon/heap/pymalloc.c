@@ -135,13 +135,13 @@ struct headers {
 	size_t from, to;
 };
 
-/* Ask for the headers of an arena's pools: each lies in a page of its own, so to wait for one after the other is what takes the time. */
-static void prefetch_headers(const struct headers *headers, const struct arena *arena)
+/* The headers of an arena's pools: each lies in a page of its own, so to wait for one after the other is what takes the time. */
+static void fetch_headers(const struct headers *headers, const struct arena *arena)
 {
 	uint64_t pool_bytes = headers->heap->layout->shape.pool_bytes, used = arena->virgin - arena->first_pool;
 	const uint8_t *bytes = used ? memory_at(headers->heap->memory, arena->first_pool, used) : NULL;
-	for (uint64_t at = 0; bytes && at < used; at += pool_bytes)
-		__builtin_prefetch(bytes + at);
+	if (bytes)
+		memory_fetch(bytes, used, pool_bytes);
 }
 
 static void *read_headers(void *data)
@@ -152,8 +152,7 @@ static void *read_headers(void *data)
 	for (size_t i = headers->from; i < headers->to; i++) {
 		const struct arena *arena = &pymalloc->arenas[i];
 		uint8_t *class = &pymalloc->classes[(arena->first_pool - pymalloc->first_pool) / shape->pool_bytes];
-		if (i + 1 < headers->to)
-			prefetch_headers(headers, arena + 1);
+		fetch_headers(headers, arena);
 		for (uint64_t pool = arena->first_pool; pool < arena->virgin; pool += shape->pool_bytes, class ++) {
 			const uint8_t *bytes = memory_at(headers->heap->memory, pool, POOL_HEADER_BYTES);
 			if (bytes && load_u32(bytes, POOL_COUNT))
@@ -313,6 +312,7 @@ static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t po
 		stats->free_pool_bytes += pool_bytes;
 		return;
 	}
+	memory_fetch(pool, pool_bytes, MEMORY_LINE);
 	uint32_t size = pool_block_bytes(shape, pool);
 	uint32_t next = load_u32(pool, POOL_NEXT_OFFSET);
 	if (!size || next > pool_bytes + size || next < POOL_HEADER_BYTES) {

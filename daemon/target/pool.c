@@ -11,8 +11,9 @@
 
 #define HUGE_PAGE    (2ull << 20)
 #define HUGE_DENSE   (HUGE_PAGE * 15 / 16) /* present bytes that make a huge page worth it: it wastes at most a 15th */
-#define HUGE_ROWS    16384                 /* each splits our mapping in two, and a process may have 65530 by default */
-#define SLACK_MIN    (64ull << 20)         /* address space kept around a mapping for its growth; costs nothing */
+#define HUGE_WORTH   (HUGE_PAGE / 4) /* present bytes that make one worth it while the waste of all together is small */
+#define HUGE_ROWS    16384           /* each splits our mapping in two, and a process may have 65530 by default */
+#define SLACK_MIN    (64ull << 20)   /* address space kept around a mapping for its growth; costs nothing */
 #define SLACK_MAX    (16ull << 30)
 #define ADDRESS_END  (1ull << 47)
 #define ZERO_BY_HAND (64u << 10) /* below this, zeroing is cheaper than giving pages back and faulting them in again */
@@ -111,6 +112,17 @@ static void populate(uint8_t *bytes, uint64_t size)
 	}
 }
 
+/* Whether a huge page with so many bytes in it is a good idea: where mappings begin and end it isn't full. */
+static bool worth_huge(struct pool *pool, uint64_t filled)
+{
+	if (filled >= HUGE_DENSE)
+		return true;
+	if (filled < HUGE_WORTH || HUGE_PAGE - filled > pool->huge_waste)
+		return false;
+	pool->huge_waste -= HUGE_PAGE - filled;
+	return true;
+}
+
 /* ask for huge pages where the runs fill them */
 static void advise_huge(struct pool *pool, struct window *window, const struct presence_run *runs, size_t n)
 {
@@ -121,10 +133,10 @@ static void advise_huge(struct pool *pool, struct window *window, const struct p
 			i++;
 		for (size_t k = i; k < n && runs[k].start < end; k++)
 			filled += MIN(runs[k].end, end) - MAX(runs[k].start, slot);
-		if (filled < HUGE_DENSE || slot < window->start || end > window->end)
+		if (slot < window->start || end > window->end)
 			continue;
 		uint64_t number = (slot - window->start) / HUGE_PAGE;
-		if (window->huge[number])
+		if (window->huge[number] || !worth_huge(pool, filled))
 			continue;
 		if (!number || !window->huge[number - 1]) {
 			if (!pool->huge_limit)

@@ -27,6 +27,8 @@ struct pool {
 	GPtrArray *windows;  /* of struct window */
 	GMutex lock;         /* two threads populate */
 	uint64_t huge_limit; /* rows of huge pages that may still be asked for */
+	uint64_t
+		huge_waste; /* bytes of such pages that may still be left empty, beyond a 16th of each; 0 unless somebody sets it */
 };
 
 struct pool *pool_new(void);

@@ -7,6 +7,7 @@
 #include "daemon/target/quiet.h"
 #include "daemon/target/taking.h"
 
+#define HUGE_WASTE    16            /* of the memory that a copy takes this part may be more than what is copied */
 #define TWO_THREADS   (16ull << 20) /* bytes that make a second thread worth waking */
 #define QUIET_SKIP    16            /* at most so many snapshots aren't tried quietly after failures */
 #define MAPS_TRIES    50
@@ -87,6 +88,7 @@ static void *prepare_main(void *data)
 static bool prepare(struct taking *taking, uint64_t most, bool *fits)
 {
 	struct work work = {.plan = taking->own->plan, .most = most};
+	taking->own->pool->huge_waste = target_anonymous(taking->target) / HUGE_WASTE;
 	GThread *threads[2] = {gentle_thread("prepare", prepare_main, &work)};
 	if (taking_two_threads(target_rss(taking->target)))
 		threads[1] = gentle_thread("prepare", prepare_main, &work);
