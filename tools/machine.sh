@@ -27,11 +27,11 @@ cat "$work/out" & out=$!
 cat "$work/err" >&2 & err=$!
 log=${MACHINE_LOG:-$work/log}
 timeout -k 5 "${MACHINE_SECONDS:-600}" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -net none \
-	-accel tcg,thread=multi -cpu max -smp 2 -m "${MACHINE_MEMORY:-3G}" \
+	-accel tcg,thread=single -cpu max -smp 2 -m "${MACHINE_MEMORY:-3G}" \
 	-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
-	-append "console=ttyS0 panic=-1 reboot=t mitigations=off nokaslr audit=0 no_timer_check tsc=reliable quiet cryptomgr.notests" \
+	-append "console=ttyS0 panic=-1 reboot=t mitigations=off nokaslr audit=0 no_timer_check tsc=reliable loglevel=5 cryptomgr.notests" \
 	-serial "file:$log" \
-	-virtfs local,path=/,mount_tag=root,security_model=passthrough,readonly=on,multidevs=remap \
+	-virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
 	-device virtio-serial-pci \
 	-chardev "file,path=$work/out,id=out" -device virtserialport,chardev=out,nr=1 \
 	-chardev "file,path=$work/err,id=err" -device virtserialport,chardev=err,nr=2 \
