@@ -2,7 +2,7 @@
 # machine.sh KERNEL-DIR COMMAND...: run a command as root under another kernel (tools/kernels.sh), in an emulated machine whose tree of
 # files is this one's. What the command writes stays in that machine's memory, but for its output; its exit status is this one's.
 #
-# MACHINE_SECONDS (600) limits how long it may take, MACHINE_MEMORY (3G) is what the machine has; MACHINE_LOG=FILE keeps what the kernel said.
+# MACHINE_SECONDS (600) limits how long it may take, MACHINE_MEMORY (2G) is what the machine has; MACHINE_LOG=FILE keeps what the kernel said.
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: machine.sh KERNEL-DIR COMMAND..." >&2; exit 2; }
 kernel=$(realpath "$1"); shift
@@ -27,9 +27,9 @@ cat "$work/out" & out=$!
 cat "$work/err" >&2 & err=$!
 log=${MACHINE_LOG:-$work/log}
 timeout -k 5 "${MACHINE_SECONDS:-600}" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -net none \
-	-accel tcg,thread=single -cpu max -smp 2 -m "${MACHINE_MEMORY:-3G}" \
+	-accel tcg,thread=single -cpu max -smp 2 -m "${MACHINE_MEMORY:-2G}" \
 	-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
-	-append "console=ttyS0 panic=-1 reboot=t mitigations=off nokaslr audit=0 no_timer_check tsc=reliable loglevel=5 cryptomgr.notests" \
+	-append "console=ttyS0 oops=panic panic=-1 reboot=t mitigations=off nokaslr audit=0 no_timer_check tsc=reliable loglevel=5 cryptomgr.notests" \
 	-serial "file:$log" \
 	-virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
 	-device virtio-serial-pci \

@@ -7,6 +7,10 @@ import pytest
 OUT = os.fdopen(os.dup(2), "w")  # before pytest takes the descriptor
 
 
+def pytest_sessionstart():
+    print(json.dumps({"kernel": os.uname().release}), file=OUT, flush=True)
+
+
 def pytest_runtest_logreport(report):
     if report.when != "call" and report.outcome == "passed":
         return
