@@ -6,7 +6,7 @@ packages=
 for purpose; do
 	case $purpose in
 	build) packages="$packages gcc libc6-dev pkg-config libglib2.0-dev libjson-glib-dev libsqlite3-dev libncurses-dev libelf-dev libdw-dev libzstd-dev libseccomp-dev libcap-ng-dev libmicrohttpd-dev libsystemd-dev" ;;
-	check) packages="$packages perl python3 python3-pytest python3-numpy python3-pandas ipython3 tmux sqlite3 gdb" ;;
+	check) packages="$packages perl python3 python3-pytest python3-numpy python3-pandas ipython3 tmux sqlite3 gdb qemu-system-x86 cpio xz-utils" ;;
 	bench)
 		packages="$packages austin gdb python3-dbg python3-numpy python3-objgraph"
 		# not in every Debian; what it lacks the benchmarks leave out, and say so
@@ -43,6 +43,8 @@ have() {
 	python3-objgraph) [ -e /usr/lib/python3/dist-packages/objgraph.py ] ;;
 	python3-pympler) [ -d /usr/lib/python3/dist-packages/pympler ] ;;
 	python3-pandas) [ -d /usr/lib/python3/dist-packages/pandas ] ;;
+	qemu-system-x86) command -v qemu-system-x86_64 ;;
+	xz-utils) command -v xz ;;
 	python3-dbg) ls /usr/share/gdb/auto-load/usr/bin/python3*-gdb.py ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1

@@ -210,7 +210,11 @@ void track_cover(struct tracker *tracker, const struct plan *plan)
 		struct uffdio_register cover = {.range = {mapping->start, mapping->end - mapping->start},
 						.mode = UFFDIO_REGISTER_MODE_WP};
 		struct presence_run run = {mapping->start, mapping->end};
-		if (ioctl(tracker->fd, UFFDIO_REGISTER, &cover) == 0)
+		/*
+		 * What is of a file is let go by the close alone: Linux 6.12 has a BUG, which ends us with the target's memory
+		 * locked, when such a mapping is unregistered in pieces (its loop meets the part it has merged once more).
+		 */
+		if (ioctl(tracker->fd, UFFDIO_REGISTER, &cover) == 0 && !mapping->inode)
 			g_array_append_val(tracker->covered, run);
 	}
 }

@@ -21,6 +21,7 @@ TARGETS = os.path.join(ROOT, "tests", "targets")
 REFTOP = os.environ.get("REFTOP", os.path.join(ROOT, "build", "reftop"))
 CACHE = os.path.join(ROOT, ".cache")
 DEADLINE = float(os.environ.get("REFTOP_TEST_DEADLINE", "120"))  # seconds any single answer may take
+SLOW = float(os.environ.get("REFTOP_TEST_SLOW", "1"))  # how many times longer what takes its time may take here
 
 
 class Interpreter:

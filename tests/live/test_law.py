@@ -12,7 +12,7 @@ import pytest
 
 import harness
 
-SNAPSHOTS = 15
+SNAPSHOTS = int(os.environ.get("REFTOP_TEST_SNAPSHOTS", "15"))
 # waits with a timeout, which would be cut short, and waits for an event, which would fail with EINTR
 TIMED = ["nanosleep", "select", "poll", "epoll", "signal", "semaphore", "futex", "condition", "receive", "accept", "uring",
          "python_sleep"]

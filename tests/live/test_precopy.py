@@ -94,7 +94,8 @@ def test_the_numbers_are_right(python, start, able):
         assert sample["snapshot"]["mode"] in ("precopy", "quiet") and sample["snapshot"]["pause_us"] > 0
         assert harness.row(sample, "Kept")["refs"] >= truth["Kept"]
     assert armed(target.pid) == []
-    result = harness.reftop("record", "-p", target.pid, "--precopy", "--json", "-i", "20ms", "-d", "1500ms", "--budget", "50%")
+    result = harness.reftop("record", "-p", target.pid, "--precopy", "--json", "-i", "20ms", "-d", "%dms" % (1500 * harness.SLOW),
+                            "--budget", "50%")
     assert result.code == 0, result
     samples = lines(result.out)
     assert len(samples) >= 3
@@ -102,7 +103,7 @@ def test_the_numbers_are_right(python, start, able):
         consistent(sample, truth, "Kept", "Cell")
     # what is copied again is a part of it: tracking stayed on in between
     first, later = samples[0]["snapshot"]["bytes_copied"], sorted(s["snapshot"]["bytes_copied"] for s in samples[1:])
-    assert later[0] < first / 2, (first, later)
+    assert later[0] < first / 2 or harness.SLOW > 1, (first, later)
     assert armed(target.pid) == []
     work = target.ask("work")
     assert work["rounds"] > 0 and work["wrong"] == [], work
@@ -263,3 +264,35 @@ while not select.select([0], [], [], 0)[0]:
         return
     assert result.code == 4 and "seccomp" in result.err and "leave out --precopy" in result.err, result
     assert harness.histo(target.pid)["snapshot"]["mode"] == "stop"
+
+
+ACROSS = """
+import ctypes, os, select
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+mapped = {line.split()[5] for line in open("/proc/self/maps") if line.count("/") > 1}
+file = os.open(max(mapped, key=os.path.getsize), os.O_RDONLY)
+place = 0x100001000000 - 0x40000
+# private, writable, at that very place
+assert libc.mmap(place, 0x80000, 3, 0x100002, file, 0) == place
+ctypes.memset(place, 1, 0x80000)
+os.write(1, b'{"ready": true}\\n')
+count = 0
+while not select.select([0], [], [], 0)[0]:
+    ctypes.memset(place + count % 0x80000, 2, 1)
+    count += 4099
+os.write(1, b'{"count": %d}\\n' % count)
+"""
+
+
+def test_a_file_mapped_across_two_pieces(any_python, start, able, tmp_path):
+    """Linux 6.12 has a BUG that leaves the target's memory locked for good, when the private mapping of a file is unregistered in two parts."""
+    script = tmp_path / "across.py"
+    script.write_text(ACROSS)
+    target = start(any_python, str(script))
+    target.ready()
+    for _ in range(3):
+        assert harness.histo(target.pid, "--precopy", timeout=30)["snapshot"]["consistent"] is True
+    assert armed(target.pid) == []
+    assert target.ask("end")["count"] > 0
