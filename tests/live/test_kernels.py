@@ -38,6 +38,8 @@ test_stream.py::test_what_fits_is_copied
 test_command.py::test_nonblocking_is_marked
 test_command.py::test_why
 test_precopy.py::test_a_file_mapped_across_two_pieces
+test_precopy.py::test_one_at_a_time
+test_units.py::test_unit
 """.split()
 ENVIRONMENT = {"REFTOP_TEST_DEADLINE": "300", "REFTOP_TEST_SLOW": "10", "REFTOP_TEST_KILLS": "5", "REFTOP_TEST_SNAPSHOTS": "2",
                "REFTOP_TEST_FETCH": "", "REFTOP_TEST_BUILD": ""}
