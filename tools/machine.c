@@ -20,7 +20,7 @@
 
 #define LOWER "/lower"
 #define LAYER "/layer"
-#define ROOT "/whole"
+#define ROOT  "/whole"
 
 static void die(const char *what)
 {
@@ -29,7 +29,8 @@ static void die(const char *what)
 	_exit(1);
 }
 
-static void make_mount(const char *type, const char *source, const char *place, unsigned long flags, const char *options)
+static void make_mount(const char *type, const char *source, const char *place, unsigned long flags,
+		       const char *options)
 {
 	mkdir(place, 0755);
 	if (mount(source, place, type, flags, options))
@@ -39,8 +40,17 @@ static void make_mount(const char *type, const char *source, const char *place, 
 // Those that this kernel doesn't have built in, each after what it needs.
 static void load_modules(void)
 {
-	static const char *names[] = {"virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev",
-				      "virtio_pci", "virtio_console", "netfs", "fscache", "9pnet", "9pnet_virtio", "9p",
+	static const char *names[] = {"virtio",
+				      "virtio_ring",
+				      "virtio_pci_legacy_dev",
+				      "virtio_pci_modern_dev",
+				      "virtio_pci",
+				      "virtio_console",
+				      "netfs",
+				      "fscache",
+				      "9pnet",
+				      "9pnet_virtio",
+				      "9p",
 				      "overlay"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		char path[64];
