@@ -9,9 +9,8 @@
 #include "daemon/target/track.h"
 #define ROUNDS 5          /* of copying before the stop, at most */
 #define FEW    (1u << 20) /* bytes of a round that make another one not worth it */
-#define MOST_LEFT                                                                                                      \
-	(8u                                                                                                            \
-	 << 20) /* bytes copied during the stop, by soft-dirty bits, rather than clearing those again: about a millisecond's */
+/* by soft-dirty bits: bytes copied during the stop rather than clearing those again, about a millisecond's */
+#define MOST_LEFT (8u << 20)
 #define CONVERGING 3 / 4 /* of the bytes of the round before: with more, another round doesn't help */
 
 static uint64_t round_bytes(const struct taking *taking)
