@@ -109,6 +109,23 @@ static bool line_parse(struct cursor *cursor, struct mapping *mapping, GStringCh
 	return true;
 }
 
+/*
+ * Leave nothing of the mappings from `start` on. One that grows, or grows together with another, while the kernel writes is
+ * written a second time, as it is by then: the kernel goes on where the last one ended, with whatever lies there (seen on
+ * Linux 6.18, which holds no lock from one line to the next).
+ */
+static void mappings_cut(GArray *mappings, uint64_t start)
+{
+	while (mappings->len) {
+		struct mapping *last = &g_array_index(mappings, struct mapping, mappings->len - 1);
+		if (last->start < start) {
+			last->end = MIN(last->end, start);
+			return;
+		}
+		g_array_set_size(mappings, mappings->len - 1);
+	}
+}
+
 struct maps *maps_parse(const char *text, size_t size, GError **error)
 {
 	g_autoptr(maps_t) maps = g_new0(struct maps, 1);
@@ -120,12 +137,13 @@ struct maps *maps_parse(const char *text, size_t size, GError **error)
 		size_t length = newline ? (size_t)(newline - (text + at)) : size - at;
 		struct cursor cursor = {text + at, text + at + length};
 		struct mapping mapping;
-		if (!line_parse(&cursor, &mapping, maps->strings) || mapping.start < last) {
+		if (!line_parse(&cursor, &mapping, maps->strings) || mapping.end <= last) {
 			error_set(error, SYMBOLS_ERROR, REFTOP_ERROR_FAILED, "it isn't what proc_pid_maps(5) describes",
 				  NULL, "cannot read the memory maps: line %zu is malformed", line);
 			return NULL;
 		}
 		last = mapping.end;
+		mappings_cut(mappings, mapping.start);
 		g_array_append_val(mappings, mapping);
 		at += length + (newline ? 1 : 0);
 	}

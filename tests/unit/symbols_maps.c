@@ -1,9 +1,12 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -78,7 +81,7 @@ static void test_malformed(void)
 		"10000000000000000-10000000000000001 r--p 00000000 00:00 0",
 		"00400000-0041f000 r--p 00000000 100000000:00 0",
 		"00400000-0041f000 r--p 00000000 00:00 99999999999999999999",
-		"00400000-00500000 r--p 00000000 00:00 0\n00480000-00600000 r--p 00000000 00:00 0\n",
+		"00400000-00600000 r--p 00000000 00:00 0\n00480000-00600000 r--p 00000000 00:00 0\n",
 		"00500000-00600000 r--p 00000000 00:00 0\n00400000-00500000 r--p 00000000 00:00 0\n",
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -89,6 +92,27 @@ static void test_malformed(void)
 	}
 	static const char nul[] = "00400000-0041f000 r--p 00000000 00:00 5 /a\0b\n";
 	g_assert_null(maps_parse(nul, sizeof(nul) - 1, NULL));
+}
+
+/* a mapping that grew while the kernel wrote is there twice: what was said last holds, and nothing lies in two */
+static void test_grown(void)
+{
+	static const char text[] = "00400000-00500000 r--p 00000000 00:00 0\n"
+				   "00600000-00700000 rw-p 00000000 00:00 0\n"
+				   "00600000-00710000 rw-p 00000000 00:00 0\n"
+				   "00720000-00730000 rw-p 00000000 00:00 0\n"
+				   "00730000-00740000 r--p 00000000 00:00 0\n"
+				   "00718000-00750000 rw-p 00000000 00:00 0\n"
+				   "00748000-00760000 r--p 00000000 00:00 0\n";
+	static const uint64_t expected[][2] = {
+		{0x400000, 0x500000}, {0x600000, 0x710000}, {0x718000, 0x748000}, {0x748000, 0x760000}};
+	g_autoptr(maps_t) maps = maps_parse(text, strlen(text), NULL);
+	g_assert_nonnull(maps);
+	g_assert_cmpuint(maps->n, ==, G_N_ELEMENTS(expected));
+	for (size_t i = 0; i < maps->n; i++) {
+		g_assert_cmphex(maps->mappings[i].start, ==, expected[i][0]);
+		g_assert_cmphex(maps->mappings[i].end, ==, expected[i][1]);
+	}
 }
 
 /* whatever the bytes: an answer or an error, and never a read beyond the end (the sanitizers watch that) */
@@ -177,14 +201,47 @@ static void test_read_errors(void)
 	g_assert_cmpint(errno, ==, ENOENT);
 }
 
+/* one mapping grows page by page until its place is full, and starts again */
+static void grow_for_ever(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = 256;
+	char *place = mmap(NULL, page * pages, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (;;) {
+		for (size_t i = 0; i < pages; i++)
+			mmap(place + i * page, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		mmap(place, page * pages, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	}
+}
+
+static void test_read_while_it_grows(void)
+{
+	pid_t child = fork();
+	g_assert_cmpint(child, >=, 0);
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		grow_for_ever();
+	}
+	for (int i = 0; i < 3000; i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(maps_t) maps = maps_read(child, &error);
+		g_assert_no_error(error);
+		for (size_t k = 1; k < maps->n; k++)
+			g_assert_cmphex(maps->mappings[k - 1].end, <=, maps->mappings[k].start);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/symbols/maps/parse", test_parse);
 	g_test_add_func("/symbols/maps/find", test_find);
 	g_test_add_func("/symbols/maps/malformed", test_malformed);
+	g_test_add_func("/symbols/maps/grown", test_grown);
 	g_test_add_func("/symbols/maps/noise", test_noise);
 	g_test_add_func("/symbols/maps/open", test_open);
 	g_test_add_func("/symbols/maps/read errors", test_read_errors);
+	g_test_add_func("/symbols/maps/read while it grows", test_read_while_it_grows);
 	return g_test_run();
 }
