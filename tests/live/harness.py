@@ -5,12 +5,14 @@ one a line, on standard input. Nothing here waits by sleeping: a target says whe
 """
 import glob
 import json
+import mmap
 import os
 import re
 import select
 import shutil
 import signal
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,23 @@ REFTOP = os.environ.get("REFTOP", os.path.join(ROOT, "build", "reftop"))
 CACHE = os.path.join(ROOT, ".cache")
 DEADLINE = float(os.environ.get("REFTOP_TEST_DEADLINE", "120"))  # seconds any single answer may take
 SLOW = float(os.environ.get("REFTOP_TEST_SLOW", "1"))  # how many times longer what takes its time may take here
+
+
+def slowness():
+    """How many times slower this machine is now than one on which the promises that are seconds were measured, at least 1: what a look
+    consists of (fresh memory, system calls that copy a page, computing) takes 8 ms there."""
+    def take():
+        begin = time.perf_counter()
+        with mmap.mmap(-1, 8 << 20) as fresh:
+            fresh[::4096] = bytes(2048)
+        place = bytearray(4096)
+        memory = os.open("/proc/self/mem", os.O_RDONLY)
+        for _ in range(2000):
+            os.pread(memory, len(place), id(place))
+        os.close(memory)
+        sum(range(200000))
+        return time.perf_counter() - begin
+    return max(1.0, statistics.median(take() for _ in range(5)) / 0.008)
 
 
 class Interpreter:

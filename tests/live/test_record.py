@@ -125,7 +125,7 @@ def test_lines_of_json(leaker):
 
 def test_file_is_what_histo_says(start, any_python, tmp_path):
     """The recording holds what the JSON holds."""
-    target = start(any_python, "leaker.py", 0)
+    target = start(any_python, "steady.py", 3600, 1)
     target.ready()
     path = tmp_path / "run.db"
     assert reftop("record", "-p", target.pid, "-d", "1ms", "-o", path).code == 0

@@ -347,7 +347,7 @@ def test_while_the_modules_are_taken_apart(python, start):
 @pytest.mark.parametrize("load, options, limit", [("busy", (), 5000), ("spin", (), 5000), ("spin", ("--native",), 50000)],
                          ids=["python", "all-run", "native"])
 def test_the_pause_of_64_threads(python, start, load, options, limit):
-    """One runs, or all want to: 19 looks of 20 in a row pause it for no longer than the limit."""
+    """One runs, or all want to: 19 looks of 20 in a row pause it for no longer than the limit, us (on a slow machine as much longer)."""
     target = start(python, "threads.py", 64, 10, load)
     truth = ready(target)["threads"]
     pauses = []
@@ -369,12 +369,14 @@ def test_the_pause_of_64_threads(python, start, load, options, limit):
         pauses.append(snapshot["pause_us"])
 
     # a thread stops when the kernel finds a CPU for it: beside other work (the start of these threads, too) that takes longer
+    slowness = []
     for _ in range(8):
         for _ in range(20):
             look()
-        if sorted(pauses[-20:])[18] <= limit:
+        slowness.append(harness.slowness())
+        if sorted(pauses[-20:])[18] <= limit * slowness[-1]:
             return
-    pytest.fail("the pauses are %s" % pauses)
+    pytest.fail("the pauses are %s, and the machine is slower by %s" % (pauses, slowness))
 
 
 @pytest.mark.versions("3.6", "3.8", "3.12", "3.14-sid")
