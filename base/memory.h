@@ -127,6 +127,13 @@ static inline void memory_fetch(const uint8_t *bytes, uint64_t size, uint64_t st
 
 #define MEMORY_LINE 64 /* bytes that are brought at once */
 
+/* Ask for the first bytes of what will be read next, and go on; nothing need be there. */
+static inline void memory_ask(const uint8_t *bytes)
+{
+	__builtin_prefetch(bytes);
+	__builtin_prefetch(bytes + MEMORY_LINE);
+}
+
 /*
  * The first address from `address` on that may hold anything but zeros (or that of a region which isn't a copy); UINT64_MAX: there is none.
  * For what would look at gigabytes that were reserved and never touched.

@@ -332,10 +332,12 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 							 const struct blocks *blocks, size_t n)
 {
 	const uint8_t *first = blocks->first.bytes;
+	const uint64_t ahead = taker->heap->layout->shape.pool_bytes;
 	size_t n_used = taker->n_used;
 	/* from the last one, so that each shelf has them in order */
 	for (size_t i = blocks->n; i > 0; i--) {
 		const uint8_t *bytes = first + blocks->offsets[i - 1];
+		memory_ask(bytes + ahead); /* the next pool's */
 		struct shelf *shelf = shelf_of(taker, sieve, bytes, n);
 		if (G_UNLIKELY(!shelf)) {
 			taker->n_used = n_used;

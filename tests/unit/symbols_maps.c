@@ -208,7 +208,8 @@ static void grow_for_ever(void)
 	char *place = mmap(NULL, page * pages, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (;;) {
 		for (size_t i = 0; i < pages; i++)
-			mmap(place + i * page, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+			mmap(place + i * page, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+			     -1, 0);
 		mmap(place, page * pages, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	}
 }
