@@ -427,7 +427,7 @@ static void take_all(struct survey *survey, const struct census_visitor *visitor
 	census->used_bytes = first->stats.used_bytes;
 	census->free_bytes = first->stats.free_bytes;
 	census->free_pool_bytes = first->stats.free_pool_bytes;
-	census->damaged = first->stats.damaged;
+	census->damaged = first->stats.damaged + survey->allocator.pymalloc.damaged;
 	const struct pymalloc *pymalloc = &survey->allocator.pymalloc;
 	census->allocated_blocks = pymalloc->all_blocks >= 0   ? pymalloc->all_blocks
 				   : pymalloc->raw_blocks >= 0 ? census->used_blocks + pymalloc->raw_blocks

@@ -35,7 +35,7 @@ struct census {
 	int64_t object_bytes;            /* of these, those that hold an object */
 	int64_t free_bytes, free_pool_bytes;
 	int64_t allocated_blocks; /* what sys.getallocatedblocks() says, -1: can't be told */
-	int64_t damaged;          /* pools that don't agree with themselves */
+	int64_t damaged;          /* pools that don't agree with themselves, and arenas that don't with each other */
 	struct address_range {
 		uint64_t start, end;
 	} * ranges; /* the allocator's memory, ascending */

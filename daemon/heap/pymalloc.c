@@ -55,7 +55,8 @@ static bool arenas_read(const heap_t *heap, uint64_t array, uint32_t n, GArray *
 		/* a build with huge pages has larger arenas: go by the number of pools */
 		arena.end = arena.first_pool + (uint64_t)pools * shape->pool_bytes;
 		arena.virgin = load_u64(entry, ARENA_POOL_ADDRESS);
-		if (!pools || pools > (1u << 16) || arena.virgin < arena.first_pool || arena.virgin > arena.end)
+		if (!pools || pools > (1u << 16) || arena.first_pool < arena.start || arena.end < arena.first_pool ||
+		    arena.virgin < arena.first_pool || arena.virgin > arena.end)
 			return false;
 		g_array_append_val(found, arena);
 	}
@@ -105,6 +106,18 @@ static bool all_arenas(const heap_t *heap, struct pymalloc *pymalloc, GArray *fo
 			return false;
 	}
 	return true;
+}
+
+/* Of two arenas that can't both be there the first one stays: no block is met twice. */
+static void drop_overlapping(struct pymalloc *pymalloc)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < pymalloc->n_arenas; i++) {
+		if (!kept || pymalloc->arenas[i].start >= pymalloc->arenas[kept - 1].end)
+			pymalloc->arenas[kept++] = pymalloc->arenas[i];
+	}
+	pymalloc->damaged = (int64_t)(pymalloc->n_arenas - kept);
+	pymalloc->n_arenas = kept;
 }
 
 static void merge_ranges(struct pymalloc *pymalloc)
@@ -209,6 +222,7 @@ bool pymalloc_open(heap_t *heap, struct pymalloc *pymalloc)
 	pymalloc->arenas = (struct arena *)g_array_free(g_steal_pointer(&found), FALSE);
 	if (pymalloc->n_arenas)
 		qsort(pymalloc->arenas, pymalloc->n_arenas, sizeof(*pymalloc->arenas), arena_compare);
+	drop_overlapping(pymalloc);
 	merge_ranges(pymalloc);
 	find_classes(heap, pymalloc);
 	struct block_votes votes = {0};

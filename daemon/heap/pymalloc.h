@@ -27,6 +27,7 @@ struct pymalloc {
 	size_t n_arenas;
 	struct arena *ranges; /* arenas that touch, merged: for fast look-up (first_pool and virgin are unused) */
 	size_t n_ranges;
+	int64_t damaged;    /* arenas that begin in another one: torn or corrupt, and left out */
 	int64_t raw_blocks; /* blocks not from pools that sys.getallocatedblocks() counts too; -1: unknown */
 	int64_t all_blocks; /* what the interpreter itself counts in all (up to 3.8); -1: it does not */
 	/*

@@ -554,22 +554,30 @@ static const struct size_rule rules[] = {
 	{"numpy", "generic", numpy_scalar_sizeof, true},
 };
 
+/* Whether the smallest instance has the word at `offset`: what is only named like one of Python's types may be smaller. */
+static bool has_word(const struct type *type, uint32_t offset)
+{
+	return heap_has(offset) && offset + 8ull <= type->least;
+}
+
 enum size_form size_form_of(const heap_t *heap, const struct type *type)
 {
+	const struct py_layout *layout = heap->layout;
 	if (type->flags & PY_FLAG_TYPE)
 		return SIZE_ASKED;
 	if (type->size == &size_of_object)
 		return !type->itemsize ? SIZE_FIXED : type->itemsize <= 64 ? SIZE_ITEMS : SIZE_ASKED;
 	if (type->flags & PY_FLAG_HEAPTYPE)
 		return SIZE_ASKED;
-	if (type->size->measure == measure_int && heap_has(heap->layout->long_tag))
+	if (type->size->measure == measure_int && has_word(type, layout->long_tag))
 		return SIZE_DIGITS;
 	/* up to 3.11 a str may have been asked for in wide characters, too */
-	if (type->size->measure == measure_str && !heap_has(heap->layout->str_wstr))
+	if (type->size->measure == measure_str && type->flags & PY_FLAG_UNICODE && !heap_has(layout->str_wstr))
 		return SIZE_TEXT;
-	if (type->size->measure == measure_list)
+	if (type->size->measure == measure_list && has_word(type, layout->list_allocated))
 		return SIZE_LIST;
-	if (type->size->measure == dict_sizeof && heap->dict_blocks)
+	if (type->size->measure == dict_sizeof && heap->dict_blocks && has_word(type, layout->ma_keys) &&
+	    has_word(type, layout->ma_values))
 		return SIZE_DICT;
 	return SIZE_ASKED;
 }

@@ -271,6 +271,22 @@ static void test_sizes_of_common_ones(void)
 	found_clear(&found);
 }
 
+/* what is only called a list, and is too small for one, has no short way: that would read beyond it */
+static void test_size_of_a_small_one(void)
+{
+	g_autoptr(world_t) world = world_new();
+	const struct py_layout *layout = &world->python.layout;
+	put64(world, world->list_type + layout->tp_basicsize, 16);
+	put64(world, world->list_type + layout->tp_flags, PY_FLAG_READY);
+	uint64_t list = object_new(world, world->list_type, 16);
+	struct found found;
+	look(world, CENSUS_ALL, &found);
+	const struct object *object = find(&found, list);
+	g_assert_nonnull(object);
+	g_assert_cmpint(size_form_of(world->heap, object->type), ==, SIZE_ASKED);
+	found_clear(&found);
+}
+
 /* types whose addresses differ by what the shelves go round after: more than two of one place, in turn */
 static void test_types_of_one_shelf(void)
 {
@@ -306,6 +322,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/heap/links/dict-blocks-that-do-not-say", test_dict_blocks_that_do_not_say);
 	g_test_add_func("/heap/links/coarse", test_coarse);
 	g_test_add_func("/heap/links/sizes-of-common-ones", test_sizes_of_common_ones);
+	g_test_add_func("/heap/links/size-of-a-small-one", test_size_of_a_small_one);
 	g_test_add_func("/heap/links/types-of-one-shelf", test_types_of_one_shelf);
 	return g_test_run();
 }

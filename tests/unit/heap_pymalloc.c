@@ -136,6 +136,47 @@ static void test_corrupt_arenas(void)
 	found_clear(&found);
 }
 
+/* another arena beside the good one */
+static void second_arena(struct world *world, uint64_t start, uint64_t virgin, uint32_t pools)
+{
+	uint64_t state = world->interp + world->python.layout.interp_obmalloc, array = take(world, 0, 96);
+	for (uint64_t i = 0; i < 48; i += 8)
+		put64(world, array + i, get64(world, world->arenas + i));
+	put64(world, array + 48, start);
+	put64(world, array + 56, virgin);
+	put32(world, array + 68, pools);
+	put64(world, state + world->python.layout.obmalloc_arenas, array);
+	put32(world, state + world->python.layout.obmalloc_maxarenas, 2);
+}
+
+/* its first pool would lie beyond the last address */
+static void test_arena_at_the_end(void)
+{
+	g_autoptr(world_t) world = world_new();
+	object_new(world, world->float_type, 24);
+	second_arena(world, UINT64_MAX, STATICS + STATICS_BYTES, 65536);
+	struct found found;
+	look(world, CENSUS_ALL, &found);
+	g_assert_false(found.taken);
+	found_clear(&found);
+}
+
+/* one that begins in another can't be there: what lies in both is met once */
+static void test_arenas_that_overlap(void)
+{
+	g_autoptr(world_t) world = world_new();
+	uint32_t pool_bytes = world->python.layout.shape.pool_bytes;
+	for (int i = 0; i < 3000; i++)
+		object_new(world, world->float_type, 24);
+	second_arena(world, ARENA + pool_bytes, ARENA + 3 * pool_bytes, 2);
+	struct found found;
+	look(world, CENSUS_ALL, &found);
+	g_assert_true(found.taken);
+	g_assert_cmpint(count(&found, world->float_type, false), ==, 3000);
+	g_assert_cmpint(found.census.damaged, ==, 1);
+	found_clear(&found);
+}
+
 /* a debug hook's 16 bytes before the data and 8 behind it */
 static uint64_t hooked_new(struct world *world, uint64_t size, char domain)
 {
@@ -179,6 +220,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/heap/pymalloc/corrupt-pools", test_corrupt_pools);
 	g_test_add_func("/heap/pymalloc/missing-memory", test_missing_memory);
 	g_test_add_func("/heap/pymalloc/corrupt-arenas", test_corrupt_arenas);
+	g_test_add_func("/heap/pymalloc/arena-at-the-end", test_arena_at_the_end);
+	g_test_add_func("/heap/pymalloc/arenas-that-overlap", test_arenas_that_overlap);
 	g_test_add_func("/heap/pymalloc/debug-hooks", test_debug_hooks);
 	return g_test_run();
 }
