@@ -9,8 +9,9 @@ kernel=$(realpath "$1"); shift
 here=$(dirname "$(realpath "$0")")
 
 work=$(mktemp -d)
-qemu=
-trap '[ -z "$qemu" ] || kill -9 $qemu 2>/dev/null || true; rm -rf "$work"' EXIT
+qemu= out= err=
+# timeout leads a group of its own, with what it started
+trap '[ -z "$qemu" ] || kill -9 -- -$qemu $out $err 2>/dev/null || true; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
 mkdir -p "$work/root/modules"
@@ -29,7 +30,7 @@ log=${MACHINE_LOG:-$work/log}
 timeout -k 5 "${MACHINE_SECONDS:-600}" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -net none \
 	-accel tcg,thread=single -cpu max -smp 2 -m "${MACHINE_MEMORY:-2G}" \
 	-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
-	-append "console=ttyS0 oops=panic panic=-1 reboot=t mitigations=off nokaslr audit=0 no_timer_check tsc=reliable loglevel=5 cryptomgr.notests" \
+	-append "console=ttyS0 oops=panic panic=-1 reboot=t mitigations=off nokaslr audit=0 no_timer_check tsc=reliable loglevel=5 cryptomgr.notests hugepages=8" \
 	-serial "file:$log" \
 	-virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
 	-device virtio-serial-pci \

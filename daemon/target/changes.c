@@ -3,8 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TABLE  (2ull << 20) /* of addresses that one table of pages is for */
-#define SAMPLE 64           /* bytes of a page by which a table is known again */
+#define TABLE      POOL_TABLE
+#define SAMPLE     64 /* bytes of a page by which a table is known again */
+#define FRAME_BITS 9  /* of what pool_frame() has, for which page of the table it is */
 
 /* a chunk whose pages are told apart */
 struct sift {
@@ -23,18 +24,44 @@ static enum presence_filter filter_of(const struct plan *plan, const struct chun
 	return plan->mappings[chunk->mapping].kind == PLAN_FILE ? PRESENCE_ANONYMOUS : PRESENCE_CONTENT;
 }
 
+/* Whether the table that `address` is in is the one that was noted; `known` says what of one that never was. */
+static bool is_noted(const struct plan *plan, struct window *window, uint64_t address, bool known)
+{
+	uint64_t noted = *pool_frame(window, address), page = noted % (1u << FRAME_BITS) * plan->presence->page;
+	return noted ? presence_frame(plan->presence, address / TABLE * TABLE + page) == noted >> FRAME_BITS : known;
+}
+
+void changes_note_frame(const struct plan *plan, struct window *window, uint64_t address)
+{
+	_Atomic uint64_t *noted = pool_frame(window, address);
+	uint64_t table = address / TABLE * TABLE, page = plan->presence->page;
+	if (is_noted(plan, window, address, false))
+		return;
+	/* what was copied from another table is not of this one */
+	if (*noted)
+		pool_set_valid(window, MAX(table, window->start), MIN(table + TABLE, window->end), page, false);
+	uint64_t frame = presence_frame(plan->presence, address);
+	*noted = frame ? frame << FRAME_BITS | (address - table) / page : 0;
+}
+
+static bool has_other_bytes(const struct sift *sift, uint64_t address)
+{
+	uint8_t bytes[SAMPLE];
+	return pread(sift->plan->mem, bytes, sizeof(bytes), (off_t)address) != sizeof(bytes) ||
+	       memcmp(bytes, sift->window->bytes + (address - sift->window->start), sizeof(bytes)) != 0;
+}
+
 /*
  * mremap() moves whole tables of pages, and leaves their soft-dirty bits as they were (Linux mm/mremap.c, move_normal_pmd()): what lies at these
- * addresses now isn't what was copied from there, though nobody wrote to it. So a few bytes of each table are compared.
+ * addresses now isn't what was copied from there, though nobody wrote to it. Such a table has other frames; where those can't be known its
+ * first bytes may tell.
  */
 static bool was_moved(struct sift *sift, uint64_t address)
 {
-	uint8_t bytes[SAMPLE];
 	if (!sift->work->soft_dirty || sift->table == address / TABLE)
 		return sift->moved;
 	sift->table = address / TABLE;
-	sift->moved = pread(sift->plan->mem, bytes, sizeof(bytes), (off_t)address) != sizeof(bytes) ||
-		      memcmp(bytes, sift->window->bytes + (address - sift->window->start), sizeof(bytes)) != 0;
+	sift->moved = !is_noted(sift->plan, sift->window, address, true) || has_other_bytes(sift, address);
 	return sift->moved;
 }
 
@@ -146,16 +173,25 @@ static bool soft_dirty_first(struct sift *sift, struct presence_sum *sum)
 {
 	const struct plan *plan = sift->plan;
 	const struct chunk *chunk = sift->chunk;
-	pool_set_valid(sift->window, chunk->start, chunk->end, plan->presence->page, false);
 	return presence_scan(plan->presence, chunk->start, chunk->end, filter_of(plan, chunk), sift->runs, sum);
 }
 
-/* While it doesn't. What other processes may write to has no such bit here. */
+/*
+ * Whether a page without its bit wasn't written to. What other processes may write to has none here; and of huge pages that were asked for
+ * (hugetlbfs) the bits aren't cleared, nor told by pagemap (Linux fs/proc/task_mmu.c).
+ */
+static bool has_bits(const struct plan *plan, const struct chunk *chunk)
+{
+	const struct plan_mapping *planned = &plan->mappings[chunk->mapping];
+	return planned->kind != PLAN_RESIDENT && !planned->hugetlb;
+}
+
+/* While it doesn't. */
 static bool soft_dirty_rest(struct sift *sift, GArray *changes, struct presence_sum *sum)
 {
 	const struct plan *plan = sift->plan;
 	const struct chunk *chunk = sift->chunk;
-	bool tracked = plan->mappings[chunk->mapping].kind != PLAN_RESIDENT;
+	bool tracked = has_bits(plan, chunk);
 	if (!presence_changes(plan->presence, chunk->start, chunk->end, filter_of(plan, chunk), changes, sum))
 		return false;
 	for (guint i = 0; i < changes->len; i++) {
@@ -180,7 +216,7 @@ bool changes_soft_dirty(const struct plan *plan, uint64_t *bytes)
 			return false;
 		for (guint i = 0; i < changes->len; i++) {
 			const struct presence_change *change = &g_array_index(changes, struct presence_change, i);
-			*bytes += change->written ? change->end - change->start : 0;
+			*bytes += change->written || !has_bits(plan, chunk) ? change->end - change->start : 0;
 		}
 	}
 	return true;

@@ -12,5 +12,11 @@
 bool changes_find(const struct work *work, const struct chunk *chunk, GArray *changes, GArray *runs, GArray *right,
 		  struct presence_sum *sum);
 
+/*
+ * Something is about to be copied to `window` from `address`: by the frame of that page its table is known again, unless it is already, by that of
+ * another page. What was copied from another table at that place is valid no more. With soft-dirty bits.
+ */
+void changes_note_frame(const struct plan *plan, struct window *window, uint64_t address);
+
 /* Bytes of the plan's chunks that were written to since the soft-dirty bits were cleared. False: the process is gone. */
 bool changes_soft_dirty(const struct plan *plan, uint64_t *bytes);

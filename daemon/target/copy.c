@@ -65,6 +65,7 @@ static void plan_mapping(struct plan *plan, uint32_t i, struct lazy_files *files
 	}
 	if (planned->kind == PLAN_NOTHING)
 		return;
+	planned->hugetlb = starts_with(mapping->path, "/anon_hugepage") || (planned->file && planned->file->hugetlb);
 	planned->window = pool_window(plan->pool, mapping->start, mapping->end);
 	if (planned->window)
 		return;
@@ -459,6 +460,17 @@ static void note_valid(const struct plan *plan, const struct chunk *chunk, const
 	}
 }
 
+/* The tables of pages that the runs are of, before anything is copied from there. */
+static void note_frames(const struct plan *plan, const struct chunk *chunk, const GArray *runs)
+{
+	struct window *window = plan->mappings[chunk->mapping].window;
+	for (guint i = 0; i < runs->len; i++) {
+		const struct presence_run *run = &g_array_index(runs, struct presence_run, i);
+		for (uint64_t at = run->start; at < run->end; at = (at / POOL_TABLE + 1) * POOL_TABLE)
+			changes_note_frame(plan, window, at);
+	}
+}
+
 /* Look at a chunk again, just before it is copied. False: the process is gone. */
 static bool chunk_ready(const struct work *work, struct chunk *chunk, const GArray *runs)
 {
@@ -494,6 +506,8 @@ static bool chunk_copy(const struct work *work, struct chunk *chunk, GArray *run
 		return true;
 	if (runs->len)
 		chunk_ready(work, chunk, runs);
+	if (work->soft_dirty)
+		note_frames(plan, chunk, runs);
 	const struct window *window = plan->mappings[chunk->mapping].window;
 	struct copier copier = {plan, chunk, window->bytes + (chunk->start - window->start), result};
 	if (runs->len && !chunk_read(&copier, runs))

@@ -37,6 +37,7 @@ struct plan_mapping {
 	enum plan_kind kind;
 	struct window *window;  /* where its bytes land; NULL for PLAN_NOTHING */
 	struct lazy_file *file; /* for PLAN_FILE and PLAN_LAZY */
+	bool hugetlb;           /* of huge pages that were asked for (hugetlbfs) */
 	bool spared;            /* some of its chunks are barren; known after the copy */
 	uint64_t resident;      /* PLAN_ANONYMOUS, after the copy: bytes in RAM */
 };

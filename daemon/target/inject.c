@@ -185,7 +185,13 @@ static void tell(int to, const struct answer *answer, int fd)
 G_NORETURN static void injector(const pid_t *tids, size_t n, int pidfd, uint64_t code, int to)
 {
 	struct answer answer = {.stage = STAGE_STOP, .number = ESRCH};
-	int fd = -1;
+	int fd = -1, low = MIN(to, pidfd), high = MAX(to, pidfd);
+	/* what else was open, another process's tracker say, isn't kept open for as long as this takes */
+	if (low)
+		close_range(0, (unsigned)low - 1, 0);
+	if (high > low + 1)
+		close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+	close_range((unsigned)high + 1, UINT_MAX, 0);
 	/* where that is permitted: the thread waits for us, not for whoever has the CPU */
 	sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1});
 	setsid(); /* what is sent to our group, or terminal, is not for this one */

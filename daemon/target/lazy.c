@@ -1,8 +1,10 @@
 #include "daemon/target/lazy.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "daemon/target/presence.h"
@@ -40,11 +42,13 @@ struct lazy_file *lazy_files_open(struct lazy_files *files, pid_t pid, const str
 	file = g_new0(struct lazy_file, 1);
 	file->fd = maps_open(pid, mapping);
 	struct stat status;
+	struct statfs system;
 	if (file->fd >= 0 && (fstat(file->fd, &status) < 0 || !S_ISREG(status.st_mode))) {
 		close(file->fd);
 		file->fd = -1;
 		file->device = true;
 	}
+	file->hugetlb = file->fd >= 0 && fstatfs(file->fd, &system) == 0 && system.f_type == HUGETLBFS_MAGIC;
 	g_hash_table_insert(files->table, g_steal_pointer(&key), file);
 	return file;
 }

@@ -13,8 +13,9 @@
 #include "symbols/maps.h"
 
 struct lazy_file {
-	int fd;      /* -1: can't be had */
-	bool device; /* no regular file */
+	int fd;       /* -1: can't be had */
+	bool device;  /* no regular file */
+	bool hugetlb; /* of hugetlbfs */
 };
 
 /* the open files of one snapshot; each is opened once */

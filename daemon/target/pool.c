@@ -24,13 +24,16 @@ static void window_free(void *data)
 	munmap(window->map, window->map_size);
 	g_free(window->huge);
 	g_free(window->valid);
+	g_free((void *)window->frames);
 	g_array_unref(window->dirty);
 	g_free(window);
 }
 
 struct pool *pool_new(void)
 {
+	static _Atomic uint64_t pools;
 	struct pool *pool = g_new0(struct pool, 1);
+	pool->number = ++pools;
 	pool->windows = g_ptr_array_new_with_free_func(window_free);
 	pool->huge_limit = HUGE_ROWS;
 	g_mutex_init(&pool->lock);
@@ -117,9 +120,9 @@ static bool worth_huge(struct pool *pool, uint64_t filled)
 {
 	if (filled >= HUGE_DENSE)
 		return true;
-	if (filled < HUGE_WORTH || HUGE_PAGE - filled > pool->huge_waste)
+	if (filled < HUGE_WORTH || pool->huge_wasted + (HUGE_PAGE - filled) > pool->huge_waste)
 		return false;
-	pool->huge_waste -= HUGE_PAGE - filled;
+	pool->huge_wasted += HUGE_PAGE - filled;
 	return true;
 }
 
@@ -136,13 +139,10 @@ static void advise_huge(struct pool *pool, struct window *window, const struct p
 		if (slot < window->start || end > window->end)
 			continue;
 		uint64_t number = (slot - window->start) / HUGE_PAGE;
-		if (window->huge[number] || !worth_huge(pool, filled))
+		bool row = !number || !window->huge[number - 1]; /* it begins one */
+		if (window->huge[number] || (row && !pool->huge_limit) || !worth_huge(pool, filled))
 			continue;
-		if (!number || !window->huge[number - 1]) {
-			if (!pool->huge_limit)
-				continue;
-			pool->huge_limit--;
-		}
+		pool->huge_limit -= row;
 		window->huge[number] = true;
 		madvise(window->bytes + (slot - window->start), HUGE_PAGE, MADV_HUGEPAGE);
 	}
@@ -196,6 +196,30 @@ uint64_t pool_valid_end(const struct window *window, uint64_t start, uint64_t en
 		i += 64 - i % 64;
 	}
 	return MIN(window->start + i * page, end);
+}
+
+void pool_forget(struct pool *pool)
+{
+	for (guint i = 0; i < pool->windows->len; i++) {
+		struct window *window = pool->windows->pdata[i];
+		g_clear_pointer(&window->valid, g_free);
+		g_free((void *)window->frames);
+		window->frames = NULL;
+	}
+}
+
+_Atomic uint64_t *pool_frame(struct window *window, uint64_t address)
+{
+	_Atomic uint64_t *frames = __atomic_load_n(&window->frames, __ATOMIC_ACQUIRE), *none = NULL;
+	if (!frames) {
+		frames = g_new0(_Atomic uint64_t, window->end / POOL_TABLE - window->start / POOL_TABLE + 1);
+		if (!__atomic_compare_exchange_n(&window->frames, &none, frames, false, __ATOMIC_ACQ_REL,
+						 __ATOMIC_ACQUIRE)) {
+			g_free((void *)frames);
+			frames = none;
+		}
+	}
+	return &frames[address / POOL_TABLE - window->start / POOL_TABLE];
 }
 
 static void make_zero(struct window *window, uint64_t start, uint64_t end)

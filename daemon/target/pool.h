@@ -18,17 +18,23 @@ struct window {
 	GArray *dirty;       /* struct presence_run: what may hold other bytes than zeros */
 	bool *huge;          /* for each huge page from `start` on: asked for one */
 	uint64_t *valid; /* a bit a page: it was copied, and is right unless the target wrote to it since; NULL: none */
+	_Atomic uint64_t
+		*frames; /* for each table of pages: pool_frame() when something was copied from there; 0: not known */
 	bool used;       /* by the snapshot being made */
 	void *map;
 	uint64_t map_size;
 };
 
+#define POOL_TABLE (2ull << 20) /* of addresses that one table of pages is for */
+
 struct pool {
 	GPtrArray *windows;  /* of struct window */
 	GMutex lock;         /* two threads populate */
+	uint64_t number;     /* no other pool of this program has, or had, the same; not 0 */
 	uint64_t huge_limit; /* rows of huge pages that may still be asked for */
 	uint64_t
-		huge_waste; /* bytes of such pages that may still be left empty, beyond a 16th of each; 0 unless somebody sets it */
+		huge_waste; /* bytes of such pages that may be left empty in all, beyond a 16th of each; 0 unless somebody sets it */
+	uint64_t huge_wasted; /* that are */
 };
 
 struct pool *pool_new(void);
@@ -61,6 +67,12 @@ static inline bool pool_valid(const struct window *window, uint64_t address, uin
 }
 /* Where the pages from `start` on begin to differ from that one in this; at most `end`. */
 uint64_t pool_valid_end(const struct window *window, uint64_t start, uint64_t end, uint64_t page);
+
+/* No page of any window is valid any more, and no frame known. */
+void pool_forget(struct pool *pool);
+
+/* The place of the frame of the table that `address`, inside the window, is in. Threads may meet there. */
+_Atomic uint64_t *pool_frame(struct window *window, uint64_t address);
 
 /* Start a new snapshot: no window is used. */
 void pool_begin(struct pool *pool);

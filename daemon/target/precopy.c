@@ -10,7 +10,7 @@
 #define ROUNDS 5          /* of copying before the stop, at most */
 #define FEW    (1u << 20) /* bytes of a round that make another one not worth it */
 /* by soft-dirty bits: bytes copied during the stop rather than clearing those again, about a millisecond's */
-#define MOST_LEFT (8u << 20)
+#define MOST_LEFT  (8u << 20)
 #define CONVERGING 3 / 4 /* of the bytes of the round before: with more, another round doesn't help */
 
 static uint64_t round_bytes(const struct taking *taking)
@@ -27,6 +27,13 @@ static bool swaps(const struct target *target)
 	return !swap || strtoul(swap + strlen("\nVmSwap:"), NULL, 10) > 0;
 }
 
+/* Whether a stop for a copy of so many bytes would be as short as was asked for. */
+static bool fits(struct taking *taking, uint64_t bytes)
+{
+	int64_t limit = taking->options->max_pause_us;
+	return !limit || stop_predict(taking, bytes) / 1000 <= limit;
+}
+
 /*
  * By soft-dirty bits there is one round, after they were cleared; what is left is all that was written to since. From one sample to the next that
  * grows, until it's better to begin again than to stop the process for it.
@@ -39,10 +46,10 @@ static bool soft_dirty_round(struct taking *taking, uint64_t *left, GError **err
 	if (track_cleared(tracker)) {
 		if (!changes_soft_dirty(taking->own->plan, left))
 			return false;
-		if (*left <= MOST_LEFT)
+		if (*left <= MOST_LEFT && fits(taking, *left))
 			return true;
 	}
-	if (!track_clear(tracker, taking->target, error))
+	if (!track_clear(tracker, taking->target, taking->own->pool, error))
 		return false;
 	struct work work = {.plan = taking->own->plan, .pages = WORK_FIRST, .soft_dirty = true};
 	bool good = taking_copy(taking, &work);
@@ -112,8 +119,11 @@ bool precopy_take(struct taking *taking, GError **error)
 	struct snapshot *snapshot = taking->snapshot;
 	uint64_t left = 0;
 	bool valid;
+	if (target->tracker && track_outgrown(target->tracker, target))
+		g_clear_pointer(&target->tracker, track_free);
 	if (!target->tracker && !(target->tracker = track_new(target, error)))
 		return false;
+	track_follow(target->tracker, taking->own->pool);
 	bool soft_dirty = track_by_soft_dirty(target->tracker);
 	if (!(soft_dirty ? soft_dirty_round : protection_rounds)(taking, &left, error) ||
 	    !rest_quietly(taking, &valid, error))

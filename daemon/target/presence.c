@@ -30,6 +30,7 @@ struct scan_arg {
 #define SCAN_PROTECT (1u << 0) /* PM_SCAN_WP_MATCHING */
 
 /* bits of /proc/PID/pagemap */
+#define PM_FRAME     ((1ull << 55) - 1)
 #define PM_SOFT      (1ull << 55)
 #define PM_EXCLUSIVE (1ull << 56)
 #define PM_GUARD     (1ull << 58)
@@ -223,12 +224,22 @@ bool presence_unprotected(const struct presence *presence, uint64_t start, uint6
 	return changes_scan(presence, &arg, vector, start, SCAN_WRITTEN, changes, &sum);
 }
 
-bool presence_at(const struct presence *presence, uint64_t address)
+static uint64_t entry_at(const struct presence *presence, uint64_t address)
 {
 	uint64_t entry;
-	return pread(presence->fd, &entry, sizeof(entry), (off_t)(address / presence->page * sizeof(entry))) ==
-		       sizeof(entry) &&
-	       entry & (PM_PRESENT | PM_SWAPPED);
+	off_t at = (off_t)(address / presence->page * sizeof(entry));
+	return pread(presence->fd, &entry, sizeof(entry), at) == sizeof(entry) ? entry : 0;
+}
+
+uint64_t presence_frame(const struct presence *presence, uint64_t address)
+{
+	uint64_t entry = entry_at(presence, address);
+	return entry & PM_PRESENT ? entry & PM_FRAME : 0;
+}
+
+bool presence_at(const struct presence *presence, uint64_t address)
+{
+	return entry_at(presence, address) & (PM_PRESENT | PM_SWAPPED);
 }
 
 static bool entry_passes(uint64_t entry, enum presence_filter filter)

@@ -74,6 +74,8 @@ bool presence_protect(const struct presence *presence, uint64_t start, uint64_t 
  * not all of that). What isn't listed is as it was when it was protected, or there is nothing in all of its 2 MB.
  */
 bool presence_unprotected(const struct presence *presence, uint64_t start, uint64_t end, GArray *changes);
+/* The frame of the page at `address`: no other page that is there has the same. 0: it isn't in RAM, or we may not know (CAP_SYS_ADMIN). */
+uint64_t presence_frame(const struct presence *presence, uint64_t address);
 /* Whether the page at `address` is there, or swapped out. */
 bool presence_at(const struct presence *presence, uint64_t address);
 

@@ -22,12 +22,15 @@
 #define PIECE     (16ull << 20) /* released at a time: one call holds the target's mmap lock for as long as it takes */
 #define VDSO_MOST 65536
 
-#define AT_ONCE (512ull << 20) /* bytes whose soft-dirty bits are cleared in 3 ms, with the process's mmap lock held */
+#define AT_ONCE  (512ull << 20) /* bytes whose soft-dirty bits are cleared in 3 ms, with the process's mmap lock held */
+#define OUTGROWN (2 * AT_ONCE)  /* far enough above that not to go back and forth */
 
 struct tracker {
 	int fd;          /* of the userfaultfd, or of /proc/PID/clear_refs */
 	GArray *covered; /* of struct presence_run, as registered; may overlap. NULL: it goes by soft-dirty bits */
 	bool cleared;
+	bool settled;  /* the other way was tried, and isn't possible */
+	uint64_t pool; /* number of the one that is followed; 0: none yet */
 };
 
 static bool fail(const struct target *target, enum reftop_error code, const char *cause, GError **error)
@@ -114,10 +117,26 @@ bool track_by_soft_dirty(const struct tracker *tracker)
 	return !tracker->covered;
 }
 
-bool track_clear(struct tracker *tracker, const struct target *target, GError **error)
+bool track_outgrown(const struct tracker *tracker, const struct target *target)
 {
-	if (write(tracker->fd, "4", 1) == 1)
+	return track_by_soft_dirty(tracker) && !tracker->settled && target_anonymous(target) > OUTGROWN;
+}
+
+void track_follow(struct tracker *tracker, struct pool *pool)
+{
+	if (tracker->pool == pool->number)
+		return;
+	tracker->pool = pool->number;
+	tracker->cleared = false;
+	pool_forget(pool);
+}
+
+bool track_clear(struct tracker *tracker, const struct target *target, struct pool *pool, GError **error)
+{
+	if (write(tracker->fd, "4", 1) == 1) {
+		pool_forget(pool);
 		return tracker->cleared = true;
+	}
 	/* it has ended */
 	if (errno == ESRCH)
 		return false;
@@ -183,19 +202,23 @@ void track_free(struct tracker *tracker)
 	g_free(tracker);
 }
 
+/* A small process first by soft-dirty bits, a large one by protection; by the other where that may not be, or can't. */
 struct tracker *track_new(struct target *target, GError **error)
 {
-	bool soft_dirty = target->presence.soft_dirty;
-	if (soft_dirty && target_anonymous(target) <= AT_ONCE)
-		return soft_dirty_new(target, error);
-	GError *problem = NULL;
-	struct tracker *tracker = protection_new(target, &problem);
-	if (!tracker && soft_dirty) {
-		g_clear_error(&problem);
-		tracker = soft_dirty_new(target, error);
+	bool soft_dirty = target->presence.soft_dirty, small = target_anonymous(target) <= AT_ONCE;
+	g_autoptr(GError) problem = NULL;
+	struct tracker *tracker =
+		soft_dirty && small ? soft_dirty_new(target, &problem) : protection_new(target, &problem);
+	if (tracker)
+		return tracker;
+	/* the bits are somebody else's then, and that is worth knowing */
+	if (!soft_dirty || (small && (!target->presence.scan || problem->code != REFTOP_ERROR_DENIED))) {
+		g_propagate_error(error, g_steal_pointer(&problem));
+		return NULL;
 	}
-	if (problem)
-		g_propagate_error(error, problem);
+	tracker = small ? protection_new(target, error) : soft_dirty_new(target, error);
+	if (tracker)
+		tracker->settled = true;
 	return tracker;
 }
 

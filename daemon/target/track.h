@@ -31,10 +31,16 @@ void track_free(struct tracker *tracker);
 
 bool track_by_soft_dirty(const struct tracker *tracker);
 
+/* Whether the process has become so large that the other way is worth trying: free this one, and arm a new one. */
+bool track_outgrown(const struct tracker *tracker, const struct target *target);
+
+/* From now on it's `pool` that the copies land in. If that was another one so far, what is in this one may be wrong by now. */
+void track_follow(struct tracker *tracker, struct pool *pool);
+
 /* By protection: have the mappings of the plan watched; those that are already, stay. What can't be, counts as written to. */
 void track_cover(struct tracker *tracker, const struct plan *plan);
 
-/* By soft-dirty bits: clear them. What was known before is known no more. False with *error. */
-bool track_clear(struct tracker *tracker, const struct target *target, GError **error);
+/* By soft-dirty bits: clear them. What `pool` has, which is followed, counts no more. False with *error. */
+bool track_clear(struct tracker *tracker, const struct target *target, struct pool *pool, GError **error);
 /* Whether they were. */
 bool track_cleared(const struct tracker *tracker);

@@ -118,6 +118,37 @@ static void test_written(void)
 	munmap(memory, SIZE);
 }
 
+/*
+ * Two snapshots are there at a time, each with memory of its own, and what comes afterwards lands in that of the first one: what was written to
+ * between these two isn't right there, though nobody wrote to it since the second.
+ */
+static void test_in_turn(void)
+{
+	if (!can_follow())
+		return;
+	memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	madvise(memory, SIZE, MADV_NOHUGEPAGE);
+	struct child child = child_start(writing_child, NULL);
+	g_autofree uint64_t *copy = g_malloc(SIZE);
+	snapshot_t *held[2] = {NULL};
+	g_assert_cmpint(child_hear(&child), ==, 0);
+	g_autoptr(target_t) target = child_target(&child);
+	for (int64_t step = 0; step < 6; step++) {
+		g_clear_pointer(&held[step % 2], snapshot_free);
+		snapshot_t *snapshot = held[step % 2] = follow(target);
+		g_assert_true(memory_read(&snapshot->memory, (uintptr_t)memory, copy, SIZE));
+		for (uint64_t page = 0; page < SIZE / PAGE; page++)
+			for (uint64_t i = 0; i < PAGE / 8; i += 64)
+				g_assert_cmphex(copy[page * PAGE / 8 + i], ==, word_at(page, i, (uint64_t)step));
+		child_tell(&child);
+		g_assert_cmpint(child_hear(&child), ==, step + 1);
+	}
+	snapshot_free(held[0]);
+	snapshot_free(held[1]);
+	child_end(&child);
+	munmap(memory, SIZE);
+}
+
 /* ---- mappings that are others, at the same addresses ---- */
 
 #define PART (4ul << 20)
@@ -137,11 +168,15 @@ static char *place(int n)
 	return (char *)first + (size_t)n * GAP;
 }
 
+static bool alike; /* all pages of all parts begin with the same */
+
 static void part_map(int n, int byte)
 {
 	mmap(place(n), PART, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	madvise(place(n), PART, MADV_NOHUGEPAGE);
 	memset(place(n), byte, PART);
+	for (size_t at = 0; alike && at < PART; at += PAGE)
+		memset(place(n) + at, 0, PAGE / 4);
 }
 
 static void part_move(int from, int to)
@@ -165,15 +200,26 @@ static void moving_child(struct child_ends ends, void *data)
 			part_move(1, 0);
 			part_move(2, 1);
 		}
-		child_say(ends, place(0)[0] + 256 * place(1)[0]);
+		child_say(ends, place(0)[PAGE - 1] + 256 * place(1)[PAGE - 1]);
 		child_spin(ends);
 	}
+}
+
+/* Whether we may know frames: by these alone tables are told from each other that begin with the same. */
+static bool may_know_frames(void)
+{
+	struct presence presence;
+	g_assert_true(presence_open(&presence, getpid()));
+	bool may = presence_frame(&presence, (uintptr_t)&presence);
+	presence_close(&presence);
+	return may;
 }
 
 static void test_moved(void)
 {
 	if (!can_follow())
 		return;
+	alike = may_know_frames();
 	memory = mmap(NULL, 4 * GAP, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct child child = child_start(moving_child, NULL);
 	child_hear(&child);
@@ -187,12 +233,50 @@ static void test_moved(void)
 		g_test_message("step %d: %" G_GUINT64_FORMAT " bytes copied", step, snapshot->bytes_copied);
 		for (int part = 0; part < 2; part++) {
 			g_assert_true(memory_read(&snapshot->memory, (uintptr_t)place(part), copy, PART));
-			for (size_t at = 0; at < PART; at += 512)
+			for (size_t at = PAGE / 2; at < PART; at += PAGE)
 				g_assert_cmpint(copy[at], ==, part ? said / 256 : said % 256);
 		}
 	}
 	child_end(&child);
 	munmap(memory, 4 * GAP);
+}
+
+/* ---- huge pages that were asked for ---- */
+
+static void huge_child(struct child_ends ends, void *data)
+{
+	for (uint64_t step = 1;; step++) {
+		for (size_t i = 0; i < 2 * HUGE / 8; i += 512)
+			memory[i] = step * 1000003 + i;
+		child_say(ends, (int64_t)step);
+		child_spin(ends);
+	}
+}
+
+static void test_huge(void)
+{
+	if (!can_follow())
+		return;
+	memory = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (memory == MAP_FAILED) {
+		g_test_skip("no huge pages were set aside (vm.nr_hugepages)");
+		return;
+	}
+	struct child child = child_start(huge_child, NULL);
+	g_autoptr(target_t) target = NULL;
+	g_autofree uint64_t *copy = g_malloc(2 * HUGE);
+	for (uint64_t step = 1; step < STEPS; step++) {
+		g_assert_cmpint(child_hear(&child), ==, (int64_t)step);
+		if (!target)
+			target = child_target(&child);
+		g_autoptr(snapshot_t) snapshot = follow(target);
+		g_assert_true(memory_read(&snapshot->memory, (uintptr_t)memory, copy, 2 * HUGE));
+		for (size_t i = 0; i < 2 * HUGE / 8; i += 512)
+			g_assert_cmphex(copy[i], ==, step * 1000003 + i);
+		child_tell(&child);
+	}
+	child_end(&child);
+	munmap(memory, 2 * HUGE);
 }
 
 /* ---- soft-dirty bits ---- */
@@ -252,7 +336,9 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/target/changes/written", test_written);
+	g_test_add_func("/target/changes/in-turn", test_in_turn);
 	g_test_add_func("/target/changes/moved", test_moved);
+	g_test_add_func("/target/changes/huge", test_huge);
 	g_test_add_func("/target/changes/soft-dirty", test_soft_dirty);
 	return g_test_run();
 }
