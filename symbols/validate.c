@@ -142,16 +142,24 @@ static uint64_t generations_find(struct interpreter *found, const struct interpr
 
 #define LIST_TRIES 1000 /* a microsecond each, and a list of a busy process is whole most of the time */
 
-/* Only forward: while a collection runs, the backward links hold reference counts (CPython Modules/gcmodule.c
- * update_refs). */
+/*
+ * While a collection runs the backward links of objects hold reference counts (CPython Modules/gcmodule.c, update_refs()), and the process may
+ * stand still where one is only half linked (Include/internal/pycore_gc.h, _PyObject_GC_TRACK()): a list is whole where it begins, where it
+ * ends, or was empty.
+ */
 static bool generation_is_circular(const struct interpreter *found, const struct interpreter_access *access,
 				   uint64_t head)
 {
 	/* the process may run, and the last object be another one between two reads: look again */
 	for (unsigned tries = 0; tries < LIST_TRIES; tries++) {
 		uint64_t next, last, back;
-		if (access_u64(access, head, &next) && access_u64(access, head + 8, &last) && (next & ~3ull) &&
-		    (last & ~3ull) && access_u64(access, last & ~3ull, &back) && (back & ~3ull) == head)
+		if (!access_u64(access, head, &next) || !access_u64(access, head + 8, &last))
+			continue;
+		next &= ~3ull;
+		last &= ~3ull;
+		if (next && last &&
+		    (last == head || (access_u64(access, last, &back) && (back & ~3ull) == head) ||
+		     (access_u64(access, next + 8, &back) && (back & ~3ull) == head)))
 			return true;
 	}
 	return false;

@@ -51,7 +51,7 @@ def table(request):
 
 def leaks(pid, *args, code=0):
     result = harness.reftop("leaks", "-p", pid, "--json", "--limit", "100000", "-i", "20ms", *args)
-    assert result.code == code, result
+    assert result.code == code, (result.err, [t for t in json.loads(result.out or '{"types": []}')["types"] if t["unexplained"]])
     document = result.json
     assert document["schema"] == "reftop.leaks/1"
     check_document(document)

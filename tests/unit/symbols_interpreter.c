@@ -40,6 +40,7 @@ struct child {
 	int in; /* close to end it */
 	unsigned version, debug, free_threaded, trace_refs;
 	uint64_t type, sysdict;
+	uint64_t unlinked; /* a word that reads as 0; 0: none */
 };
 
 static bool child_start(struct child *child, const char *root, const char *python)
@@ -79,6 +80,8 @@ static bool child_read(void *context, uint64_t address, void *out, uint64_t size
 	const struct child *child = context;
 	if (process_vm_readv(child->pid, &to, 1, &from, 1, 0) != (ssize_t)size)
 		return false;
+	if (child->unlinked >= address && child->unlinked + 8 <= address + size && child->unlinked)
+		memset((uint8_t *)out + (child->unlinked - address), 0, 8);
 	if (child->disguise == FUTURE && size >= 16 && !memcmp(out, "xdebugpy", 8))
 		((uint8_t *)out)[10] = 99; /* the minor of PY_VERSION_HEX behind the cookie */
 	return true;
@@ -234,6 +237,28 @@ static void check_probe(struct child *child, const struct interpreter *found)
 		g_assert_cmpuint(off.layout.interp_obmalloc, ==, found->layout.interp_obmalloc);
 }
 
+/* it stands still where the last object of a list isn't linked to the list's end yet */
+static void check_half_linked(struct child *child, const struct interpreter *found, const char *name)
+{
+	struct interpreter_access access = {child, child_read, child_open, child_open_path};
+	if (found->layout.shape.gc != PY_GC_INTERPRETER)
+		return;
+	uint64_t head = interpreter_head(found, &access) + found->layout.interp_gc + found->layout.gc_generations;
+	for (int i = 0; i < 3; i++, head += found->layout.gc_generation_size) {
+		g_autoptr(GError) error = NULL;
+		uint64_t last;
+		g_assert_true(access_u64(&access, head + 8, &last));
+		last &= ~3ull;
+		if (last == head)
+			continue;
+		child->unlinked = last;
+		g_autoptr(interpreter_t) again = find(child, AS_IS, name, &error);
+		child->unlinked = 0;
+		g_assert_no_error(error);
+		check_found(child, again);
+	}
+}
+
 static void check_interpreter(struct child *child, const char *name)
 {
 	g_autoptr(GError) error = NULL;
@@ -246,6 +271,7 @@ static void check_interpreter(struct child *child, const char *name)
 	g_assert_no_error(error);
 	check_found(child, found);
 	check_probe(child, found);
+	check_half_linked(child, found, name);
 	for (enum disguise disguise = STRIPPED; disguise < DISGUISES; disguise++) {
 		g_autoptr(interpreter_t) disguised = find(child, disguise, name, &error);
 		g_assert_no_error(error);
@@ -279,7 +305,7 @@ struct place {
 static void test_interpreter(const void *data)
 {
 	const struct place *place = data;
-	struct child child;
+	struct child child = {0};
 	if (place->root && geteuid()) {
 		g_test_skip("only root can chroot");
 		return;
