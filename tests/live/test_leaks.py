@@ -1,4 +1,5 @@
 """`leaks` against extensions that lose references, to the reference; and against programs that lose none."""
+import json
 import os
 import signal
 import subprocess
