@@ -3,6 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/target/track.h"
+
 #define TABLE      POOL_TABLE
 #define SAMPLE     64 /* bytes of a page by which a table is known again */
 #define FRAME_BITS 9  /* of what pool_frame() has, for which page of the table it is */
@@ -204,7 +206,7 @@ static bool soft_dirty_rest(struct sift *sift, GArray *changes, struct presence_
 	return true;
 }
 
-bool changes_soft_dirty(const struct plan *plan, uint64_t *bytes)
+bool changes_soft_dirty(const struct plan *plan, struct tracker *tracker, uint64_t *bytes)
 {
 	g_autoptr(GArray) changes = g_array_new(FALSE, FALSE, sizeof(struct presence_change));
 	*bytes = 0;
@@ -217,6 +219,8 @@ bool changes_soft_dirty(const struct plan *plan, uint64_t *bytes)
 		for (guint i = 0; i < changes->len; i++) {
 			const struct presence_change *change = &g_array_index(changes, struct presence_change, i);
 			*bytes += change->written || !has_bits(plan, chunk) ? change->end - change->start : 0;
+			if (change->written && has_bits(plan, chunk))
+				track_remember(tracker, change->start);
 		}
 	}
 	return true;

@@ -4,6 +4,8 @@
 #pragma once
 #include "daemon/target/copy.h"
 
+struct tracker;
+
 /*
  * Of a work that isn't WORK_ALL: the pages to be copied, to `runs`, ascending; with WORK_REST what is right, to `right` (NULL: nobody asks). Both
  * of struct presence_run; `changes` (of struct presence_change) is room for it. sum->resident is what of the chunk is in RAM where the work tells.
@@ -18,5 +20,5 @@ bool changes_find(const struct work *work, const struct chunk *chunk, GArray *ch
  */
 void changes_note_frame(const struct plan *plan, struct window *window, uint64_t address);
 
-/* Bytes of the plan's chunks that were written to since the soft-dirty bits were cleared. False: the process is gone. */
-bool changes_soft_dirty(const struct plan *plan, uint64_t *bytes);
+/* Bytes of the plan's chunks that were written to since the soft-dirty bits were cleared; the tracker remembers some. False: the process is gone. */
+bool changes_soft_dirty(const struct plan *plan, struct tracker *tracker, uint64_t *bytes);

@@ -43,8 +43,8 @@ static bool soft_dirty_round(struct taking *taking, uint64_t *left, GError **err
 	struct tracker *tracker = taking->target->tracker;
 	if (!taking_plan(taking, error))
 		return false;
-	if (track_cleared(tracker)) {
-		if (!changes_soft_dirty(taking->own->plan, left))
+	if (track_cleared(tracker, &taking->target->presence)) {
+		if (!changes_soft_dirty(taking->own->plan, tracker, left))
 			return false;
 		if (*left <= MOST_LEFT && fits(taking, *left))
 			return true;
@@ -55,7 +55,7 @@ static bool soft_dirty_round(struct taking *taking, uint64_t *left, GError **err
 	bool good = taking_copy(taking, &work);
 	taking->snapshot->bytes_copied += round_bytes(taking);
 	taking_discard(taking);
-	return good && taking_plan(taking, error) && changes_soft_dirty(taking->own->plan, left);
+	return good && taking_plan(taking, error) && changes_soft_dirty(taking->own->plan, tracker, left);
 }
 
 /* Rounds until little is left. *left: bytes of the last one. */

@@ -25,10 +25,14 @@
 #define AT_ONCE  (512ull << 20) /* bytes whose soft-dirty bits are cleared in 3 ms, with the process's mmap lock held */
 #define OUTGROWN (2 * AT_ONCE)  /* far enough above that not to go back and forth */
 
+#define REMEMBERED 16
+
 struct tracker {
 	int fd;          /* of the userfaultfd, or of /proc/PID/clear_refs */
 	GArray *covered; /* of struct presence_run, as registered; may overlap. NULL: it goes by soft-dirty bits */
 	bool cleared;
+	uint64_t remembered[REMEMBERED]; /* pages that had their bits since, the first ones */
+	size_t n_remembered;
 	bool settled;  /* the other way was tried, and isn't possible */
 	uint64_t pool; /* number of the one that is followed; 0: none yet */
 };
@@ -135,6 +139,7 @@ bool track_clear(struct tracker *tracker, const struct target *target, struct po
 {
 	if (write(tracker->fd, "4", 1) == 1) {
 		pool_forget(pool);
+		tracker->n_remembered = 0;
 		return tracker->cleared = true;
 	}
 	/* it has ended */
@@ -144,8 +149,23 @@ bool track_clear(struct tracker *tracker, const struct target *target, struct po
 	return fail(target, REFTOP_ERROR_FAILED, cause, error);
 }
 
-bool track_cleared(const struct tracker *tracker)
+void track_remember(struct tracker *tracker, uint64_t page)
 {
+	if (tracker->n_remembered < REMEMBERED)
+		tracker->remembered[tracker->n_remembered++] = page;
+}
+
+bool track_cleared(const struct tracker *tracker, const struct presence *presence)
+{
+	g_autoptr(GArray) changes = g_array_new(FALSE, FALSE, sizeof(struct presence_change));
+	struct presence_sum sum = {0};
+	for (size_t i = 0; i < tracker->n_remembered; i++)
+		presence_changes(presence, tracker->remembered[i], tracker->remembered[i] + presence->page,
+				 PRESENCE_CONTENT, changes, &sum);
+	for (guint i = 0; i < changes->len; i++) {
+		if (!g_array_index(changes, struct presence_change, i).written)
+			return false;
+	}
 	return tracker->cleared;
 }
 

@@ -5,7 +5,8 @@
  * sets that page's. Nothing is done inside of the process, and nothing remains of it but that the first write to each page costs a page fault, once.
  * But all are cleared in one go, which holds up the process's memory management for about 6 ms a GB; and not at the moment they are looked
  * at, so that a second round after the first would need a stop: what was written to since they were cleared is copied when it is stopped. Who else
- * clears them of the same process takes the knowledge from us: a lock on that file keeps others of our kind away.
+ * clears them of the same process takes the knowledge from us: a lock on that file keeps others of our kind away, but for those that see
+ * it in another mount of proc; whatever clears them between two samples is noticed by pages that had their bits.
  *
  * userfaultfd's asynchronous write protection (Linux 6.7): a page is protected when it is copied; the first write to it afterwards takes the
  * protection away, which costs the process a page fault (0.9 µs), and nobody has to answer it. A page without protection was written to since. That is
@@ -42,5 +43,7 @@ void track_cover(struct tracker *tracker, const struct plan *plan);
 
 /* By soft-dirty bits: clear them. What `pool` has, which is followed, counts no more. False with *error. */
 bool track_clear(struct tracker *tracker, const struct target *target, struct pool *pool, GError **error);
-/* Whether they were. */
-bool track_cleared(const struct tracker *tracker);
+/* Whether they were, and nobody else cleared them since, as far as the pages tell that are remembered. */
+bool track_cleared(const struct tracker *tracker, const struct presence *presence);
+/* Remember a page whose bit was set: bits only ever go away by being cleared. Some are enough. */
+void track_remember(struct tracker *tracker, uint64_t page);

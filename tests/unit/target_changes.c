@@ -281,9 +281,9 @@ static void test_huge(void)
 
 /* ---- soft-dirty bits ---- */
 
-static void clear_soft_dirty(void)
+static void clear_soft_dirty(const char *path)
 {
-	FILE *file = fopen("/proc/self/clear_refs", "we");
+	FILE *file = fopen(path, "we");
 	g_assert_nonnull(file);
 	g_assert_cmpint(fputs("4", file), >=, 0);
 	g_assert_cmpint(fclose(file), ==, 0);
@@ -318,7 +318,7 @@ static void test_soft_dirty(void)
 		for (int changed = 0; changed < 100; changed += 33) {
 			g_autoptr(GArray) changes = g_array_new(FALSE, FALSE, sizeof(struct presence_change));
 			struct presence_sum sum = {0};
-			clear_soft_dirty();
+			clear_soft_dirty("/proc/self/clear_refs");
 			for (int i = 0; i < changed; i++)
 				own[(i * 3 + 1) % 100 * PAGE] = 2;
 			g_assert_true(presence_changes(&way, (uintptr_t)own, (uintptr_t)own + 100 * PAGE,
@@ -332,6 +332,40 @@ static void test_soft_dirty(void)
 	presence_close(&presence);
 }
 
+/* Somebody else clears them between two samples: what was written to before that isn't taken for unchanged. */
+static void test_cleared_by_others(void)
+{
+	struct presence presence;
+	g_assert_true(presence_open(&presence, getpid()));
+	bool can = presence.soft_dirty;
+	presence_close(&presence);
+	if (!can) {
+		g_test_skip("this kernel has no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY)");
+		return;
+	}
+	memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	madvise(memory, SIZE, MADV_NOHUGEPAGE);
+	struct child child = child_start(writing_child, NULL);
+	g_autofree char *path = g_strdup_printf("/proc/%d/clear_refs", child.pid);
+	g_autofree uint64_t *copy = g_malloc(SIZE);
+	g_assert_cmpint(child_hear(&child), ==, 0);
+	g_autoptr(target_t) target = child_target(&child);
+	for (int64_t step = 0; step < 6; step++) {
+		snapshot_t *snapshot = follow(target);
+		g_assert_true(memory_read(&snapshot->memory, (uintptr_t)memory, copy, SIZE));
+		for (uint64_t page = 0; page < SIZE / PAGE; page++)
+			for (uint64_t i = 0; i < PAGE / 8; i += 64)
+				g_assert_cmphex(copy[page * PAGE / 8 + i], ==, word_at(page, i, (uint64_t)step));
+		snapshot_free(snapshot);
+		child_tell(&child);
+		g_assert_cmpint(child_hear(&child), ==, step + 1);
+		if (step % 2)
+			clear_soft_dirty(path);
+	}
+	child_end(&child);
+	munmap(memory, SIZE);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -340,5 +374,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/target/changes/moved", test_moved);
 	g_test_add_func("/target/changes/huge", test_huge);
 	g_test_add_func("/target/changes/soft-dirty", test_soft_dirty);
+	g_test_add_func("/target/changes/cleared-by-others", test_cleared_by_others);
 	return g_test_run();
 }
