@@ -7,7 +7,7 @@
 #include "daemon/target/quiet.h"
 #include "daemon/target/taking.h"
 
-#define HUGE_WASTE    16            /* of the memory that a copy takes this part may be more than what is copied */
+#define HUGE_WASTE    32            /* of the memory that a copy takes this part may be more than what is copied */
 #define TWO_THREADS   (16ull << 20) /* bytes that make a second thread worth waking */
 #define QUIET_SKIP    16            /* at most so many snapshots aren't tried quietly after failures */
 #define MAPS_TRIES    50
@@ -144,10 +144,11 @@ static void *helper_main(void *data)
 bool taking_copy(struct taking *taking, struct work *work)
 {
 	struct helper helpers[2] = {{work, &taking->results[0]}, {work, &taking->results[1]}};
-	/* where the process sleeps it is over soon, or in vain; where it runs, it comes first */
+	/* where the process sleeps it is over soon, or in vain; where it runs, it comes first, and has a CPU to itself if there are two */
 	bool running = work->pages == WORK_FIRST || work->pages == WORK_ROUND;
+	bool two = taking_two_threads(work->plan->bytes) && (!running || sysconf(_SC_NPROCESSORS_ONLN) > 2);
 	GThread *(*start)(const char *, GThreadFunc, void *) = running ? gentle_thread : g_thread_new;
-	GThread *second = taking_two_threads(work->plan->bytes) ? start("copy", helper_main, &helpers[1]) : NULL;
+	GThread *second = two ? start("copy", helper_main, &helpers[1]) : NULL;
 	GThread *first = running ? start("copy", helper_main, &helpers[0]) : NULL;
 	if (first)
 		g_thread_join(first);
