@@ -63,6 +63,10 @@ def compare(document, refcount, referrers, caches):
             "explained": total == object_["exact"] + object_["probable"] == object_["refcount"]}
 
 
+def of(row):
+    return row["document"]["object"]["module"], row["document"]["object"]["qualname"]
+
+
 @pytest.mark.parametrize("program", ["stdlib", "numpy", "ipython"])
 @pytest.mark.versions(*ALL)
 def test_holders_are_the_referrers(python, start, program):
@@ -91,9 +95,12 @@ def test_holders_are_the_referrers(python, start, program):
     # the question itself moves a count here and there
     assert len(miscounted) <= 0.005 * len(mortal), miscounted[:5]
     assert len(different) <= 0.001 * len(rows), different[:3]
-    # a few dozen objects of numpy are held by references that no pointer shows (the manual names them): how many are drawn differs
-    assert len(unexplained) <= (0.005 if program == "numpy" else 0.001) * len(mortal), [
-        {k: v for k, v in r["document"]["object"].items() if k in ("module", "qualname", "refcount", "exact", "probable", "value")} for r in unexplained]
+    if program == "numpy":  # what the manual names has holders in numpy's own tables, which no pointer shows; how many are drawn differs
+        known = [r for r in unexplained if of(r) == ("numpy", "_DTypeMeta") or
+                 (of(r) == ("builtins", "tuple") and [one["qualname"] for one in r["document"]["path"]] == ["ufunc", "list", "tuple"])]
+        assert len(known) <= 0.005 * len(mortal), known[:5]
+        unexplained = [r for r in unexplained if r not in known]
+    assert len(unexplained) <= 0.001 * len(mortal), [r["document"]["object"] for r in unexplained]
 
 
 def test_where_nothing_is(any_python, start):

@@ -21,16 +21,22 @@ FETCH_MAY_TAKE = 600
 # what depends on the kernel, and doesn't compare times: an emulated machine is ten to thirty times slower
 TESTS = """
 test_precopy.py::test_the_numbers_are_right
+test_precopy.py::test_targets_that_are_never_quiet
 test_precopy.py::test_memory_that_comes_and_goes
+test_precopy.py::test_leaks_and_questions_use_it_too
 test_precopy.py::test_killed_at_any_moment
 test_precopy.py::test_an_idle_target_is_not_armed
 test_precopy.py::test_what_may_not_be_done_is_said
 test_law.py::test_the_target_sees_nothing
 test_law.py::test_looking_twice_at_a_forked_family_unshares_nothing
+test_law.py::test_the_parent_sees_no_signal
 test_law.py::test_no_wait_is_disturbed
 test_quiet.py::test_an_idle_target_is_not_scheduled
 test_quiet.py::test_eight_gigabytes_reserved
 test_pause.py::test_a_longer_pause_than_allowed_is_skipped
+test_stream.py::test_what_fits_is_copied
+test_command.py::test_nonblocking_is_marked
+test_command.py::test_why
 test_precopy.py::test_a_file_mapped_across_two_pieces
 test_precopy.py::test_one_at_a_time
 test_units.py::test_unit
