@@ -28,7 +28,7 @@ const char manual_cost[] =
 	"that answers a request a second is never quiet, one that hangs always is.\n\n"
 	"stop makes sense as long as the pause does: up to a GB it is shorter than a collection of the same heap. With more "
 	"than that use --max-pause, so that a service never stands still for longer than it may; with 64 GB nobody wants to wait for it.\n\n"
-	"--precopy ends where the process writes faster than can be copied (some 7 GB a second with the one thread that copies on such a machine), or writes to "
+	"--precopy ends where the process writes faster than can be copied (some 4 GB a second with the one thread that copies where there are two CPUs), or writes to "
 	"all of its pages between two rounds: then the stop is as long as without. At 1 TB even looking which pages were written to takes "
 	"three seconds. Like the two before it needs as much memory as the process has.\n\n"
 	"In pieces (--memory) any heap can be counted, without a stop and in bounded memory; what it costs is that the result "
