@@ -74,16 +74,25 @@ static void note_object(struct counter *counter, const struct object *object, in
 		note_sought(counter, object->address);
 }
 
+/* How large it is. False: it isn't an object yet. */
+static bool measure(struct counter *counter, const struct object *object, int64_t *bytes)
+{
+	*bytes = 0;
+	if (object_getsizeof(counter->heap, object, bytes))
+		return true;
+	if (candidate_unborn(counter->heap, object))
+		return false;
+	counter->unreadable++;
+	return true;
+}
+
 static void count_object(struct counter *counter, const struct object *object, struct row *row)
 {
 	const struct py_layout *layout = counter->heap->layout;
 	const struct buffer_rule *buffer = object->type->buffer;
-	int64_t bytes = 0;
-	if (!object_getsizeof(counter->heap, object, &bytes)) {
-		if (candidate_unborn(counter->heap, object))
-			return;
-		counter->unreadable++;
-	}
+	int64_t bytes;
+	if (!measure(counter, object, &bytes))
+		return;
 	note_object(counter, object, bytes);
 	row->count++;
 	row->gc_count += object->tracked;
@@ -124,28 +133,25 @@ static bool are_common(const struct counter *counter, const struct object *objec
 static inline __attribute__((always_inline)) void count_form(struct counter *counter, const struct objects *objects,
 							     enum size_form form, struct row *row)
 {
-	const struct py_layout *layout = counter->heap->layout;
 	const struct size_terms terms = size_terms_of(counter->heap, form, &objects->first);
-	int64_t bytes = 0, refs = 0, most = 0, counted = 0;
-	for (size_t i = 0; i < objects->n; i++) {
-		const uint8_t *at = objects->first.bytes + objects->offsets[i];
+	int64_t bytes = 0, unborn = 0, unborn_refs = 0;
+	for (size_t i = 0; i < objects->n && form != SIZE_FIXED; i++) {
 		int64_t one;
-		if (G_UNLIKELY(!size_of_common(&terms, form, at, &one))) {
+		if (G_UNLIKELY(!size_of_common(&terms, form, objects->first.bytes + objects->offsets[i], &one))) {
 			const struct object object = objects_nth(objects, i);
-			count_object(counter, &object, row);
-			continue;
+			if (!measure(counter, &object, &one)) {
+				unborn++;
+				unborn_refs += object_refcount(counter->heap->layout, object.bytes).count;
+				continue;
+			}
 		}
-		int64_t few = load_i64(at, layout->ob_refcnt);
-		counted++;
 		bytes += one;
-		refs += few;
-		most = MAX(most, few);
 	}
-	row->count += counted;
-	row->gc_count += objects->first.tracked ? counted : 0;
-	row->bytes += bytes;
-	row->refs += refs;
-	row->refs_max = MAX(row->refs_max, most);
+	row->count = (int64_t)objects->n - unborn;
+	row->gc_count = objects->first.tracked ? row->count : 0;
+	row->bytes = form == SIZE_FIXED ? row->count * (int64_t)terms.base : bytes;
+	row->refs = objects->refs - unborn_refs;
+	row->refs_max = objects->refs_max;
 }
 
 static void count_each(struct counter *counter, const struct objects *objects, struct row *row)

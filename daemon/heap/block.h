@@ -32,12 +32,18 @@ struct blocks {
 	size_t n;                /* 1 to BLOCKS_MOST */
 };
 
-static inline struct block blocks_nth(const struct blocks *blocks, size_t i)
+/* The one at this offset. */
+static inline struct block blocks_at(const struct blocks *blocks, uint32_t offset)
 {
 	struct block block = blocks->first;
-	block.address += blocks->offsets[i];
-	block.bytes += blocks->offsets[i];
+	block.address += offset;
+	block.bytes += offset;
 	return block;
+}
+
+static inline struct block blocks_nth(const struct blocks *blocks, size_t i)
+{
+	return blocks_at(blocks, blocks->offsets[i]);
 }
 
 /* Blocks in address order; they are the visitor's until it returns. */

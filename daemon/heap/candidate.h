@@ -14,7 +14,7 @@
 #include "daemon/heap/str.h"
 #include "daemon/heap/type.h"
 
-#define CANDIDATE_FEW_REFERENCES 65535
+#define CANDIDATE_FEW_REFERENCES 65536 /* a power of two */
 
 /* Whether reference counts are one word, that of most objects a small number. */
 static inline bool candidate_counts_in_a_word(const struct py_layout *layout)
@@ -23,9 +23,9 @@ static inline bool candidate_counts_in_a_word(const struct py_layout *layout)
 }
 
 /* Whether one of these is such a number. */
-static inline bool candidate_few_references(const struct py_layout *layout, const uint8_t *object)
+static inline bool candidate_few_references(uint64_t count)
 {
-	return load_u64(object, layout->ob_refcnt) - 1 < CANDIDATE_FEW_REFERENCES;
+	return count - 1 < CANDIDATE_FEW_REFERENCES;
 }
 
 /* Whether the reference count at `object` is one of a live object. Objects with none (0) are dead: freed, or kept for
@@ -34,7 +34,7 @@ bool candidate_refcount_odd(const heap_t *heap, const uint8_t *object);
 static inline bool candidate_refcount(const heap_t *heap, const uint8_t *object)
 {
 	const struct py_layout *layout = heap->layout;
-	return (candidate_counts_in_a_word(layout) && candidate_few_references(layout, object)) ||
+	return (candidate_counts_in_a_word(layout) && candidate_few_references(load_u64(object, layout->ob_refcnt))) ||
 	       candidate_refcount_odd(heap, object);
 }
 
@@ -54,20 +54,31 @@ bool candidate_static(const heap_t *heap, const uint8_t *object);
  */
 bool candidate_head(const heap_t *heap, struct object *object);
 
-/* Whether it has such a head, and is tracked, as most are: asked of the object's own bytes only, and not of builds up to 3.7 or without lists. */
-static inline bool candidate_head_common(const struct py_layout *layout, const uint8_t *object)
+/*
+ * The heads of some objects, taken together: what is true of their words or-ed is true of each. Asked of the heads' own bytes only, and not of
+ * builds up to 3.7 or without lists.
+ */
+struct candidate_heads {
+	uint64_t links, low; /* or-ed: the links; those less the lowest address, which are huge where one is below */
+};
+
+static inline void candidate_heads_add(struct candidate_heads *heads, const uint8_t *head)
 {
-	const uint8_t *head = object - layout->gc_head_size;
-	uint64_t next = load_u64(head, 0) & CANDIDATE_LINK_MASK, previous = load_u64(head, 8) & CANDIDATE_LINK_MASK;
-	return !((next | previous) & ~(CANDIDATE_HIGHEST - 8)) && next >= CANDIDATE_LOWEST &&
-	       previous >= CANDIDATE_LOWEST;
+	uint64_t next = load_u64(head, 0), previous = load_u64(head, 8);
+	heads->links |= next | (previous & CANDIDATE_LINK_MASK);
+	heads->low |= (next - CANDIDATE_LOWEST) | (previous - CANDIDATE_LOWEST);
 }
 
-/* Whether it has one, and isn't tracked: of a type that no class statement made, whose instances may be so. */
-static inline bool candidate_head_empty(const struct py_layout *layout, const uint8_t *object)
+/* Whether they are linked, and so tracked, as most are. */
+static inline bool candidate_heads_common(const struct candidate_heads *heads)
 {
-	const uint8_t *head = object - layout->gc_head_size;
-	return !load_u64(head, 0) && !(load_u64(head, 8) & CANDIDATE_LINK_MASK);
+	return !((heads->links & CANDIDATE_LINK_MASK) & ~(CANDIDATE_HIGHEST - 8)) && !(heads->low >> 63);
+}
+
+/* Whether they are empty, and so not tracked: of a type that no class statement made, whose instances may be so. */
+static inline bool candidate_heads_empty(const struct candidate_heads *heads)
+{
+	return !heads->links;
 }
 
 /* Whether a neighbour agrees that what has such a head is linked to it; true when it isn't tracked. See also daemon/heap/links.h. */
@@ -76,27 +87,34 @@ bool candidate_linked(const heap_t *heap, const struct object *object);
 /* Whether a free-threaded build's collector has the object, but leaves it alone (gc.freeze()); where there are lists, no. */
 bool candidate_frozen(const heap_t *heap, const struct object *object);
 
-/* Bits of a str's state, and what they are in one of ASCII characters, which follow it, as most are. */
+/* Where a str says what it is, and the bits that it says in one of ASCII characters, which follow it, as most are. */
 struct candidate_text {
 	uint32_t mask, state;
+	uint64_t state_at, length_at,
+		room; /* room: for characters and the 0 behind them, where an object has that many bytes */
 };
 
-static inline struct candidate_text candidate_text(const struct py_layout *layout)
+/* Of exact str in as many bytes. */
+static inline struct candidate_text candidate_text(const struct py_layout *layout, uint64_t available)
 {
 	const struct py_shape *shape = &layout->shape;
 	uint32_t compact = shape->str_compact_shift == STR_NO_BIT ? 0 : 1u << shape->str_compact_shift;
-	if (shape->str_ascii_shift == STR_NO_BIT)
-		return (struct candidate_text){0, 1}; /* none is: nothing says so */
+	struct candidate_text text = {.state_at = layout->str_state, .length_at = layout->str_length, .state = 1};
+	/* none is: nothing says so, or there is no room */
+	if (shape->str_ascii_shift == STR_NO_BIT || available <= layout->ascii_size)
+		return text;
 	uint32_t one_byte = 1u << shape->str_kind_shift, ascii = 1u << shape->str_ascii_shift;
-	return (struct candidate_text){7 * one_byte | ascii | compact, one_byte | ascii | compact};
+	text.mask = 7 * one_byte | ascii | compact;
+	text.state = one_byte | ascii | compact;
+	text.room = available - layout->ascii_size;
+	return text;
 }
 
-/* Whether an exact str is one of those, and lies in its block. */
-static inline bool candidate_str_common(const struct py_layout *layout, struct candidate_text text,
-					const uint8_t *object, uint64_t available)
+/* Whether a str is one of those, and lies in its block. */
+static inline bool candidate_str_common(const struct candidate_text *text, const uint8_t *object)
 {
-	return (load_u32(object, layout->str_state) & text.mask) == text.state && available > layout->ascii_size &&
-	       load_u64(object, layout->str_length) < available - layout->ascii_size;
+	return (load_u32(object, text->state_at) & text->mask) == text->state &&
+	       load_u64(object, text->length_at) < text->room;
 }
 
 /* The parts of candidate_accept() that only str and its subclasses need. */

@@ -122,7 +122,7 @@ static void consider_chunk(struct taker *taker, const struct block *block)
 {
 	const struct survey *survey = taker->survey;
 	for (size_t i = 0; i < survey->n_prefixes && block->domain != BLOCK_RAW; i++) {
-		uint32_t prefix = survey->prefixes[i];
+		uint32_t prefix = (uint32_t)i * survey->prefix;
 		struct type *type = census_type_behind(taker, block, prefix);
 		if (type && chunk_holds(taker, block, prefix, type)) {
 			census_consider(taker, block->address + prefix);
@@ -183,31 +183,19 @@ static void consider_lists(struct taker *taker)
 	visit_pending(taker);
 }
 
-static void add_prefix(struct survey *survey, uint32_t prefix)
-{
-	for (size_t i = 0; i < survey->n_prefixes; i++) {
-		if (survey->prefixes[i] == prefix)
-			return;
-	}
-	survey->prefixes[survey->n_prefixes++] = prefix;
-}
-
 /* Whether to ask each object's neighbours at once: where their links are in disorder, or led to an object that was none. */
 static bool ask_each(const heap_t *heap)
 {
 	return heap->layout->shape.gc == PY_GC_NONE || heap->collecting || heap->memory->torn;
 }
 
+/* What precedes an object: nothing, the collector's head, or that and two words for its dict (CPython 3.11+; the head has two words there). */
 static void find_prefixes(struct survey *survey)
 {
 	const struct py_layout *layout = survey->heap->layout;
 	uint32_t head = layout->shape.gc == PY_GC_NONE ? 0 : layout->gc_head_size;
-	add_prefix(survey, 0);
-	add_prefix(survey, head);
-	if (layout->shape.managed_dict_offset) {
-		add_prefix(survey, head + 16);
-		add_prefix(survey, 16);
-	}
+	survey->prefix = head ? head : TYPE_MANAGED_BYTES;
+	survey->n_prefixes = 1 + (head != 0) + (layout->shape.managed_dict_offset != 0);
 }
 
 static void add_frozen(void *context, const struct object *object)
@@ -299,6 +287,7 @@ static void taker_init(struct taker *taker, struct survey *survey, void *context
 	*taker = (struct taker){.survey = survey, .heap = survey->heap, .context = context};
 	addresses_init(&taker->seen);
 	census_shelves_init(taker);
+	taker->piles = g_new(struct pile, BLOCKS_MOST);
 	taker->pending = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	links_init(&taker->links, survey->allocator.low, survey->allocator.high);
 }
@@ -306,6 +295,7 @@ static void taker_init(struct taker *taker, struct survey *survey, void *context
 static void taker_clear(struct taker *taker)
 {
 	addresses_clear(&taker->seen);
+	g_free(taker->piles);
 	g_array_unref(taker->pending);
 	links_clear(&taker->links);
 }
@@ -447,7 +437,7 @@ static void visit_listed(void *context, const struct object *object)
 {
 	const struct lister *lister = context;
 	const uint32_t offset = 0;
-	lister->visit(lister->context, &(struct objects){*object, &offset, 1});
+	lister->visit(lister->context, &(struct objects){.first = *object, .offsets = &offset, .n = 1});
 }
 
 static void visit_permanent(void *context, const struct object *object)

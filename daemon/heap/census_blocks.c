@@ -46,7 +46,7 @@ static struct type *guess_type(struct taker *taker, const struct block *block, s
 {
 	const struct survey *survey = taker->survey;
 	for (; i < survey->n_prefixes; i++) {
-		struct type *type = census_type_behind(taker, block, survey->prefixes[i]);
+		struct type *type = census_type_behind(taker, block, (uint32_t)i * survey->prefix);
 		if (type)
 			return type;
 	}
@@ -66,10 +66,7 @@ static bool settle_other(struct taker *taker, const struct block *block, struct 
 	const struct survey *survey = taker->survey;
 	struct object object;
 	while (type && may_be_other(taker, type)) {
-		size_t i = 0;
-		while (i < survey->n_prefixes && survey->prefixes[i] != type->prefix)
-			i++;
-		type = guess_type(taker, block, i + 1);
+		type = guess_type(taker, block, type->prefix / survey->prefix + 1);
 		if (type && object_in(taker, block, type, &object)) {
 			census_emit_one(taker, &object);
 			return true;
@@ -79,138 +76,209 @@ static bool settle_other(struct taker *taker, const struct block *block, struct 
 }
 
 /* What is no such object at first sight: one that is unlike most, one of another type, or a table. */
-static void settle_odd(struct taker *taker, size_t i, struct type *type)
+static void settle_odd(struct taker *taker, uint32_t offset, struct type *type)
 {
-	const struct block block = blocks_nth(taker->batch, i);
+	const struct block block = blocks_at(taker->batch, offset);
 	struct accepted *accepted = &taker->accepted;
 	struct object object;
 	if (object_in(taker, &block, type, &object))
-		accepted->offsets[false][object.tracked][accepted->n[false][object.tracked]++] =
-			taker->batch->offsets[i];
+		accepted->offsets[object.tracked][accepted->n[object.tracked]++] = offset;
 	else if (!may_be_other(taker, type) || !settle_other(taker, &block, type))
-		census_visit_table(taker, &block);
+		census_visit_tables(taker, &offset, 1);
 }
 
-/* As most are: with a small number of references, and right links or none, or short characters of one byte. */
-static inline bool is_common(const struct py_layout *layout, enum shelf_kind kind, bool empty_heads,
-			     struct candidate_text text, const uint8_t *bytes, uint64_t available)
-{
-	if (!candidate_few_references(layout, bytes))
-		return false;
-	if (kind == SHELF_TRACKED)
-		return candidate_head_common(layout, bytes) || (empty_heads && candidate_head_empty(layout, bytes));
-	if (kind == SHELF_TEXT)
-		return candidate_str_common(layout, text, bytes, available);
-	return true;
-}
-
-/* Of an object with a head: whether the collector has it in a list. */
-static inline bool is_listed(const struct py_layout *layout, const uint8_t *bytes)
-{
-	return load_u64(bytes - layout->gc_head_size, 0) != 0;
-}
-
-static inline __attribute__((always_inline)) void settle_kind(struct taker *taker, const struct shelf *shelf,
-							      enum shelf_kind kind)
-{
-	const struct py_layout *layout = taker->heap->layout;
-	const struct type *type = shelf->type;
-	const struct candidate_text text = candidate_text(layout);
-	const uint32_t *offsets = taker->batch->offsets;
-	const uint8_t *bytes = taker->batch->first.bytes + type->prefix;
-	const uint64_t available = taker->batch->first.size - type->prefix;
-	const bool empty_heads = !type->made_in_python;
-	uint32_t *untracked = taker->accepted.offsets[true][false], *tracked = taker->accepted.offsets[true][true];
-	size_t n_untracked = 0, n_tracked = 0;
-	for (size_t at = shelf->first; at; at = taker->next[at]) {
-		uint32_t offset = offsets[at - 1];
-		if (G_LIKELY(is_common(layout, kind, empty_heads, text, bytes + offset, available))) {
-			/* which of them can't be foretold either: written to both */
-			bool listed = kind == SHELF_TRACKED && is_listed(layout, bytes + offset);
-			untracked[n_untracked] = tracked[n_tracked] = offset;
-			n_untracked += !listed;
-			n_tracked += listed;
-		} else {
-			settle_odd(taker, at - 1, shelf->type);
-		}
-	}
-	taker->accepted.n[true][false] = n_untracked;
-	taker->accepted.n[true][true] = n_tracked;
-	taker->object_bytes += (int64_t)((n_untracked + n_tracked) * taker->batch->first.size);
-}
-
-static void settle_each(struct taker *taker, const struct shelf *shelf)
-{
-	for (size_t at = shelf->first; at; at = taker->next[at])
-		settle_odd(taker, at - 1, shelf->type);
-}
-
-static void settle_tables(struct taker *taker, const struct shelf *shelf)
-{
-	for (size_t at = shelf->first; at; at = taker->next[at]) {
-		const struct block block = blocks_nth(taker->batch, at - 1);
-		census_visit_table(taker, &block);
-	}
-}
-
-/* Visit what was accepted of a shelf. */
-static void emit_accepted(struct taker *taker, struct type *type)
+/* Objects of the type in blocks of the batch. */
+static struct objects objects_of(const struct taker *taker, struct type *type, const uint32_t *offsets, size_t n)
 {
 	const struct block *block = &taker->batch->first;
+	return (struct objects){.first = {.address = block->address + type->prefix,
+					  .bytes = block->bytes + type->prefix,
+					  .available = block->size - type->prefix,
+					  .type = type},
+				.offsets = offsets,
+				.n = n};
+}
+
+/* Common ones, whose references have been counted. */
+static void emit_common(struct taker *taker, struct objects *objects, bool tracked)
+{
+	if (!objects->n)
+		return;
+	objects->first.common = true;
+	objects->first.tracked = tracked;
+	taker->object_bytes += (int64_t)(objects->n * taker->batch->first.size);
+	census_emit(taker, objects);
+}
+
+static void emit_accepted(struct taker *taker, struct type *type)
+{
 	struct accepted *accepted = &taker->accepted;
-	struct objects objects = {.first = {.address = block->address + type->prefix,
-					    .bytes = block->bytes + type->prefix,
-					    .available = block->size - type->prefix,
-					    .type = type}};
-	for (int common = 0; common < 2; common++) {
-		for (int tracked = 0; tracked < 2; tracked++) {
-			if (!(objects.n = accepted->n[common][tracked]))
-				continue;
-			accepted->n[common][tracked] = 0;
-			objects.offsets = accepted->offsets[common][tracked];
-			objects.first.common = common;
-			objects.first.tracked = tracked;
-			census_emit(taker, &objects);
-		}
+	for (int tracked = 0; tracked < 2; tracked++) {
+		struct objects objects = objects_of(taker, type, accepted->offsets[tracked], accepted->n[tracked]);
+		if (!objects.n)
+			continue;
+		accepted->n[tracked] = 0;
+		objects.first.tracked = tracked;
+		census_emit(taker, &objects);
 	}
 }
 
-static void settle_shelf(struct taker *taker, struct shelf *shelf)
+/* Objects without a head: the common ones stay in the pile. */
+static inline __attribute__((always_inline)) void settle_headless(struct taker *taker, struct type *type,
+								  uint32_t *pile, size_t n, bool is_text)
 {
-	enum shelf_kind kind = shelf->kind;
+	const struct py_layout *layout = taker->heap->layout;
+	const uint32_t count_at = layout->ob_refcnt;
+	struct objects objects = objects_of(taker, type, pile, 0);
+	const struct candidate_text text = candidate_text(layout, objects.first.available);
+	const uint8_t *bytes = objects.first.bytes;
+	int64_t refs = 0, most = 0;
+	size_t kept = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t offset = pile[i];
+		uint64_t count = load_u64(bytes + offset, count_at);
+		if (G_UNLIKELY(!candidate_few_references(count) ||
+			       (is_text && !candidate_str_common(&text, bytes + offset)))) {
+			settle_odd(taker, offset, type);
+			continue;
+		}
+		pile[kept++] = offset;
+		refs += (int64_t)count;
+		most = MAX(most, (int64_t)count);
+	}
+	objects.n = kept;
+	objects.refs = refs;
+	objects.refs_max = most;
+	emit_common(taker, &objects, false);
+}
+
+/* Whether objects with a head are all common, and either all tracked or all not, as in most batches. */
+enum alike { ALIKE_NOT, ALIKE_TRACKED, ALIKE_EMPTY };
+
+/* Counts their references, too. */
+static enum alike find_alike(const struct taker *taker, struct objects *objects)
+{
+	const struct py_layout *layout = taker->heap->layout;
+	const uint32_t count_at = layout->ob_refcnt, head_bytes = layout->gc_head_size;
+	struct candidate_heads heads = {0};
+	const uint8_t *bytes = objects->first.bytes;
+	uint64_t counts = 0;
+	int64_t refs = 0, most = 0;
+	for (size_t i = 0; i < objects->n; i++) {
+		const uint8_t *object = bytes + objects->offsets[i];
+		uint64_t count = load_u64(object, count_at);
+		counts |= count - 1;
+		refs += (int64_t)count;
+		most = MAX(most, (int64_t)count);
+		candidate_heads_add(&heads, object - head_bytes);
+	}
+	objects->refs = refs;
+	objects->refs_max = most;
+	if (counts >= CANDIDATE_FEW_REFERENCES)
+		return ALIKE_NOT;
+	return candidate_heads_common(&heads) ? ALIKE_TRACKED : candidate_heads_empty(&heads) ? ALIKE_EMPTY : ALIKE_NOT;
+}
+
+static void count_references(const struct taker *taker, struct objects *objects)
+{
+	const uint32_t count_at = taker->heap->layout->ob_refcnt;
+	int64_t refs = 0, most = 0;
+	for (size_t i = 0; i < objects->n; i++) {
+		int64_t count = load_i64(objects->first.bytes + objects->offsets[i], count_at);
+		refs += count;
+		most = MAX(most, count);
+	}
+	objects->refs = refs;
+	objects->refs_max = most;
+}
+
+/* Objects with a head of which some are tracked, some not, and some perhaps aren't common. */
+static void settle_mixed(struct taker *taker, struct type *type, uint32_t *pile, size_t n)
+{
+	const struct py_layout *layout = taker->heap->layout;
+	const uint32_t count_at = layout->ob_refcnt, head_bytes = layout->gc_head_size;
+	const bool may_be_empty = !type->made_in_python;
+	struct objects tracked = objects_of(taker, type, pile, 0),
+		       untracked = objects_of(taker, type, taker->untracked.offsets, 0);
+	const uint8_t *bytes = tracked.first.bytes;
+	size_t n_tracked = 0, n_untracked = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t offset = pile[i];
+		const uint8_t *object = bytes + offset;
+		struct candidate_heads head = {0};
+		candidate_heads_add(&head, object - head_bytes);
+		bool listed = candidate_heads_common(&head), empty = may_be_empty & candidate_heads_empty(&head);
+		if (G_UNLIKELY(!(listed | empty) || !candidate_few_references(load_u64(object, count_at)))) {
+			settle_odd(taker, offset, type);
+			continue;
+		}
+		/* which of them can't be foretold: written to both */
+		pile[n_tracked] = taker->untracked.offsets[n_untracked] = offset;
+		n_tracked += listed;
+		n_untracked += !listed;
+	}
+	tracked.n = n_tracked;
+	untracked.n = n_untracked;
+	count_references(taker, &tracked);
+	count_references(taker, &untracked);
+	emit_common(taker, &untracked, false);
+	emit_common(taker, &tracked, true);
+}
+
+static void settle_headed(struct taker *taker, struct type *type, uint32_t *pile, size_t n)
+{
+	struct objects objects = objects_of(taker, type, pile, n);
+	enum alike alike = find_alike(taker, &objects);
+	if (alike == ALIKE_TRACKED || (alike == ALIKE_EMPTY && !type->made_in_python))
+		emit_common(taker, &objects, alike == ALIKE_TRACKED);
+	else
+		settle_mixed(taker, type, pile, n);
+}
+
+static void settle_each(struct taker *taker, struct type *type, const uint32_t *pile, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		settle_odd(taker, pile[i], type);
+}
+
+static void settle_shelf(struct taker *taker, struct shelf *shelf, uint32_t *pile)
+{
+	const struct label *label = &taker->labels[shelf - taker->shelves];
+	struct type *type = label->type;
+	enum shelf_kind kind = label->kind;
+	size_t n = (size_t)(shelf->end - pile);
+	shelf->end = NULL;
 	/* too small for most: a struct that may be without its end */
-	if (shelf->type && taker->batch->first.size < shelf->type->prefix + (uint64_t)shelf->type->least)
+	if (type && taker->batch->first.size < type->prefix + (uint64_t)type->least)
 		kind = SHELF_ODD;
 	switch (kind) {
 	case SHELF_NONE:
-		settle_tables(taker, shelf);
-		break;
+		census_visit_tables(taker, pile, n);
+		return;
 	case SHELF_PLAIN:
-		settle_kind(taker, shelf, SHELF_PLAIN);
-		break;
-	case SHELF_TRACKED:
-		settle_kind(taker, shelf, SHELF_TRACKED);
+		settle_headless(taker, type, pile, n, false);
 		break;
 	case SHELF_TEXT:
-		settle_kind(taker, shelf, SHELF_TEXT);
+		settle_headless(taker, type, pile, n, true);
+		break;
+	case SHELF_TRACKED:
+		settle_headed(taker, type, pile, n);
 		break;
 	case SHELF_ODD:
-		settle_each(taker, shelf);
+		settle_each(taker, type, pile, n);
 		break;
 	}
-	shelf->first = 0;
-	if (shelf->type)
-		emit_accepted(taker, shelf->type);
+	emit_accepted(taker, type);
 }
 
 /* Ask for the neighbours in the collector's list of what may be in these blocks. */
-static void prefetch(struct taker *taker, const struct shelf *shelf)
+static void prefetch(struct taker *taker, const struct shelf *shelf, const uint32_t *pile)
 {
-	const struct type *type = shelf->type;
+	const struct type *type = taker->labels[shelf - taker->shelves].type;
 	if (!type || !(type->flags & PY_FLAG_HAVE_GC) || !type->prefix)
 		return;
-	for (size_t at = shelf->first; at; at = taker->next[at]) {
-		const uint8_t *bytes = taker->batch->first.bytes + taker->batch->offsets[at - 1];
+	for (const uint32_t *offset = pile; offset < shelf->end; offset++) {
+		const uint8_t *bytes = taker->batch->first.bytes + *offset;
 		const uint8_t *head = bytes + type->prefix - taker->heap->layout->gc_head_size;
 		memory_prefetch(taker->heap->memory, (load_u64(head, 0) & LINK_MASK) + 8);
 	}
@@ -219,9 +287,9 @@ static void prefetch(struct taker *taker, const struct shelf *shelf)
 static void settle(struct taker *taker)
 {
 	for (size_t i = 0; i < taker->n_used && taker->survey->ask_each; i++)
-		prefetch(taker, taker->used[i]);
+		prefetch(taker, taker->used[i], taker->piles[i].offsets);
 	for (size_t i = 0; i < taker->n_used; i++)
-		settle_shelf(taker, taker->used[i]);
+		settle_shelf(taker, taker->used[i], taker->piles[i].offsets);
 	taker->n_used = 0;
 }
 
@@ -258,35 +326,34 @@ static inline bool key_is_for(uint64_t key, uint64_t address)
 	return (key ^ address) << (64 - ADDRESS_BITS) == 0;
 }
 
-static void shelf_clear(struct taker *taker, struct shelf *shelf, struct type *type)
+static void shelf_clear(struct taker *taker, size_t index, uint64_t key, struct type *type)
 {
-	*shelf = (struct shelf){.type = type, .kind = shelf_kind(taker, type)};
+	taker->shelves[index] = (struct shelf){.key = key};
+	taker->labels[index] = (struct label){.type = type, .kind = shelf_kind(taker, type)};
 }
 
 static void shelf_assign(struct taker *taker, size_t index, uint64_t address, struct type *type)
 {
-	struct shelf *shelf = &taker->shelves[index];
-	if (shelf->first)
+	if (taker->shelves[index].end)
 		settle(taker); /* another type's, that has blocks in it */
-	shelf_clear(taker, shelf, type);
-	taker->keys[index] = type ? shelf_key(address, type->prefix) : address;
+	shelf_clear(taker, index, type ? shelf_key(address, type->prefix) : address, type);
 }
 
 /* The shelf for what lies at an address, which may be a type: one of two, or whichever of them is free, or the first. */
-static size_t shelf_get(struct taker *taker, uint64_t address)
+static struct shelf *shelf_get(struct taker *taker, uint64_t address)
 {
 	size_t index = shelf_index(address), other = index ^ 1;
-	if (key_is_for(taker->keys[index], address))
-		return index;
-	if (key_is_for(taker->keys[other], address))
-		return other;
+	if (key_is_for(taker->shelves[index].key, address))
+		return &taker->shelves[index];
+	if (key_is_for(taker->shelves[other].key, address))
+		return &taker->shelves[other];
 	struct type *type = type_get(taker->heap, address);
-	if (taker->shelves[index].type && !taker->shelves[other].type)
+	if (taker->labels[index].type && !taker->labels[other].type)
 		index = other;
 	/* what is no type doesn't take the place of one */
-	if (type || !taker->shelves[index].type)
+	if (type || !taker->labels[index].type)
 		shelf_assign(taker, index, address, type);
-	return index;
+	return &taker->shelves[index];
 }
 
 /* The shelf of a block with a word that perhaps is a type not seen yet. */
@@ -294,101 +361,153 @@ static struct shelf *shelf_find(struct taker *taker, const uint8_t *bytes, size_
 {
 	const struct survey *survey = taker->survey;
 	for (size_t i = 0; i < n; i++) {
-		uint64_t prefix = survey->prefixes[i];
+		uint64_t prefix = i * survey->prefix;
 		uint64_t address = object_type_address(taker->heap->layout, bytes + prefix);
 		if (!maybe_type(taker, address))
 			continue;
-		size_t index = shelf_get(taker, address);
-		if (taker->keys[index] == shelf_key(address, prefix))
-			return &taker->shelves[index];
+		struct shelf *shelf = shelf_get(taker, address);
+		if (shelf->key == shelf_key(address, prefix))
+			return shelf;
 	}
-	return &taker->tables;
+	return &taker->shelves[SHELVES];
 }
 
-/* Where to look in a block, and what to look for; of its own, for nothing that is written changes it. */
-struct sieve {
-	struct extent extent;
-	uint64_t behind[MAX_PREFIXES], prefixes[MAX_PREFIXES];
+/*
+ * What to look for in a block, by which of the words that may be its type lead out of the blocks: bit i stands for the i-th prefix. A type lies
+ * there; what else there is in an object's place for it hardly ever leads there. So the first of these words is the type, if any is. To ask of
+ * one after the other were a guess at each, and a processor guesses wrong where neighbours are strangers.
+ */
+struct guess {
+	uint64_t prefix;
+	uint64_t mask;         /* 0: no word leads out */
+	uint64_t key;          /* shelf_key() of a type is its address and this */
+	struct shelf *shelves; /* of types; or the only one that it can be */
 };
 
-/* The shelf for a block: by the first of `n` prefixes behind which there is a type. NULL: that has to be found out. */
-static inline __attribute__((always_inline)) struct shelf *shelf_of(struct taker *taker, const struct sieve *sieve,
-								    const uint8_t *bytes, size_t n)
+/* Where to look in a block; of its own, for nothing that is written changes it. */
+struct sieve {
+	struct extent extent;
+	size_t n;              /* prefixes of an object that a block has room for */
+	uint64_t behind, step; /* offsets of the word behind the first one, and from there to that behind the next */
+	struct guess guesses[1 << MAX_PREFIXES];
+};
+
+static void sieve_init(struct sieve *sieve, struct taker *taker, uint64_t block_bytes)
 {
-#pragma GCC unroll 4
-	for (size_t i = 0; i < n; i++) {
-		uint64_t address = load_u64(bytes, sieve->behind[i]);
-		size_t index = shelf_index(address);
-		if (taker->keys[index] == shelf_key(address, sieve->prefixes[i]))
-			return &taker->shelves[index];
-		if (extent_leads_out(&sieve->extent, address) && !key_is_for(taker->keys[index], address))
-			return NULL;
+	const struct survey *survey = taker->survey;
+	const struct py_layout *layout = taker->heap->layout;
+	sieve->extent = survey->extent;
+	/* mimalloc's blocks are of any size, and types are in them */
+	if (!survey->allocator.pymalloc.n_arenas)
+		sieve->extent.n_pages = 0;
+	sieve->behind = layout->ob_type;
+	sieve->step = survey->prefix;
+	sieve->n = 0;
+	while (sieve->n < survey->n_prefixes && block_bytes >= sieve->n * sieve->step + layout->object_size)
+		sieve->n++;
+	sieve->guesses[0] = (struct guess){.key = NO_ADDRESS, .shelves = &taker->shelves[SHELVES]};
+	for (size_t bits = 1; bits < 1u << sieve->n; bits++) {
+		uint64_t prefix = (uint64_t)__builtin_ctzll(bits) * sieve->step;
+		sieve->guesses[bits] = (struct guess){prefix, UINT64_MAX, shelf_key(0, prefix), taker->shelves};
 	}
-	return &taker->tables;
 }
 
-/* Blocks that may have an object behind `n` prefixes. */
+/* The shelf for a block, by the first prefix behind which there is a type. NULL: one of its words may be a type not seen yet. */
+static struct shelf *shelf_look(struct taker *taker, const struct sieve *sieve, const uint8_t *bytes)
+{
+	for (size_t i = 0; i < sieve->n; i++) {
+		uint64_t prefix = i * sieve->step, address = load_u64(bytes, sieve->behind + prefix);
+		struct shelf *shelf = &taker->shelves[shelf_index(address)];
+		if (shelf->key == shelf_key(address, prefix))
+			return shelf;
+		if (coarse_has(sieve->extent.outside, address) && extent_leads_out(&sieve->extent, address) &&
+		    !key_is_for(shelf->key, address))
+			return NULL;
+	}
+	return &taker->shelves[SHELVES];
+}
+
+static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, const struct sieve *sieve,
+							  const uint8_t *bytes)
+{
+	struct shelf *shelf = shelf_look(taker, sieve, bytes);
+	return shelf ? shelf : shelf_find(taker, bytes, sieve->n);
+}
+
+static __attribute__((noinline)) uint32_t *pile_begin(struct taker *taker, struct shelf *shelf)
+{
+	taker->used[taker->n_used] = shelf;
+	return taker->piles[taker->n_used++].offsets;
+}
+
+/* Put blocks that may have an object behind `n` prefixes on their shelves. */
 static inline __attribute__((always_inline)) void shelve(struct taker *taker, const struct sieve *sieve,
 							 const struct blocks *blocks, size_t n)
 {
-	const uint8_t *first = blocks->first.bytes;
-	const uint64_t ahead = taker->heap->layout->shape.pool_bytes;
-	size_t n_used = taker->n_used;
-	/* from the last one, so that each shelf has them in order */
-	for (size_t i = blocks->n; i > 0; i--) {
-		const uint8_t *bytes = first + blocks->offsets[i - 1];
-		memory_ask(bytes + ahead); /* the next pool's */
-		struct shelf *shelf = shelf_of(taker, sieve, bytes, n);
-		if (G_UNLIKELY(!shelf)) {
-			taker->n_used = n_used;
-			shelf = shelf_find(taker, bytes, n);
-			n_used = taker->n_used;
-		}
-		taker->used[n_used] = shelf;
-		n_used += !shelf->first;
-		taker->next[i] = shelf->first;
-		shelf->first = (uint16_t)i;
+	const struct coarse *outside = sieve->extent.outside;
+	const struct guess *guesses = sieve->guesses;
+	const uint8_t *first = blocks->first.bytes + sieve->behind;
+	const uint64_t ahead = taker->heap->layout->shape.pool_bytes, step = sieve->step;
+	for (const uint32_t *at = blocks->offsets, *end = at + blocks->n; at < end; at++) {
+		const uint8_t *word = first + *at;
+		memory_ask(word + ahead); /* the next pool's */
+		size_t bits = 0;
+#pragma GCC unroll 3
+		for (size_t i = 0; i < n; i++)
+			bits |= (size_t)coarse_has_at(outside, word + i * step) << i;
+		const struct guess *guess = &guesses[bits];
+		uint64_t address = load_u64(word, guess->prefix) & guess->mask;
+		struct shelf *shelf = &guess->shelves[shelf_index(address)];
+		if (G_UNLIKELY(shelf->key != address + guess->key))
+			shelf = shelf_seek(taker, sieve, word - sieve->behind);
+		uint32_t *pile_end = shelf->end;
+		if (G_UNLIKELY(!pile_end))
+			pile_end = pile_begin(taker, shelf);
+		*pile_end = *at;
+		shelf->end = pile_end + 1;
 	}
-	taker->n_used = n_used;
 }
+
+/* For each number of prefixes a loop of its own: it is what takes the longest of all. */
+typedef void shelver(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks);
+
+static void shelve_none(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)
+{
+	shelve(taker, sieve, blocks, 0);
+}
+
+static void shelve_one(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)
+{
+	shelve(taker, sieve, blocks, 1);
+}
+
+static void shelve_two(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)
+{
+	shelve(taker, sieve, blocks, 2);
+}
+
+static void shelve_three(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)
+{
+	shelve(taker, sieve, blocks, 3);
+}
+
+static shelver *const shelvers[MAX_PREFIXES + 1] = {shelve_none, shelve_one, shelve_two, shelve_three};
 
 void census_visit_blocks(void *context, const struct blocks *blocks)
 {
 	struct taker *taker = context;
-	const struct survey *survey = taker->survey;
-	const struct py_layout *layout = taker->heap->layout;
-	struct sieve sieve = {.extent = survey->extent};
-	size_t n = 0;
+	struct sieve sieve;
 	if (blocks->first.domain == BLOCK_RAW)
 		return;
-	/* mimalloc's blocks are of any size, and types are in them */
-	if (!survey->allocator.pymalloc.n_arenas)
-		sieve.extent.n_pages = 0;
-	for (; n < survey->n_prefixes && blocks->first.size >= survey->prefixes[n] + layout->object_size; n++) {
-		sieve.prefixes[n] = survey->prefixes[n];
-		sieve.behind[n] = survey->prefixes[n] + layout->ob_type;
-	}
+	sieve_init(&sieve, taker, blocks->first.size);
 	memory_rest(taker->heap->memory, &taker->hold);
 	taker->batch = blocks;
-	/* the compiler makes a loop of its own for each number */
-	if (n == 0)
-		shelve(taker, &sieve, blocks, 0);
-	else if (n == 1)
-		shelve(taker, &sieve, blocks, 1);
-	else if (n == 2)
-		shelve(taker, &sieve, blocks, 2);
-	else if (n == 3)
-		shelve(taker, &sieve, blocks, 3);
-	else
-		shelve(taker, &sieve, blocks, n);
+	shelvers[sieve.n](taker, &sieve, blocks);
 	settle(taker);
 }
 
 void census_shelves_init(struct taker *taker)
 {
-	for (size_t i = 0; i < SHELVES; i++) {
-		shelf_clear(taker, &taker->shelves[i], NULL);
-		taker->keys[i] = NO_ADDRESS;
-	}
-	shelf_clear(taker, &taker->tables, NULL);
+	for (size_t i = 0; i <= SHELVES; i++)
+		shelf_clear(taker, i, NO_ADDRESS, NULL);
 }

@@ -27,14 +27,28 @@ void census_consider(struct taker *taker, uint64_t address)
 	consider_word(taker, address);
 }
 
-/* The words in [at, end), of which most lead into a block, or nowhere. `extent` is the caller's own: nothing that is written changes it. */
-static void consider_span(struct taker *taker, const struct extent *extent, const uint8_t *at, const uint8_t *end)
+/* A word that leads out of the blocks, as far as can be told coarsely. The same few addresses come again and again: those of None, say. */
+static inline void consider_coarse(struct taker *taker, const struct extent *extent, uint64_t address)
 {
-	for (; at + 8 <= end; at += 8) {
-		uint64_t address = load_u64(at, 0);
-		if (extent_leads_out(extent, address))
-			consider_word(taker, address);
-	}
+	uint64_t *recent = &taker->recent[(address >> 4) % RECENT];
+	if (*recent == address || !extent_leads_out(extent, address))
+		return;
+	*recent = address;
+	consider_word(taker, address);
+}
+
+static inline void consider_at(struct taker *taker, const struct extent *extent, const uint8_t *word)
+{
+	if (G_UNLIKELY(coarse_has_at(extent->outside, word)))
+		consider_coarse(taker, extent, load_u64(word, 0));
+}
+
+/* The words in [at, end), of which most lead into a block, or nowhere. `extent` is the caller's own: nothing that is written changes it. */
+static inline void consider_span(struct taker *taker, const struct extent *extent, const uint8_t *at,
+				 const uint8_t *end)
+{
+	for (; at + 8 <= end; at += 8)
+		consider_at(taker, extent, at);
 }
 
 /* The same word of each of these objects: `offset` bytes from it. */
@@ -42,21 +56,17 @@ static void consider_column(struct taker *taker, const struct extent *extent, co
 			    uint64_t offset)
 {
 	const uint8_t *bytes = objects->first.bytes + (int64_t)offset;
-	for (size_t i = 0; i < objects->n; i++) {
-		uint64_t address = load_u64(bytes + objects->offsets[i], 0);
-		if (extent_leads_out(extent, address))
-			consider_word(taker, address);
-	}
+	const uint32_t *offsets = objects->offsets;
+	for (size_t i = 0, n = objects->n; i < n; i++)
+		consider_at(taker, extent, bytes + offsets[i]);
 }
 
 static void consider_words(void *context, const uint8_t *words, uint64_t n, uint64_t stride)
 {
 	struct taker *taker = context;
 	const struct extent extent = taker->survey->extent;
-	if (stride == 8)
-		consider_span(taker, &extent, words, words + 8 * n);
-	for (uint64_t i = 0; i < n && stride != 8; i++)
-		consider_word(taker, load_u64(words, i * stride));
+	for (uint64_t i = 0; i < n; i++)
+		consider_at(taker, &extent, words + i * stride);
 }
 
 /* Their places in the collector's lists; a neighbour there may be outside of the blocks. */
@@ -65,14 +75,15 @@ static void visit_links(struct taker *taker, const struct objects *objects)
 	const uint32_t head_size = taker->heap->layout->gc_head_size;
 	const struct extent extent = taker->survey->extent;
 	const uint8_t *bytes = objects->first.bytes - head_size;
+	const uint32_t *offsets = objects->offsets;
 	uint64_t address = objects->first.address - head_size;
-	struct links links = taker->links;
-	for (size_t i = 0; i < objects->n; i++) {
-		uint32_t offset = objects->offsets[i];
+	const struct links links = taker->links;
+	for (size_t i = 0, n = objects->n; i < n; i++) {
+		uint32_t offset = offsets[i];
 		uint64_t next = load_u64(bytes + offset, 0) & LINK_MASK;
 		links_meet(&links, address + offset);
 		links_lead(&links, next);
-		if (extent_leads_out(&extent, next))
+		if (G_UNLIKELY(coarse_has(extent.outside, next)) && extent_leads_out(&extent, next))
 			consider_word(taker, next + head_size);
 	}
 }
@@ -86,7 +97,8 @@ static void visit_unlisted(struct taker *taker, const struct objects *objects)
 		bool frozen = candidate_frozen(taker->heap, &object);
 		taker->frozen += frozen;
 		if (frozen && !survey->all)
-			survey->visit(taker->context, &(struct objects){object, &(uint32_t){0}, 1});
+			survey->visit(taker->context,
+				      &(struct objects){.first = object, .offsets = &(uint32_t){0}, .n = 1});
 	}
 	if (survey->all || objects->first.tracked)
 		survey->visit(taker->context, objects);
@@ -99,7 +111,8 @@ static void visit_frozen(struct taker *taker, const struct objects *objects)
 	for (size_t i = 0; i < objects->n; i++) {
 		struct object object = objects_nth(objects, i);
 		object.tracked = !addresses_has(&survey->frozen, object.address);
-		survey->visit(taker->context, &(struct objects){object, &(uint32_t){0}, 1});
+		object.common = false; /* its references weren't counted by themselves */
+		survey->visit(taker->context, &(struct objects){.first = object, .offsets = &(uint32_t){0}, .n = 1});
 	}
 }
 
@@ -132,7 +145,7 @@ static void visit_tables_outside(struct taker *taker, const struct extent *exten
 	const uint8_t *bytes = objects->first.bytes + table_at;
 	for (size_t i = 0; i < objects->n; i++) {
 		uint64_t table = load_u64(bytes + objects->offsets[i], 0);
-		if (!extent_leads_out(extent, table))
+		if (G_LIKELY(!coarse_has(extent->outside, table)) || !extent_leads_out(extent, table))
 			continue;
 		const struct object object = objects_nth(objects, i);
 		object_referents(taker->heap, &object, &taker->survey->allocator, consider_words, taker);
@@ -177,11 +190,14 @@ static void check(struct taker *taker, const struct objects *objects)
 	}
 }
 
-void census_visit_table(struct taker *taker, const struct block *block)
+void census_visit_tables(struct taker *taker, const uint32_t *offsets, size_t n)
 {
 	const struct extent extent = taker->survey->extent;
-	if (taker->survey->in_order && !taker->checks)
-		consider_span(taker, &extent, block->bytes, block->bytes + block->size);
+	const struct block *first = &taker->batch->first;
+	if (!taker->survey->in_order || taker->checks)
+		return;
+	for (size_t i = 0; i < n; i++)
+		consider_span(taker, &extent, first->bytes + offsets[i], first->bytes + offsets[i] + first->size);
 }
 
 static void visit_words(struct taker *taker, const struct objects *objects)
@@ -222,5 +238,5 @@ void census_emit(struct taker *taker, const struct objects *objects)
 
 void census_emit_one(struct taker *taker, const struct object *object)
 {
-	census_emit(taker, &(struct objects){*object, &(uint32_t){0}, 1});
+	census_emit(taker, &(struct objects){.first = *object, .offsets = &(uint32_t){0}, .n = 1});
 }

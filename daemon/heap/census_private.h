@@ -14,7 +14,7 @@
 #define LINK_MASK (~3ull) /* the collector's marks in its links */
 
 #define SHELF_BITS   10
-#define MAX_PREFIXES 4
+#define MAX_PREFIXES 3
 #define CACHE_LINE   128 /* processors fetch them in pairs */
 
 /* Where the blocks are, and all memory, in a form that is asked about each word of them. */
@@ -42,8 +42,7 @@ static inline bool extent_of_memory(const struct extent *extent, uint64_t addres
 /* Whether it may be that of something in memory, but in no block. */
 static inline bool extent_leads_out(const struct extent *extent, uint64_t address)
 {
-	return G_UNLIKELY(coarse_has(extent->outside, address)) && extent_of_memory(extent, address) &&
-	       !extent_of_blocks(extent, address);
+	return extent_of_memory(extent, address) && !extent_of_blocks(extent, address);
 }
 
 /* what all threads share, and only read */
@@ -53,13 +52,13 @@ struct survey {
 	bool all; /* not only what the collector tracks */
 	struct census *census;
 	struct allocator allocator;
-	struct glibc glibc;              /* malloc's chunks */
-	struct addresses frozen;         /* objects of the permanent generation */
-	uint32_t prefixes[MAX_PREFIXES]; /* bytes that may precede an object in its block */
-	size_t n_prefixes;
-	bool exact_sizes; /* a block is no larger than what was asked for, up to the alignment */
-	bool ask_each;    /* each object's neighbours whether it is linked; else the sums of links tell */
-	bool in_order;    /* the words of all blocks in use go by: nobody need be led to a table in one of them */
+	struct glibc glibc;      /* malloc's chunks */
+	struct addresses frozen; /* objects of the permanent generation */
+	uint32_t prefix;   /* an object begins so many bytes into its block, or a multiple: none, and from there on */
+	size_t n_prefixes; /* so many of them */
+	bool exact_sizes;  /* a block is no larger than what was asked for, up to the alignment */
+	bool ask_each;     /* each object's neighbours whether it is linked; else the sums of links tell */
+	bool in_order;     /* the words of all blocks in use go by: nobody need be led to a table in one of them */
 	struct extent extent;
 	struct dict_blocks dict_blocks;
 	uint32_t overhead;                        /* of a debug hook around a block's data */
@@ -75,37 +74,51 @@ enum shelf_kind { SHELF_NONE, SHELF_PLAIN, SHELF_TRACKED, SHELF_TEXT, SHELF_ODD 
 
 #define SHELVES (1 << SHELF_BITS)
 
+/* Of 16 bytes, for it is found for each block: types are as far apart, so bits of their address are the shelf's. */
 struct shelf {
-	struct type *type;
-	uint16_t first; /* of the batch's blocks that may be of the type, as index + 1; 0: none */
-	uint8_t kind;   /* enum shelf_kind: what most objects of the type are like */
+	uint64_t key;  /* shelf_key() of the type, or an address at which there is none */
+	uint32_t *end; /* of the pile of the batch's blocks that may be of the type; NULL: there are none */
 };
 
-/* objects of one shelf: common or not, tracked or not */
-struct accepted {
-	uint32_t offsets[2][2][BLOCKS_MOST + 1]; /* one more is written than is kept */
-	size_t n[2][2];
+/* what a shelf is for */
+struct label {
+	struct type *type;
+	uint8_t kind; /* enum shelf_kind: what most objects of the type are like */
 };
+
+/* The offsets of blocks on one shelf, and then of the objects among them; one more is written than is kept. */
+struct pile {
+	uint32_t offsets[BLOCKS_MOST + 1];
+};
+
+/* objects of one shelf that aren't common: tracked or not */
+struct accepted {
+	uint32_t offsets[2][BLOCKS_MOST];
+	size_t n[2];
+};
+
+#define RECENT 256
 
 /* one thread's part of it */
 struct taker {
 	_Alignas(CACHE_LINE) struct survey *survey;
 	heap_t *heap;
-	void *context;         /* of the visitor */
-	struct addresses seen; /* objects outside the blocks */
-	GArray *pending;       /* uint64_t: those of them still to be looked at */
+	void *context;           /* of the visitor */
+	struct addresses seen;   /* objects outside the blocks */
+	GArray *pending;         /* uint64_t: those of them still to be looked at */
+	uint64_t recent[RECENT]; /* addresses that lead out of the blocks and were considered lately */
 	struct allocator_hint hint;
 	struct links links;
-	bool checks;             /* visits nobody: looks whether it is mistaken */
-	bool mistaken;           /* met an object that isn't linked */
-	struct memory_hold hold; /* the part that is walked */
-	uint64_t keys[SHELVES];  /* of each shelf: shelf_key() of the type, or an address at which there is none */
-	struct shelf shelves[SHELVES];
-	struct shelf tables; /* blocks that hold no object */
+	bool checks;                       /* visits nobody: looks whether it is mistaken */
+	bool mistaken;                     /* met an object that isn't linked */
+	struct memory_hold hold;           /* the part that is walked */
+	struct shelf shelves[SHELVES + 1]; /* the last one: of blocks that hold no object */
+	struct label labels[SHELVES + 1];
 	const struct blocks *batch;
-	uint16_t next[BLOCKS_MOST + 1];      /* by a block's index + 1: that of the next of the same shelf */
-	struct shelf *used[BLOCKS_MOST + 1]; /* shelves with blocks */
+	struct shelf *used[BLOCKS_MOST]; /* shelves with blocks */
+	struct pile *piles;              /* of each of them */
 	size_t n_used;
+	struct pile untracked; /* common ones of a shelf where others are tracked */
 	struct accepted accepted;
 	struct block_stats stats;
 	int64_t tracked; /* visited ones in the collector's lists, the permanent generation included */
@@ -120,8 +133,8 @@ struct type *census_type_behind(struct taker *taker, const struct block *block, 
 void census_visit_blocks(void *context, const struct blocks *blocks);
 void census_shelves_init(struct taker *taker);
 
-/* What lies in a block that is no object: a table of one, perhaps. Its words may be references. */
-void census_visit_table(struct taker *taker, const struct block *block);
+/* What lies in blocks of the batch that are no objects: tables of them, perhaps. Their words may be references. */
+void census_visit_tables(struct taker *taker, const uint32_t *offsets, size_t n);
 
 /* Objects of one type: visit them, and note what they lead to outside of the blocks. */
 void census_emit(struct taker *taker, const struct objects *objects);

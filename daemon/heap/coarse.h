@@ -5,6 +5,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define COARSE_UNIT_BITS 16
 #define COARSE_UNITS     65536
@@ -25,4 +26,13 @@ static inline void coarse_add(struct coarse *coarse, uint64_t start, uint64_t en
 static inline bool coarse_has(const struct coarse *coarse, uint64_t address)
 {
 	return coarse->units[(address >> COARSE_UNIT_BITS) % COARSE_UNITS];
+}
+
+/* Whether the address that lies at `word` may be in it: only the digits that it goes by are read, which are two bytes of it. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "where the digits of an address lie");
+static inline uint8_t coarse_has_at(const struct coarse *coarse, const uint8_t *word)
+{
+	uint16_t digits;
+	memcpy(&digits, word + COARSE_UNIT_BITS / 8, sizeof(digits));
+	return coarse->units[digits];
 }

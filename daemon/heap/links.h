@@ -30,19 +30,18 @@ bool links_open(const struct links *links, uint64_t start, uint64_t end);
 static inline uint64_t links_hash(uint64_t address)
 {
 	address *= 0x9e3779b97f4a7c15ull;
-	address ^= address >> 32;
-	return address * 0xd6e8feb86659fd93ull;
+	return address ^ address >> 32;
 }
 
 /* A head lies at this address. */
-static inline void links_meet(struct links *links, uint64_t head)
+static inline void links_meet(const struct links *links, uint64_t head)
 {
 	if (head - links->low < links->high - links->low)
 		links->sums[(head - links->low) >> links->bits] += links_hash(head);
 }
 
 /* A head, or that of a list, says that the next one lies at this address. */
-static inline void links_lead(struct links *links, uint64_t next)
+static inline void links_lead(const struct links *links, uint64_t next)
 {
 	if (next - links->low < links->high - links->low)
 		links->sums[(next - links->low) >> links->bits] -= links_hash(next);

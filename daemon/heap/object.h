@@ -26,6 +26,8 @@ struct objects {
 	struct object first;     /* each is like this one, which is that at offset 0, if there is one */
 	const uint32_t *offsets; /* of the i-th one: bytes from there */
 	size_t n;                /* at least one */
+	int64_t refs;            /* to all of them; not counted unless they are common */
+	int64_t refs_max;        /* to the one with most; the same */
 };
 
 /* Offsets may be those of words before `bytes`, as the collector's header is: negative ones come as large numbers. */

@@ -256,7 +256,7 @@ const struct arena *pymalloc_range(const struct pymalloc *pymalloc, uint64_t add
 
 /* Mark the free blocks of a pool; returns their number. */
 static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t pool_bytes, uint32_t size,
-			  uint32_t carved, uint8_t *is_free)
+			  uint32_t carved, uint8_t *is_used)
 {
 	uint64_t at = load_u64(pool, POOL_FREE_BLOCK);
 	/* x * inverse >> 32 is x / size for every offset in a pool: it is wrong by less than x / 2^32, which is less than 1 / size */
@@ -267,9 +267,9 @@ static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t p
 		if (offset < POOL_HEADER_BYTES || offset + 8 > pool_bytes)
 			break;
 		uint32_t index = (uint32_t)((offset - POOL_HEADER_BYTES) * inverse >> 32);
-		if (index >= carved || POOL_HEADER_BYTES + (uint64_t)index * size != offset || is_free[index])
+		if (index >= carved || POOL_HEADER_BYTES + (uint64_t)index * size != offset || !is_used[index])
 			break;
-		is_free[index] = 1;
+		is_used[index] = 0;
 		n++;
 		at = load_u64(pool, offset);
 	}
@@ -277,12 +277,15 @@ static uint32_t mark_free(const uint8_t *pool, uint64_t pool_address, uint32_t p
 }
 
 /* The offsets of the used ones of `n` blocks. Which those are can't be foretold, so it isn't branched upon. */
-static size_t list_used(uint32_t size, uint32_t n, const uint8_t *is_free, uint32_t *offsets)
+static size_t list_used(uint32_t size, uint32_t n, const uint8_t *is_used, uint32_t *offsets)
 {
 	size_t used = 0;
+	uint32_t offset = 0;
+#pragma GCC unroll 8
 	for (uint32_t i = 0; i < n; i++) {
-		offsets[used] = i * size;
-		used += !is_free[i];
+		offsets[used] = offset;
+		offset += size;
+		used += is_used[i];
 	}
 	return used;
 }
@@ -326,7 +329,6 @@ static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t po
 		stats->free_pool_bytes += pool_bytes;
 		return;
 	}
-	memory_fetch(pool, pool_bytes, MEMORY_LINE);
 	uint32_t size = pool_block_bytes(shape, pool);
 	uint32_t next = load_u32(pool, POOL_NEXT_OFFSET);
 	if (!size || next > pool_bytes + size || next < POOL_HEADER_BYTES) {
@@ -334,12 +336,12 @@ static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t po
 		return;
 	}
 	uint32_t carved = (MIN(next, pool_bytes) - POOL_HEADER_BYTES) / size;
-	uint8_t is_free[MAX_BLOCKS];
+	uint8_t is_used[MAX_BLOCKS];
 	uint32_t offsets[MAX_BLOCKS], n_free = 0;
 	if (count < carved) {
-		memset(is_free, 0, carved);
-		n_free = mark_free(pool, pool_address, pool_bytes, size, carved, is_free);
-		list_used(size, carved, is_free, offsets);
+		memset(is_used, 1, carved);
+		n_free = mark_free(pool, pool_address, pool_bytes, size, carved, is_used);
+		list_used(size, carved, is_used, offsets);
 	} else {
 		list_all(size, carved, offsets);
 	}

@@ -339,7 +339,7 @@ static uint32_t prefix_of(const struct py_layout *layout, uint64_t flags)
 	if (layout->shape.managed_weakref_offset)
 		managed |= PY_FLAG_MANAGED_WEAKREF;
 	if (flags & managed)
-		prefix += 16;
+		prefix += TYPE_MANAGED_BYTES;
 	return prefix;
 }
 

@@ -30,6 +30,9 @@
 /* which of CPython's own structures an instance begins with, as far as it matters for finding what it refers to */
 enum type_kind { TYPE_PLAIN, TYPE_ATOM, TYPE_DICT, TYPE_LIST, TYPE_TUPLE, TYPE_SET, TYPE_DEQUE, TYPE_TYPE };
 
+/* Words before an object for its dict and its weak references (CPython 3.11+, Include/internal/pycore_object.h, _PyType_PreHeaderSize()). */
+#define TYPE_MANAGED_BYTES 16
+
 struct type {
 	uint64_t address;
 	uint32_t index; /* 0, 1, … in the order of discovery: a column of counters can stand beside the table */
