@@ -412,26 +412,23 @@ static void sieve_init(struct sieve *sieve, struct taker *taker, uint64_t block_
 	}
 }
 
-/* The shelf for a block, by the first prefix behind which there is a type. NULL: one of its words may be a type not seen yet. */
-static struct shelf *shelf_look(struct taker *taker, const struct sieve *sieve, const uint8_t *bytes)
+/*
+ * The shelf for a block in which the first word that leads out is no type that is known behind there. Many blocks have the address of something
+ * else there, always of the same few: the shelf of that says so.
+ */
+static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, const struct sieve *sieve,
+							  const uint8_t *bytes, size_t bits)
 {
-	for (size_t i = 0; i < sieve->n; i++) {
-		uint64_t prefix = i * sieve->step, address = load_u64(bytes, sieve->behind + prefix);
+	for (; bits; bits &= bits - 1) {
+		uint64_t prefix = (uint64_t)__builtin_ctzll(bits) * sieve->step;
+		uint64_t address = load_u64(bytes, sieve->behind + prefix);
 		struct shelf *shelf = &taker->shelves[shelf_index(address)];
 		if (shelf->key == shelf_key(address, prefix))
 			return shelf;
-		if (coarse_has(sieve->extent.outside, address) && extent_leads_out(&sieve->extent, address) &&
-		    !key_is_for(shelf->key, address))
-			return NULL;
+		if (!key_is_for(shelf->key, address) && extent_leads_out(&sieve->extent, address))
+			return shelf_find(taker, bytes, sieve->n);
 	}
 	return &taker->shelves[SHELVES];
-}
-
-static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, const struct sieve *sieve,
-							  const uint8_t *bytes)
-{
-	struct shelf *shelf = shelf_look(taker, sieve, bytes);
-	return shelf ? shelf : shelf_find(taker, bytes, sieve->n);
 }
 
 static __attribute__((noinline)) uint32_t *pile_begin(struct taker *taker, struct shelf *shelf)
@@ -459,7 +456,7 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 		uint64_t address = load_u64(word, guess->prefix) & guess->mask;
 		struct shelf *shelf = &guess->shelves[shelf_index(address)];
 		if (G_UNLIKELY(shelf->key != address + guess->key))
-			shelf = shelf_seek(taker, sieve, word - sieve->behind);
+			shelf = shelf_seek(taker, sieve, word - sieve->behind, bits);
 		uint32_t *pile_end = shelf->end;
 		if (G_UNLIKELY(!pile_end))
 			pile_end = pile_begin(taker, shelf);
