@@ -134,22 +134,27 @@ static inline __attribute__((always_inline)) void count_form(struct counter *cou
 							     enum size_form form, struct row *row)
 {
 	const struct size_terms terms = size_terms_of(counter->heap, form, &objects->first);
-	int64_t bytes = 0, unborn = 0, unborn_refs = 0;
+	uint64_t units = 0;
+	int64_t asked = 0, asked_bytes = 0, unborn = 0, unborn_refs = 0;
 	for (size_t i = 0; i < objects->n && form != SIZE_FIXED; i++) {
-		int64_t one;
-		if (G_UNLIKELY(!size_of_common(&terms, form, objects->first.bytes + objects->offsets[i], &one))) {
-			const struct object object = objects_nth(objects, i);
-			if (!measure(counter, &object, &one)) {
-				unborn++;
-				unborn_refs += object_refcount(counter->heap->layout, object.bytes).count;
-				continue;
-			}
+		uint64_t more;
+		if (G_LIKELY(size_units(&terms, form, objects->first.bytes + objects->offsets[i], &more))) {
+			units += more;
+			continue;
 		}
-		bytes += one;
+		const struct object object = objects_nth(objects, i);
+		int64_t bytes;
+		if (measure(counter, &object, &bytes)) {
+			asked++;
+			asked_bytes += bytes;
+		} else {
+			unborn++;
+			unborn_refs += object_refcount(counter->heap->layout, object.bytes).count;
+		}
 	}
 	row->count = (int64_t)objects->n - unborn;
 	row->gc_count = objects->first.tracked ? row->count : 0;
-	row->bytes = form == SIZE_FIXED ? row->count * (int64_t)terms.base : bytes;
+	row->bytes = (row->count - asked) * (int64_t)terms.base + (int64_t)(units * terms.unit) + asked_bytes;
 	row->refs = objects->refs - unborn_refs;
 	row->refs_max = objects->refs_max;
 }

@@ -607,6 +607,7 @@ struct size_terms size_terms_of(const heap_t *heap, enum size_form form, const s
 		terms.unit = 8;
 		break;
 	case SIZE_DICT:
+		terms.unit = 1;
 		terms.table = layout->ma_keys;
 		terms.values = layout->ma_values;
 		terms.blocks = heap->dict_blocks;

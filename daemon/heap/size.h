@@ -36,7 +36,7 @@ enum size_form size_form_of(const heap_t *heap, const struct type *type);
 
 /* what is needed for that, the same for all objects of a type in blocks of one size */
 struct size_terms {
-	uint64_t base, unit; /* bytes without items, and of one */
+	uint64_t base, unit; /* bytes without items, and of one (of a dict's table: 1) */
 	uint64_t most;       /* items that there is room for */
 	uint32_t count;      /* offset of their number */
 	uint32_t table, values;
@@ -45,21 +45,23 @@ struct size_terms {
 };
 struct size_terms size_terms_of(const heap_t *heap, enum size_form form, const struct object *like);
 
-/* sys.getsizeof() of the common object (struct object) at `bytes`; false: it has to be asked for with object_getsizeof(). */
-static inline __attribute__((always_inline)) bool size_of_common(const struct size_terms *terms, enum size_form form,
-								 const uint8_t *bytes, int64_t *size)
+/*
+ * Of the common object (struct object) at `bytes`: sys.getsizeof() is terms->base and so many terms->unit. False: it has to be asked for with
+ * object_getsizeof(), *units is undefined.
+ */
+static inline __attribute__((always_inline)) bool size_units(const struct size_terms *terms, enum size_form form,
+							     const uint8_t *bytes, uint64_t *units)
 {
-	uint64_t n = 0;
+	*units = 0;
+	if (form == SIZE_FIXED)
+		return true;
 	if (form == SIZE_DICT) {
-		n = dict_block_bytes(terms->blocks, terms->shape, load_u64(bytes, terms->table));
-		*size = (int64_t)(terms->base + n);
-		return n && !load_u64(bytes, terms->values);
+		*units = dict_block_bytes(terms->blocks, terms->shape, load_u64(bytes, terms->table));
+		return *units && !load_u64(bytes, terms->values);
 	}
-	if (form != SIZE_FIXED)
-		n = load_u64(bytes, terms->count) >> (form == SIZE_DIGITS ? 3 : 0);
-	*size = (int64_t)(terms->base + n * terms->unit);
+	*units = load_u64(bytes, terms->count) >> (form == SIZE_DIGITS ? 3 : 0);
 	/* no items, or more than there is room for: those need a closer look; text was looked at */
-	return form == SIZE_FIXED || form == SIZE_TEXT || (form == SIZE_LIST ? n : n - 1) < terms->most;
+	return form == SIZE_TEXT || (form == SIZE_LIST ? *units : *units - 1) < terms->most;
 }
 
 /* sys.getsizeof(object); false: something it needs can't be read. */
