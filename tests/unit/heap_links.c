@@ -106,6 +106,53 @@ static void test_stale_object(void)
 	}
 }
 
+/*
+ * Objects of one pool: all tracked, all untracked, or one as the other; and among each of them dead ones, ones with very many references, and
+ * heads that are none. All that are alive are found, each as what it is, and the common ones with the sum of their references.
+ */
+static void test_mixed_heads(void)
+{
+	enum { TRACKED, UNTRACKED, MIXED, ODD, WAYS };
+	for (int way = 0; way < WAYS; way++) {
+		g_autoptr(world_t) world = world_new();
+		const struct py_layout *layout = &world->python.layout;
+		uint64_t pair_type = type_new(world, "pair", PY_FLAG_HAVE_GC, 32, 0, world->object_type);
+		size_t alive = 0, tracked = 0, odd = 0;
+		for (int i = 0; i < 90; i++) {
+			uint64_t block = block_new(world, 48), pair = block + 16;
+			memset(at(world, block), 0, 48);
+			object_init(world, pair, pair_type, 1);
+			put64(world, pair + layout->ob_refcnt, 1 + (uint64_t)(i * i) % 500);
+			bool dead = way == ODD && i % 7 == 3, many = way == ODD && i % 11 == 5,
+			     broken = way == ODD && i % 13 == 8;
+			bool linked = !dead && !broken && (way == TRACKED || (way >= MIXED && i % 3 == 0));
+			if (dead)
+				put64(world, pair + layout->ob_refcnt, 0);
+			else if (many)
+				put64(world, pair + layout->ob_refcnt, 65537 + (uint64_t)i);
+			if (broken)
+				put64(world, block + 8, 8);
+			if (linked)
+				link_head(world, 0, block);
+			alive += !dead && !broken;
+			odd += !dead && !broken && many;
+			tracked += linked;
+		}
+		struct found found;
+		look(world, CENSUS_ALL, &found);
+		g_assert_cmpint(count(&found, pair_type, false), ==, alive);
+		g_assert_cmpint(count(&found, pair_type, true), ==, tracked);
+		g_assert_cmpint(found.forgot, ==, 0);
+		size_t common = 0;
+		for (guint i = 0; i < found.objects->len; i++) {
+			const struct object *object = &g_array_index(found.objects, struct object, i);
+			common += object->common && object->type->address == pair_type;
+		}
+		g_assert_cmpuint(common, ==, alive - odd);
+		found_clear(&found);
+	}
+}
+
 /* stopped while a list was being linked: the one before it knows it, the one behind doesn't yet; nothing is told twice for that */
 static void test_half_linked(void)
 {
@@ -318,6 +365,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/heap/links/sums-of-addresses", test_sums_of_addresses);
 	g_test_add_func("/heap/links/wide", test_wide);
 	g_test_add_func("/heap/links/stale-object", test_stale_object);
+	g_test_add_func("/heap/links/mixed-heads", test_mixed_heads);
 	g_test_add_func("/heap/links/half-linked", test_half_linked);
 	g_test_add_func("/heap/links/tables-in-blocks", test_tables_in_blocks);
 	g_test_add_func("/heap/links/dict-blocks", test_dict_blocks);

@@ -335,13 +335,23 @@ struct found {
 	struct census census;
 	bool taken;
 	int forgot; /* times it began again */
+	const struct py_layout *layout;
 };
 
 G_GNUC_UNUSED static void found_add(void *context, const struct objects *objects)
 {
+	struct found *found = context;
+	int64_t refs = 0, refs_max = 0;
 	for (size_t i = 0; i < objects->n; i++) {
 		struct object object = objects_nth(objects, i);
-		g_array_append_val(((struct found *)context)->objects, object);
+		int64_t count = object_refcount(found->layout, object.bytes).count;
+		g_array_append_val(found->objects, object);
+		refs += count;
+		refs_max = MAX(refs_max, count);
+	}
+	if (objects->first.common) {
+		g_assert_cmpint(objects->refs, ==, refs);
+		g_assert_cmpint(objects->refs_max, ==, refs_max);
 	}
 }
 
@@ -358,6 +368,7 @@ G_GNUC_UNUSED static void look(struct world *world, enum census_coverage coverag
 	g_autoptr(GError) error = NULL;
 	memset(found, 0, sizeof(*found));
 	found->objects = g_array_new(FALSE, FALSE, sizeof(struct object));
+	found->layout = &world->python.layout;
 	heap_free(world->heap);
 	world->heap = heap_open(&world->memory, NULL, &world->python, &error);
 	if (!world->heap)
