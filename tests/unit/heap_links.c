@@ -112,7 +112,7 @@ static void test_stale_object(void)
  */
 static void test_mixed_heads(void)
 {
-	enum { TRACKED, UNTRACKED, MIXED, ODD, WAYS };
+	enum { TRACKED, UNTRACKED, MIXED, ODD, MANY, WAYS };
 	for (int way = 0; way < WAYS; way++) {
 		g_autoptr(world_t) world = world_new();
 		const struct py_layout *layout = &world->python.layout;
@@ -123,9 +123,10 @@ static void test_mixed_heads(void)
 			memset(at(world, block), 0, 48);
 			object_init(world, pair, pair_type, 1);
 			put64(world, pair + layout->ob_refcnt, 1 + (uint64_t)(i * i) % 500);
-			bool dead = way == ODD && i % 7 == 3, many = way == ODD && i % 11 == 5,
+			bool dead = way == ODD && i % 7 == 3, many = way >= ODD && i % 11 == 5,
 			     broken = way == ODD && i % 13 == 8;
-			bool linked = !dead && !broken && (way == TRACKED || (way >= MIXED && i % 3 == 0));
+			bool linked =
+				!dead && !broken && (way == TRACKED || way == MANY || (way != UNTRACKED && i % 3 == 0));
 			if (dead)
 				put64(world, pair + layout->ob_refcnt, 0);
 			else if (many)
