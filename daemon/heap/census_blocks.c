@@ -114,9 +114,9 @@ static void emit_accepted(struct taker *taker, struct type *type)
 {
 	struct accepted *accepted = &taker->accepted;
 	for (int tracked = 0; tracked < 2; tracked++) {
-		struct objects objects = objects_of(taker, type, accepted->offsets[tracked], accepted->n[tracked]);
-		if (!objects.n)
+		if (!accepted->n[tracked])
 			continue;
+		struct objects objects = objects_of(taker, type, accepted->offsets[tracked], accepted->n[tracked]);
 		accepted->n[tracked] = 0;
 		objects.first.tracked = tracked;
 		census_emit(taker, &objects);

@@ -13,7 +13,7 @@
 
 #define LINK_MASK (~3ull) /* the collector's marks in its links */
 
-#define SHELF_BITS   10
+#define SHELF_BITS   12 /* large programs have thousands of types */
 #define MAX_PREFIXES 3
 #define CACHE_LINE   128 /* processors fetch them in pairs */
 

@@ -345,10 +345,10 @@ static void test_types_of_one_shelf(void)
 	const struct py_layout *layout = &world->python.layout;
 	uint64_t types[TYPES];
 	for (int i = 0; i < TYPES; i++) {
-		uint64_t wanted = (world->next[0] + 0x3fff) & ~0x3fffull;
+		uint64_t wanted = (world->next[0] + 0xffff) & ~0xffffull;
 		take(world, 0, wanted - world->next[0]);
 		types[i] = type_new(world, "twin", 0, layout->object_size + 8, 0, world->object_type);
-		g_assert_cmpuint(types[i] % 0x4000, ==, 0);
+		g_assert_cmpuint(types[i] % 0x10000, ==, 0);
 	}
 	for (int i = 0; i < TYPES * EACH; i++)
 		object_new(world, types[i % TYPES], 24);
