@@ -25,6 +25,7 @@ struct memory_region {
 	const uint8_t *bytes; /* the copy, `size` bytes; owned by whoever made the memory */
 	uint32_t mapping;     /* index into the maps it was made from (symbols/maps.h), or MEMORY_NO_MAPPING */
 	bool lazy;            /* bytes come through memory.load */
+	bool constant; /* a file's, where nobody may write: no object lies there, for to refer to one is to write to it */
 	bool spared; /* parts of it were left out on purpose: memory.load fails there, and takes note of it; lazy, too */
 };
 
@@ -73,19 +74,22 @@ void memory_init(struct memory *memory, struct memory_region *regions, size_t n)
 /* The region that holds `address`, or NULL. */
 const struct memory_region *memory_find(const struct memory *memory, uint64_t address);
 
+static inline const struct memory_region *memory_region_of(const struct memory *memory, uint64_t address)
+{
+	size_t hint = atomic_load_explicit(&memory->hints[(address >> 20) % MEMORY_HINTS], memory_order_relaxed);
+	const struct memory_region *region = hint < memory->n_regions ? &memory->regions[hint] : NULL;
+	return region && address - region->start < region->size ? region : memory_find(memory, address);
+}
+
 /*
  * The bytes [address, address + size) in place, or NULL when not all of them are there or they lie in two regions.
  * Valid as long as the memory. size may not be 0.
  */
 static inline const void *memory_at(const struct memory *memory, uint64_t address, uint64_t size)
 {
-	size_t hint = atomic_load_explicit(&memory->hints[(address >> 20) % MEMORY_HINTS], memory_order_relaxed);
-	const struct memory_region *region = hint < memory->n_regions ? &memory->regions[hint] : NULL;
-	if (!region || address - region->start >= region->size) {
-		region = memory_find(memory, address);
-		if (!region)
-			return NULL;
-	}
+	const struct memory_region *region = memory_region_of(memory, address);
+	if (!region)
+		return NULL;
 	uint64_t offset = address - region->start;
 	if (size > region->size - offset)
 		return NULL;
@@ -95,11 +99,13 @@ static inline const void *memory_at(const struct memory *memory, uint64_t addres
 }
 
 /*
- * The same where `address` may not be that of an object at all: what was left out because it holds none is NULL, and nobody takes note.
+ * The same where `address` may not be that of an object at all: where none can lie (struct memory_region.constant), and what was left out because
+ * it holds none, is NULL; nobody takes note.
  */
 static inline const void *memory_probe(const struct memory *memory, uint64_t address, uint64_t size)
 {
-	if (memory->barren && memory->barren(memory, address, size))
+	const struct memory_region *region = memory_region_of(memory, address);
+	if (!region || region->constant || (memory->barren && memory->barren(memory, address, size)))
 		return NULL;
 	return memory_at(memory, address, size);
 }

@@ -212,7 +212,7 @@ static void find_frozen(struct survey *survey)
 	}
 }
 
-/* All memory that isn't of pymalloc's blocks. */
+/* All memory where objects may lie that isn't of pymalloc's blocks. */
 static struct coarse *find_outside(const struct survey *survey)
 {
 	const struct memory *memory = survey->heap->memory;
@@ -220,7 +220,7 @@ static struct coarse *find_outside(const struct survey *survey)
 	struct coarse *outside = g_new0(struct coarse, 1);
 	for (size_t i = 0, range = 0; i < memory->n_regions; i++) {
 		uint64_t at = memory->regions[i].start, end = at + memory->regions[i].size;
-		while (at < end) {
+		while (at < end && !memory->regions[i].constant) {
 			while (range < pymalloc->n_ranges && pymalloc->ranges[range].end <= at)
 				range++;
 			uint64_t start = range < pymalloc->n_ranges ? MIN(pymalloc->ranges[range].start, end) : end;

@@ -62,13 +62,14 @@ static void region_add(GArray *regions, const struct snapshot_private *own, uint
 {
 	const struct plan *plan = own->plan;
 	const struct plan_mapping *planned = &plan->mappings[i];
+	const struct mapping *mapping = &plan->maps->mappings[i];
 	struct memory_region region = {
 		.start = start,
 		.size = end - start,
-		.bytes = planned->kind == PLAN_STREAM
-				 ? stream_bytes(own->stream, i) + (start - plan->maps->mappings[i].start)
-				 : planned->window->bytes + (start - planned->window->start),
+		.bytes = planned->kind == PLAN_STREAM ? stream_bytes(own->stream, i) + (start - mapping->start)
+						      : planned->window->bytes + (start - planned->window->start),
 		.mapping = i,
+		.constant = mapping->inode && !mapping->writable,
 		.spared = planned->spared,
 		.lazy = planned->spared || planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY ||
 			planned->kind == PLAN_STREAM,

@@ -337,6 +337,30 @@ static void test_size_of_a_small_one(void)
 	found_clear(&found);
 }
 
+/* what a tuple refers to outside of the blocks is an object, but not where nobody may write to it: it isn't even read there */
+static void test_constant(void)
+{
+	for (int constant = 0; constant < 2; constant++) {
+		g_autoptr(world_t) world = world_new();
+		const struct py_layout *layout = &world->python.layout;
+		uint64_t str = str_new(world, 2, "a large str, which lies in no block");
+		uint64_t tuple = object_new(world, world->tuple_type, layout->tuple_ob_item + 8);
+		put64(world, tuple + layout->ob_size, 1);
+		put64(world, tuple + layout->tuple_ob_item, str);
+		for (size_t i = 0; i < world->memory.n_regions; i++) {
+			if (str - world->memory.regions[i].start < world->memory.regions[i].size)
+				world->memory.regions[i].constant = constant;
+		}
+		struct found found;
+		look(world, CENSUS_ALL, &found);
+		g_assert_true(found.taken);
+		g_assert_true((find(&found, str) == NULL) == constant);
+		g_assert_true((memory_probe(&world->memory, str, 16) == NULL) == constant);
+		g_assert_nonnull(memory_at(&world->memory, str, 16));
+		found_clear(&found);
+	}
+}
+
 /* types whose addresses differ by what the shelves go round after: more than two of one place, in turn */
 static void test_types_of_one_shelf(void)
 {
@@ -374,6 +398,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/heap/links/coarse", test_coarse);
 	g_test_add_func("/heap/links/sizes-of-common-ones", test_sizes_of_common_ones);
 	g_test_add_func("/heap/links/size-of-a-small-one", test_size_of_a_small_one);
+	g_test_add_func("/heap/links/constant", test_constant);
 	g_test_add_func("/heap/links/types-of-one-shelf", test_types_of_one_shelf);
 	return g_test_run();
 }
