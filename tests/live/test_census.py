@@ -95,6 +95,22 @@ def test_again_after_the_target_ran(python, start):
     assert not told, "\n".join(told)
 
 
+def test_a_template_is_no_object(python, start):
+    """What looks like an object where nobody may write to it is none, and numbers that are its address don't make it one."""
+    target = start(python, "template.py")
+    found = target.ready()["found"]
+    if not found:
+        pytest.skip("no such template in %s" % python.micro())
+    target.wait_blocked()
+    before = harness.histo(target.pid)
+    assert target.ask("")["held"] == found
+    target.wait_blocked()
+    after = harness.histo(target.pid)
+    assert harness.row(after, "count", "itertools")["count"] >= found
+    more = harness.row(after, "int", "builtins")["count"] - harness.row(before, "int", "builtins")["count"]
+    assert abs(more) < found / 4, (found, more)
+
+
 def test_the_table_and_the_csv_say_the_same(any_python, start):
     target = start(any_python, "census.py", "small")
     truth_of(target)
