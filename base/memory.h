@@ -25,7 +25,8 @@ struct memory_region {
 	const uint8_t *bytes; /* the copy, `size` bytes; owned by whoever made the memory */
 	uint32_t mapping;     /* index into the maps it was made from (symbols/maps.h), or MEMORY_NO_MAPPING */
 	bool lazy;            /* bytes come through memory.load */
-	bool constant; /* a file's, where nobody may write: no object lies there, for to refer to one is to write to it */
+	bool constant; /* a file's, where nobody may write: no object lies there, for to refer to one is to write to it (what looks like one is
+			  CPython's template of its first state, Python/pylifecycle.c) */
 	bool spared; /* parts of it were left out on purpose: memory.load fails there, and takes note of it; lazy, too */
 };
 

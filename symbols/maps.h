@@ -21,6 +21,12 @@ struct mapping {
 		*path; /* owned by the maps; "" for anonymous memory, "[heap]", "[stack]", "/lib/…"; unescaped bytes */
 };
 
+/* Whether it is of a file, and nobody may write there: code and constants (and, in a process, what the dynamic linker is done with). */
+static inline bool mapping_is_constant(const struct mapping *mapping)
+{
+	return mapping->path[0] == '/' && !mapping->writable;
+}
+
 typedef struct maps {
 	struct mapping *mappings; /* sorted by start */
 	size_t n;

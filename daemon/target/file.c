@@ -103,8 +103,11 @@ static bool load_lazy(const struct memory *memory, const struct memory_region *r
 void file_memory(struct file_target *file, struct memory *memory)
 {
 	struct memory_region *regions = g_new0(struct memory_region, file->regions->len);
-	for (guint i = 0; i < file->regions->len; i++)
+	for (guint i = 0; i < file->regions->len; i++) {
 		regions[i] = g_array_index(file->regions, struct file_region, i).region;
+		regions[i].constant = regions[i].mapping < file->maps->n &&
+				      mapping_is_constant(&file->maps->mappings[regions[i].mapping]);
+	}
 	memory_init(memory, regions, file->regions->len);
 	memory->load = file->load ? file->load : load_lazy;
 	memory->context = file;

@@ -428,6 +428,7 @@ pages_t *pages_new(target_t *target, const struct maps *maps, struct memory *mem
 			pages->regions[n++] = (struct memory_region){.start = mapping->start,
 								     .size = mapping->end - mapping->start,
 								     .mapping = (uint32_t)i,
+								     .constant = mapping_is_constant(mapping),
 								     .lazy = true};
 	}
 	memory_init(memory, pages->regions, n);

@@ -69,7 +69,7 @@ static void region_add(GArray *regions, const struct snapshot_private *own, uint
 		.bytes = planned->kind == PLAN_STREAM ? stream_bytes(own->stream, i) + (start - mapping->start)
 						      : planned->window->bytes + (start - planned->window->start),
 		.mapping = i,
-		.constant = mapping->inode && !mapping->writable,
+		.constant = mapping_is_constant(mapping),
 		.spared = planned->spared,
 		.lazy = planned->spared || planned->kind == PLAN_FILE || planned->kind == PLAN_LAZY ||
 			planned->kind == PLAN_STREAM,

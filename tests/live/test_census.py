@@ -95,7 +95,7 @@ def test_again_after_the_target_ran(python, start):
     assert not told, "\n".join(told)
 
 
-def test_a_template_is_no_object(python, start):
+def test_a_template_is_no_object(python, start, tmp_path):
     """What looks like an object where nobody may write to it is none, and numbers that are its address don't make it one."""
     target = start(python, "template.py")
     found = target.ready()["found"]
@@ -109,6 +109,10 @@ def test_a_template_is_no_object(python, start):
     assert harness.row(after, "count", "itertools")["count"] >= found
     more = harness.row(after, "int", "builtins")["count"] - harness.row(before, "int", "builtins")["count"]
     assert abs(more) < found / 4, (found, more)
+    path = tmp_path / "image"
+    assert harness.reftop("save", "-p", target.pid, "-o", path).code == 0
+    image = harness.reftop("histo", "-c", path, "--json").json
+    assert harness.row(image, "int", "builtins") == harness.row(after, "int", "builtins")
 
 
 def test_the_table_and_the_csv_say_the_same(any_python, start):
