@@ -220,7 +220,7 @@ bool changes_soft_dirty(const struct plan *plan, struct tracker *tracker, uint64
 			const struct presence_change *change = &g_array_index(changes, struct presence_change, i);
 			*bytes += change->written || !has_bits(plan, chunk) ? change->end - change->start : 0;
 			if (change->written && has_bits(plan, chunk))
-				track_remember(tracker, change->start);
+				track_remember(tracker, plan->presence, change->start);
 		}
 	}
 	return true;

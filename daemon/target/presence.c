@@ -331,6 +331,17 @@ bool presence_changes(const struct presence *presence, uint64_t start, uint64_t 
 	return changes_scan(presence, &arg, vector, start, SCAN_SOFT, changes, sum);
 }
 
+bool presence_soft_dirty(const struct presence *presence, uint64_t page, bool *written)
+{
+	uint64_t entry;
+	if (pread(presence->fd, &entry, sizeof(entry), (off_t)(page / presence->page * sizeof(entry))) !=
+		    sizeof(entry) ||
+	    !(entry & PM_PRESENT) || !(entry & PM_EXCLUSIVE))
+		return false;
+	*written = entry & PM_SOFT;
+	return true;
+}
+
 bool presence_scan(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
 		   GArray *runs, struct presence_sum *sum)
 {

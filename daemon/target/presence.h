@@ -66,6 +66,9 @@ struct presence_change {
 bool presence_changes(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
 		      GArray *changes, struct presence_sum *sum);
 
+/* *written: whether the soft-dirty bit of the page at that address is set. False: it isn't there, or shared, and its bit tells nothing. */
+bool presence_soft_dirty(const struct presence *presence, uint64_t page, bool *written);
+
 /* The next ones with PAGEMAP_SCAN alone. Protect those of them that were written to, and at the same moment list them. */
 bool presence_protect(const struct presence *presence, uint64_t start, uint64_t end, enum presence_filter filter,
 		      GArray *changes);

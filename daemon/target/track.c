@@ -149,21 +149,18 @@ bool track_clear(struct tracker *tracker, const struct target *target, struct po
 	return fail(target, REFTOP_ERROR_FAILED, cause, error);
 }
 
-void track_remember(struct tracker *tracker, uint64_t page)
+void track_remember(struct tracker *tracker, const struct presence *presence, uint64_t page)
 {
-	if (tracker->n_remembered < REMEMBERED)
+	bool written;
+	if (tracker->n_remembered < REMEMBERED && presence_soft_dirty(presence, page, &written) && written)
 		tracker->remembered[tracker->n_remembered++] = page;
 }
 
 bool track_cleared(const struct tracker *tracker, const struct presence *presence)
 {
-	g_autoptr(GArray) changes = g_array_new(FALSE, FALSE, sizeof(struct presence_change));
-	struct presence_sum sum = {0};
-	for (size_t i = 0; i < tracker->n_remembered; i++)
-		presence_changes(presence, tracker->remembered[i], tracker->remembered[i] + presence->page,
-				 PRESENCE_CONTENT, changes, &sum);
-	for (guint i = 0; i < changes->len; i++) {
-		if (!g_array_index(changes, struct presence_change, i).written)
+	bool written;
+	for (size_t i = 0; i < tracker->n_remembered; i++) {
+		if (presence_soft_dirty(presence, tracker->remembered[i], &written) && !written)
 			return false;
 	}
 	return tracker->cleared;

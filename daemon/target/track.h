@@ -45,5 +45,5 @@ void track_cover(struct tracker *tracker, const struct plan *plan);
 bool track_clear(struct tracker *tracker, const struct target *target, struct pool *pool, GError **error);
 /* Whether they were, and nobody else cleared them since, as far as the pages tell that are remembered. */
 bool track_cleared(const struct tracker *tracker, const struct presence *presence);
-/* Remember a page whose bit was set: bits only ever go away by being cleared. Some are enough. */
-void track_remember(struct tracker *tracker, uint64_t page);
+/* Remember a page if its bit is set: bits only ever go away by being cleared. Some are enough. */
+void track_remember(struct tracker *tracker, const struct presence *presence, uint64_t page);
