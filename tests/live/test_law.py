@@ -1,4 +1,5 @@
 """The first law: the target can't tell that we looked. Measured with its own eyes, its parent's, and the kernel's."""
+import ctypes
 import hashlib
 import os
 import random
@@ -18,6 +19,12 @@ TIMED = ["nanosleep", "select", "poll", "epoll", "signal", "semaphore", "futex",
          "python_sleep"]
 EVENTS = ["select", "poll", "epoll", "signal", "semaphore", "message", "futex", "condition", "read", "uring", "python_lock"]
 TIMEOUT_MS = 2500
+PR_SET_THP_DISABLE = 41
+
+
+def no_huge_pages():
+    """The kernel makes huge pages of a process's memory at times of its own (khugepaged), and what is in RAM grows."""
+    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 
 def memory_picture(pid):
@@ -61,7 +68,7 @@ def test_the_target_sees_nothing(python, start, helper, kind):
     # the kernel writes the number of the CPU into every thread that it schedules, if the C library asked for that; and measuring itself
     # must not make malloc map memory or give it back
     tunables = "glibc.pthread.rseq=0:glibc.malloc.mmap_threshold=1000000000:glibc.malloc.trim_threshold=1000000000:glibc.malloc.top_pad=64000000"
-    target = start(python, "law.py", *library, env={"GLIBC_TUNABLES": tunables})
+    target = start(python, "law.py", *library, env={"GLIBC_TUNABLES": tunables}, preexec=no_huge_pages)
     before = target.ready()["measure"]
     target.wait_blocked()
     kernel, picture = accounts(target.pid), memory_picture(target.pid)
