@@ -75,6 +75,7 @@ void memory_init(struct memory *memory, struct memory_region *regions, size_t n)
 /* The region that holds `address`, or NULL. */
 const struct memory_region *memory_find(const struct memory *memory, uint64_t address);
 
+/* The same, by a guess that is right most of the time. */
 static inline const struct memory_region *memory_region_of(const struct memory *memory, uint64_t address)
 {
 	size_t hint = atomic_load_explicit(&memory->hints[(address >> 20) % MEMORY_HINTS], memory_order_relaxed);

@@ -90,8 +90,8 @@ bool candidate_frozen(const heap_t *heap, const struct object *object);
 /* Where a str says what it is, and the bits that it says in one of ASCII characters, which follow it, as most are. */
 struct candidate_text {
 	uint32_t mask, state;
-	uint64_t state_at, length_at,
-		room; /* room: for characters and the 0 behind them, where an object has that many bytes */
+	uint64_t state_at, length_at; /* offsets */
+	uint64_t room;                /* for characters and the 0 behind them, where an object has that many bytes */
 };
 
 /* Of exact str in as many bytes. */
