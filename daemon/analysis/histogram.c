@@ -134,9 +134,10 @@ static inline __attribute__((always_inline)) void count_form(struct counter *cou
 							     enum size_form form, struct row *row)
 {
 	const struct size_terms terms = size_terms_of(counter->heap, form, &objects->first);
-	uint64_t units = 0;
+	const bool one_by_one = form != SIZE_FIXED && form != SIZE_TEXT;
+	uint64_t units = form == SIZE_TEXT ? objects->characters : 0;
 	int64_t asked = 0, asked_bytes = 0, unborn = 0, unborn_refs = 0;
-	for (size_t i = 0; i < objects->n && form != SIZE_FIXED; i++) {
+	for (size_t i = 0; i < objects->n && one_by_one; i++) {
 		uint64_t more;
 		if (G_LIKELY(size_units(&terms, form, objects->first.bytes + objects->offsets[i], &more))) {
 			units += more;

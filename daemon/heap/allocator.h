@@ -47,6 +47,6 @@ size_t allocator_parts(const struct allocator *allocator);
 /* Where a part lies that may be read in one go. */
 void allocator_part(const struct allocator *allocator, size_t part, uint64_t *start, uint64_t *end);
 
-/* Visit every used block of one part in address order; adds to *stats. */
+/* Visit every used block of one part; adds to *stats. */
 void allocator_walk(heap_t *heap, const struct allocator *allocator, size_t part, block_visit *visit, void *context,
 		    struct block_stats *stats);

@@ -20,14 +20,17 @@ bool block_is_hooked(const uint8_t *block)
 
 void block_visit_one(block_visit *visit, void *context, const struct block *block)
 {
-	const uint32_t offset = 0;
-	visit(context, &(struct blocks){*block, &offset, 1});
+	visit(context, &(struct blocks){.first = *block, .offsets = &(uint32_t){0}, .n = 1});
 }
 
-void block_visit_many(block_visit *visit, void *context, const struct block *first, const uint32_t *offsets, size_t n)
+void block_visit_many(block_visit *visit, void *context, const struct blocks *blocks)
 {
-	for (size_t i = 0; i < n; i += BLOCKS_MOST)
-		visit(context, &(struct blocks){*first, offsets + i, MIN(n - i, BLOCKS_MOST)});
+	struct blocks some = *blocks;
+	for (size_t i = 0; i < blocks->n; i += some.n) {
+		some.offsets = blocks->offsets + i;
+		some.n = MIN(blocks->n - i, BLOCKS_MOST);
+		visit(context, &some);
+	}
 }
 
 void block_vote(void *votes, const struct blocks *blocks)

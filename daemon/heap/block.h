@@ -25,17 +25,18 @@ struct block {
  * Blocks that are alike, and lie in one piece of memory: as they are visited, for in a large heap the price of each is what is written and read
  * again about it.
  */
-#define BLOCKS_MOST 256
+#define BLOCKS_MOST 1024
 struct blocks {
 	struct block first;      /* each is like this one, which is that at offset 0, if there is one */
 	const uint32_t *offsets; /* of the i-th one: bytes from there, ascending */
 	size_t n;                /* 1 to BLOCKS_MOST */
+	int64_t ahead;           /* bytes, in our memory, from there to what is visited next; 0: not known */
 };
 
-/* The one at this offset. */
-static inline struct block blocks_at(const struct blocks *blocks, uint32_t offset)
+/* The one like it at this offset from it. */
+static inline struct block block_at(const struct block *first, uint32_t offset)
 {
-	struct block block = blocks->first;
+	struct block block = *first;
 	block.address += offset;
 	block.bytes += offset;
 	return block;
@@ -43,16 +44,16 @@ static inline struct block blocks_at(const struct blocks *blocks, uint32_t offse
 
 static inline struct block blocks_nth(const struct blocks *blocks, size_t i)
 {
-	return blocks_at(blocks, blocks->offsets[i]);
+	return block_at(&blocks->first, blocks->offsets[i]);
 }
 
-/* Blocks in address order; they are the visitor's until it returns. */
+/* Blocks of one piece of memory after the other; they are the visitor's until it returns. */
 typedef void block_visit(void *context, const struct blocks *blocks);
 
 /* Visit a single one. */
 void block_visit_one(block_visit *visit, void *context, const struct block *block);
-/* Visit those of `n` offsets (any number) from `first`. */
-void block_visit_many(block_visit *visit, void *context, const struct block *first, const uint32_t *offsets, size_t n);
+/* Visit any number of them. */
+void block_visit_many(block_visit *visit, void *context, const struct blocks *blocks);
 
 /* bytes and blocks of an allocator; parts of its pages */
 struct block_stats {

@@ -312,6 +312,7 @@ static void walk_part(struct taker *taker, size_t part)
 		memory_at(memory, start, end - start); /* in one go */
 	}
 	allocator_walk(survey->heap, &survey->allocator, part, census_visit_blocks, taker, &taker->stats);
+	census_settle(taker);
 }
 
 static void *walk_parts(void *data)

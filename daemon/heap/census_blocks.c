@@ -78,7 +78,7 @@ static bool settle_other(struct taker *taker, const struct block *block, struct 
 /* What is no such object at first sight: one that is unlike most, one of another type, or a table. */
 static void settle_odd(struct taker *taker, uint32_t offset, struct type *type)
 {
-	const struct block block = blocks_at(taker->batch, offset);
+	const struct block block = block_at(&taker->batch, offset);
 	struct accepted *accepted = &taker->accepted;
 	struct object object;
 	if (object_in(taker, &block, type, &object))
@@ -90,7 +90,7 @@ static void settle_odd(struct taker *taker, uint32_t offset, struct type *type)
 /* Objects of the type in blocks of the batch. */
 static struct objects objects_of(const struct taker *taker, struct type *type, const uint32_t *offsets, size_t n)
 {
-	const struct block *block = &taker->batch->first;
+	const struct block *block = &taker->batch;
 	return (struct objects){.first = {.address = block->address + type->prefix,
 					  .bytes = block->bytes + type->prefix,
 					  .available = block->size - type->prefix,
@@ -106,7 +106,7 @@ static void emit_common(struct taker *taker, struct objects *objects, bool track
 		return;
 	objects->first.common = true;
 	objects->first.tracked = tracked;
-	taker->object_bytes += (int64_t)(objects->n * taker->batch->first.size);
+	taker->object_bytes += (int64_t)(objects->n * taker->batch.size);
 	census_emit(taker, objects);
 }
 
@@ -133,6 +133,7 @@ static inline __attribute__((always_inline)) void settle_headless(struct taker *
 	const struct candidate_text text = candidate_text(layout, objects.first.available);
 	const uint8_t *bytes = objects.first.bytes;
 	int64_t refs = 0, most = 0;
+	uint64_t characters = 0;
 	size_t kept = 0;
 	for (size_t i = 0; i < n; i++) {
 		uint32_t offset = pile[i];
@@ -143,12 +144,14 @@ static inline __attribute__((always_inline)) void settle_headless(struct taker *
 			continue;
 		}
 		pile[kept++] = offset;
+		characters += is_text ? load_u64(bytes + offset, text.length_at) : 0;
 		refs += (int64_t)count;
 		most = MAX(most, (int64_t)count);
 	}
 	objects.n = kept;
 	objects.refs = refs;
 	objects.refs_max = most;
+	objects.characters = characters;
 	emit_common(taker, &objects, false);
 }
 
@@ -249,7 +252,7 @@ static void settle_shelf(struct taker *taker, struct shelf *shelf, uint32_t *pil
 	size_t n = (size_t)(shelf->end - pile);
 	shelf->end = NULL;
 	/* too small for most: a struct that may be without its end */
-	if (type && taker->batch->first.size < type->prefix + (uint64_t)type->least)
+	if (type && taker->batch.size < type->prefix + (uint64_t)type->least)
 		kind = SHELF_ODD;
 	switch (kind) {
 	case SHELF_NONE:
@@ -278,7 +281,7 @@ static void prefetch(struct taker *taker, const struct shelf *shelf, const uint3
 	if (!type || !(type->flags & PY_FLAG_HAVE_GC) || !type->prefix)
 		return;
 	for (const uint32_t *offset = pile; offset < shelf->end; offset++) {
-		const uint8_t *bytes = taker->batch->first.bytes + *offset;
+		const uint8_t *bytes = taker->batch.bytes + *offset;
 		const uint8_t *head = bytes + type->prefix - taker->heap->layout->gc_head_size;
 		memory_prefetch(taker->heap->memory, (load_u64(head, 0) & LINK_MASK) + 8);
 	}
@@ -417,10 +420,12 @@ static void sieve_init(struct sieve *sieve, struct taker *taker, uint64_t block_
  * else there, always of the same few: the shelf of that says so.
  */
 static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, const struct sieve *sieve,
-							  const uint8_t *bytes, size_t bits)
+							  const uint8_t *bytes)
 {
-	for (; bits; bits &= bits - 1) {
-		uint64_t prefix = (uint64_t)__builtin_ctzll(bits) * sieve->step;
+	for (size_t i = 0; i < sieve->n; i++) {
+		uint64_t prefix = i * sieve->step;
+		if (!coarse_has_at(sieve->extent.outside, bytes + sieve->behind + prefix))
+			continue;
 		uint64_t address = load_u64(bytes, sieve->behind + prefix);
 		struct shelf *shelf = &taker->shelves[shelf_index(address)];
 		if (shelf->key == shelf_key(address, prefix))
@@ -431,10 +436,16 @@ static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, c
 	return &taker->shelves[SHELVES];
 }
 
-static __attribute__((noinline)) uint32_t *pile_begin(struct taker *taker, struct shelf *shelf)
+/* The block at that offset onto a shelf. */
+static inline __attribute__((always_inline)) void shelf_put(struct taker *taker, struct shelf *shelf, uint32_t offset)
 {
-	taker->used[taker->n_used] = shelf;
-	return taker->piles[taker->n_used++].offsets;
+	uint32_t *end = shelf->end;
+	if (G_UNLIKELY(!end)) {
+		taker->used[taker->n_used] = shelf;
+		end = taker->piles[taker->n_used++].offsets;
+	}
+	*end = offset;
+	shelf->end = end + 1;
 }
 
 /* Put blocks that may have an object behind `n` prefixes on their shelves. */
@@ -443,26 +454,29 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 {
 	const struct coarse *outside = sieve->extent.outside;
 	const struct guess *guesses = sieve->guesses;
-	const uint8_t *first = blocks->first.bytes + sieve->behind;
-	const uint64_t ahead = taker->heap->layout->shape.pool_bytes, step = sieve->step;
+	const uint8_t *words = taker->batch.bytes + sieve->behind;
+	const uint32_t place = (uint32_t)(blocks->first.address - taker->batch.address);
+	const uint64_t step = sieve->step;
+	const int64_t ahead = blocks->ahead;
+	uint32_t *odd = taker->odd;
 	for (const uint32_t *at = blocks->offsets, *end = at + blocks->n; at < end; at++) {
-		const uint8_t *word = first + *at;
-		memory_ask(word + ahead); /* the next pool's */
+		uint32_t offset = *at + place;
+		const uint8_t *word = words + offset;
+		memory_ask(word + ahead);
 		size_t bits = 0;
 #pragma GCC unroll 3
-		for (size_t i = 0; i < n; i++)
-			bits |= (size_t)coarse_has_at(outside, word + i * step) << i;
+		for (size_t i = n; i-- > 0;)
+			bits = 2 * bits + coarse_has_at(outside, word + i * step);
 		const struct guess *guess = &guesses[bits];
 		uint64_t address = load_u64(word, guess->prefix) & guess->mask;
 		struct shelf *shelf = &guess->shelves[shelf_index(address)];
-		if (G_UNLIKELY(shelf->key != address + guess->key))
-			shelf = shelf_seek(taker, sieve, word - sieve->behind, bits);
-		uint32_t *pile_end = shelf->end;
-		if (G_UNLIKELY(!pile_end))
-			pile_end = pile_begin(taker, shelf);
-		*pile_end = *at;
-		shelf->end = pile_end + 1;
+		if (G_LIKELY(shelf->key == address + guess->key))
+			shelf_put(taker, shelf, offset);
+		else
+			*odd++ = offset;
 	}
+	for (const uint32_t *at = taker->odd; at < odd; at++)
+		shelf_put(taker, shelf_seek(taker, sieve, taker->batch.bytes + *at), *at);
 }
 
 /* For each number of prefixes a loop of its own: it is what takes the longest of all. */
@@ -490,17 +504,36 @@ static void shelve_three(struct taker *taker, const struct sieve *sieve, const s
 
 static shelver *const shelvers[MAX_PREFIXES + 1] = {shelve_none, shelve_one, shelve_two, shelve_three};
 
+/* Whether blocks are like those of the batch, lie in one piece with them, and there is room for them. */
+static bool batch_takes(const struct taker *taker, const struct blocks *blocks)
+{
+	const struct block *batch = &taker->batch, *first = &blocks->first;
+	uint64_t place = first->address - batch->address;
+	return taker->n_batch && taker->n_batch + blocks->n <= BLOCKS_MOST && first->size == batch->size &&
+	       first->domain == batch->domain && place <= INT32_MAX &&
+	       (uintptr_t)first->bytes - (uintptr_t)batch->bytes == place;
+}
+
 void census_visit_blocks(void *context, const struct blocks *blocks)
 {
 	struct taker *taker = context;
 	struct sieve sieve;
 	if (blocks->first.domain == BLOCK_RAW)
 		return;
+	if (!batch_takes(taker, blocks)) {
+		census_settle(taker);
+		memory_rest(taker->heap->memory, &taker->hold);
+		taker->batch = blocks->first;
+	}
 	sieve_init(&sieve, taker, blocks->first.size);
-	memory_rest(taker->heap->memory, &taker->hold);
-	taker->batch = blocks;
+	taker->n_batch += blocks->n;
 	shelvers[sieve.n](taker, &sieve, blocks);
+}
+
+void census_settle(struct taker *taker)
+{
 	settle(taker);
+	taker->n_batch = 0;
 }
 
 void census_shelves_init(struct taker *taker)

@@ -43,22 +43,26 @@ static inline void consider_at(struct taker *taker, const struct extent *extent,
 		consider_coarse(taker, extent, load_u64(word, 0));
 }
 
-/* The words in [at, end), of which most lead into a block, or nowhere. `extent` is the caller's own: nothing that is written changes it. */
-static inline void consider_span(struct taker *taker, const struct extent *extent, const uint8_t *at,
-				 const uint8_t *end)
+/* The same word of some blocks. In most piles none of them leads out; if some do, which ones can't be foretold: they are set apart first. */
+static void consider_column(struct taker *taker, const struct extent *extent, const uint8_t *bytes,
+			    const uint32_t *offsets, size_t n)
 {
-	for (; at + 8 <= end; at += 8)
-		consider_at(taker, extent, at);
-}
-
-/* The same word of each of these objects: `offset` bytes from it. */
-static void consider_column(struct taker *taker, const struct extent *extent, const struct objects *objects,
-			    uint64_t offset)
-{
-	const uint8_t *bytes = objects->first.bytes + (int64_t)offset;
-	const uint32_t *offsets = objects->offsets;
-	for (size_t i = 0, n = objects->n; i < n; i++)
-		consider_at(taker, extent, bytes + offsets[i]);
+	const struct coarse *outside = extent->outside;
+	uint64_t *aside = taker->aside;
+	size_t n_aside = 0;
+	unsigned any = 0;
+#pragma GCC unroll 4
+	for (size_t i = 0; i < n; i++)
+		any |= coarse_has_at(outside, bytes + offsets[i]);
+	if (!any)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *word = bytes + offsets[i];
+		aside[n_aside] = load_u64(word, 0);
+		n_aside += coarse_has_at(outside, word);
+	}
+	for (size_t i = 0; i < n_aside; i++)
+		consider_coarse(taker, extent, aside[i]);
 }
 
 static void consider_words(void *context, const uint8_t *words, uint64_t n, uint64_t stride)
@@ -118,9 +122,13 @@ static void visit_frozen(struct taker *taker, const struct objects *objects)
 
 static bool may_be_frozen(const struct survey *survey, const struct objects *objects)
 {
-	uint64_t address = objects->first.address;
-	return survey->frozen.n && address + objects->offsets[0] <= survey->frozen.highest &&
-	       address + objects->offsets[objects->n - 1] >= survey->frozen.lowest;
+	const struct addresses *frozen = &survey->frozen;
+	for (size_t i = 0; i < objects->n && frozen->n; i++) {
+		uint64_t address = objects->first.address + objects->offsets[i];
+		if (address >= frozen->lowest && address <= frozen->highest)
+			return true;
+	}
+	return false;
 }
 
 /* Bytes from an object to the address of its table; 0: it has none of its own, or more than one. */
@@ -175,9 +183,9 @@ static void visit_own_words(struct taker *taker, const struct objects *objects)
 	/* pointers to the dict, or to values in its place */
 	uint64_t before = type->prefix > layout->gc_head_size ? type->prefix - layout->gc_head_size : 0;
 	for (uint64_t at = 0; at + 8 <= before; at += 8)
-		consider_column(taker, &extent, objects, at - type->prefix);
+		consider_column(taker, &extent, objects->first.bytes + at - type->prefix, objects->offsets, objects->n);
 	for (uint64_t at = from; at + 8 <= to; at += 8)
-		consider_column(taker, &extent, objects, at);
+		consider_column(taker, &extent, objects->first.bytes + at, objects->offsets, objects->n);
 	if (table_at)
 		visit_tables_outside(taker, &extent, objects, table_at);
 }
@@ -193,11 +201,11 @@ static void check(struct taker *taker, const struct objects *objects)
 void census_visit_tables(struct taker *taker, const uint32_t *offsets, size_t n)
 {
 	const struct extent extent = taker->survey->extent;
-	const struct block *first = &taker->batch->first;
+	const struct block *first = &taker->batch;
 	if (!taker->survey->in_order || taker->checks)
 		return;
-	for (size_t i = 0; i < n; i++)
-		consider_span(taker, &extent, first->bytes + offsets[i], first->bytes + offsets[i] + first->size);
+	for (uint64_t at = 0; at + 8 <= first->size; at += 8)
+		consider_column(taker, &extent, first->bytes + at, offsets, n);
 }
 
 static void visit_words(struct taker *taker, const struct objects *objects)

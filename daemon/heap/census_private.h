@@ -114,11 +114,14 @@ struct taker {
 	struct memory_hold hold;           /* the part that is walked */
 	struct shelf shelves[SHELVES + 1]; /* the last one: of blocks that hold no object */
 	struct label labels[SHELVES + 1];
-	const struct blocks *batch;
+	struct block batch;              /* the first block of the batch; the others are like it, and lie behind it */
+	size_t n_batch;                  /* so many blocks */
 	struct shelf *used[BLOCKS_MOST]; /* shelves with blocks */
 	struct pile *piles;              /* of each of them */
 	size_t n_used;
-	struct pile untracked; /* common ones of a shelf where others are tracked */
+	struct pile untracked;           /* common ones of a shelf where others are tracked */
+	uint32_t odd[BLOCKS_MOST];       /* offsets of blocks for which there is no shelf at first sight */
+	uint64_t aside[BLOCKS_MOST + 1]; /* words that may lead out of the blocks; one more is written than is kept */
 	struct accepted accepted;
 	struct block_stats stats;
 	int64_t tracked; /* visited ones in the collector's lists, the permanent generation included */
@@ -129,8 +132,9 @@ struct taker {
 /* The type that the word at `prefix` would make the block an object of, or NULL. */
 struct type *census_type_behind(struct taker *taker, const struct block *block, uint32_t prefix);
 
-/* Blocks of the allocator (block_visit; the context is the taker). */
+/* Blocks of the allocator (block_visit; the context is the taker). They may wait for more that are like them: until census_settle(). */
 void census_visit_blocks(void *context, const struct blocks *blocks);
+void census_settle(struct taker *taker);
 void census_shelves_init(struct taker *taker);
 
 /* What lies in blocks of the batch that are no objects: tables of them, perhaps. Their words may be references. */

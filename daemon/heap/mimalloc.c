@@ -161,7 +161,7 @@ static void visit_blocks(heap_t *heap, const struct mimalloc *mimalloc, const st
 		offsets[n] = i * (uint32_t)page->block_size;
 		n += !is_free[i];
 	}
-	block_visit_many(visit, context, &first, offsets, n);
+	block_visit_many(visit, context, &(struct blocks){.first = first, .offsets = offsets, .n = n});
 }
 
 static void walk_page(heap_t *heap, const struct mimalloc *mimalloc, const struct page *page, block_visit *visit,

@@ -28,6 +28,7 @@ struct objects {
 	size_t n;                /* at least one */
 	int64_t refs;            /* to all of them; not counted unless they are common */
 	int64_t refs_max;        /* to the one with most; the same */
+	uint64_t characters;     /* in all of them, where they are str; the same */
 };
 
 /* Offsets may be those of words before `bytes`, as the collector's header is: negative ones come as large numbers. */

@@ -20,6 +20,7 @@
 #define MAX_POOL_BYTES 65536
 #define MAX_BLOCKS     (MAX_POOL_BYTES / 8)
 #define SMALLEST_BLOCK 8
+#define GROUP_POOLS    64 /* as many as an arena has, by default */
 #define ARENAS_EACH    16 /* whose headers a thread of its own is worth reading */
 #define MAX_THREADS    8
 #define MAX_SPAN       (1ull << 40) /* bytes between the first pool and the last, of which a table is kept */
@@ -296,71 +297,145 @@ static void list_all(uint32_t size, uint32_t n, uint32_t *offsets)
 		offsets[i] = i * size;
 }
 
-static void visit_used(const struct block *first, const uint32_t *offsets, size_t n, block_visit *visit, void *context)
+/* A pool with used blocks. */
+struct pool {
+	uint64_t address;
+	const uint8_t *bytes;
+	uint32_t block_bytes;
+	uint32_t used;   /* blocks, as its header says */
+	uint32_t carved; /* blocks that have been in use, or are */
+};
+
+/* Offsets of a pool's blocks. */
+struct lists {
+	uint32_t block_bytes;       /* of those in `whole`; 0: nothing is there yet */
+	uint32_t whole[MAX_BLOCKS]; /* all that a pool has room for, the same in each */
+	uint32_t part[MAX_BLOCKS];  /* those in use */
+	uint8_t is_used[MAX_BLOCKS];
+};
+
+/* Who visits the blocks of an arena. */
+struct walk {
+	heap_t *heap;
+	const struct pymalloc *pymalloc;
+	block_visit *visit;
+	void *context;
+	struct block_stats *stats;
+	struct lists *lists;
+};
+
+/* False: it has no used blocks, or makes no sense. */
+static bool pool_read(const struct walk *walk, uint64_t address, struct pool *pool)
 {
-	block_visit_many(visit, context, first, offsets, n);
+	const struct py_shape *shape = &walk->heap->layout->shape;
+	uint32_t pool_bytes = shape->pool_bytes;
+	const uint8_t *bytes = memory_at(walk->heap->memory, address, pool_bytes);
+	if (!bytes) {
+		walk->stats->damaged++;
+		return false;
+	}
+	uint32_t used = load_u32(bytes, POOL_COUNT), next = load_u32(bytes, POOL_NEXT_OFFSET);
+	if (!used) {
+		walk->stats->free_pool_bytes += pool_bytes;
+		return false;
+	}
+	uint32_t block_bytes = pool_block_bytes(shape, bytes);
+	if (!block_bytes || next > pool_bytes + block_bytes || next < POOL_HEADER_BYTES) {
+		walk->stats->damaged++;
+		return false;
+	}
+	*pool = (struct pool){.address = address,
+			      .bytes = bytes,
+			      .block_bytes = block_bytes,
+			      .used = used,
+			      .carved = (MIN(next, pool_bytes) - POOL_HEADER_BYTES) / block_bytes};
+	return true;
+}
+
+/* The offsets of its used blocks; returns their number. */
+static uint32_t pool_list(const struct walk *walk, const struct pool *pool, const uint32_t **offsets)
+{
+	struct lists *lists = walk->lists;
+	uint32_t pool_bytes = walk->heap->layout->shape.pool_bytes, size = pool->block_bytes;
+	if (pool->used >= pool->carved) {
+		if (lists->block_bytes != size)
+			list_all(size, (pool_bytes - POOL_HEADER_BYTES) / size, lists->whole);
+		lists->block_bytes = size;
+		*offsets = lists->whole;
+		return pool->carved;
+	}
+	memset(lists->is_used, 1, pool->carved);
+	uint32_t n_free = mark_free(pool->bytes, pool->address, pool_bytes, size, pool->carved, lists->is_used);
+	list_used(size, pool->carved, lists->is_used, lists->part);
+	*offsets = lists->part;
+	return pool->carved - n_free;
 }
 
 /* A block without the hook's marks was allocated before they were put in place, or is being allocated now. */
-static void visit_hooked(const struct block *first, const uint32_t *offsets, size_t n, block_visit *visit,
-			 void *context)
+static void visit_hooked(const struct walk *walk, const struct blocks *blocks)
 {
-	for (size_t i = 0; i < n; i++) {
-		struct block block = *first;
-		block.address += offsets[i];
-		block.bytes += offsets[i];
+	for (size_t i = 0; i < blocks->n; i++) {
+		struct block block = blocks_nth(blocks, i);
 		if (block_unhook(&block))
-			block_visit_one(visit, context, &block);
+			block_visit_one(walk->visit, walk->context, &block);
 	}
 }
 
-static void walk_pool(heap_t *heap, const struct pymalloc *pymalloc, uint64_t pool_address, block_visit *visit,
-		      void *context, struct block_stats *stats)
+static void walk_pool(const struct walk *walk, const struct pool *pool, int64_t ahead)
 {
-	const struct py_shape *shape = &heap->layout->shape;
-	uint32_t pool_bytes = shape->pool_bytes;
-	const uint8_t *pool = memory_at(heap->memory, pool_address, pool_bytes);
-	if (!pool) {
+	const uint32_t *offsets;
+	uint32_t n = pool_list(walk, pool, &offsets);
+	struct block_stats *stats = walk->stats;
+	int64_t used_bytes = (int64_t)n * pool->block_bytes;
+	if (n != pool->used)
 		stats->damaged++;
-		return;
+	stats->used_blocks += n;
+	stats->used_bytes += used_bytes;
+	stats->free_bytes += walk->heap->layout->shape.pool_bytes - used_bytes;
+	const struct blocks blocks = {.first = {.address = pool->address + POOL_HEADER_BYTES,
+						.bytes = pool->bytes + POOL_HEADER_BYTES,
+						.size = pool->block_bytes},
+				      .offsets = offsets,
+				      .n = n,
+				      .ahead = ahead};
+	if (walk->pymalloc->debug_hooks)
+		visit_hooked(walk, &blocks);
+	else
+		block_visit_many(walk->visit, walk->context, &blocks);
+}
+
+/* Pools with blocks of one size one after the other: neighbours mostly have other sizes, and blocks that are alike are settled together. */
+static void walk_group(const struct walk *walk, uint64_t first, size_t n)
+{
+	struct pool pools[GROUP_POOLS], in_order[GROUP_POOLS];
+	size_t n_pools = 0, places[PYMALLOC_LARGEST / SMALLEST_BLOCK + 2] = {0};
+	for (size_t i = 0; i < n; i++) {
+		struct pool *pool = &pools[n_pools];
+		if (pool_read(walk, first + i * walk->heap->layout->shape.pool_bytes, pool)) {
+			places[pool->block_bytes / SMALLEST_BLOCK + 1]++;
+			n_pools++;
+		}
 	}
-	uint32_t count = load_u32(pool, POOL_COUNT);
-	if (!count) {
-		stats->free_pool_bytes += pool_bytes;
-		return;
+	for (size_t i = 1; i < G_N_ELEMENTS(places); i++)
+		places[i] += places[i - 1];
+	for (size_t i = 0; i < n_pools; i++)
+		in_order[places[pools[i].block_bytes / SMALLEST_BLOCK]++] = pools[i];
+	for (size_t i = 0; i < n_pools; i++) {
+		const struct pool *pool = &in_order[i], *next = &in_order[MIN(i + 1, n_pools - 1)];
+		walk_pool(walk, pool, (int64_t)((uintptr_t)next->bytes - (uintptr_t)pool->bytes));
 	}
-	uint32_t size = pool_block_bytes(shape, pool);
-	uint32_t next = load_u32(pool, POOL_NEXT_OFFSET);
-	if (!size || next > pool_bytes + size || next < POOL_HEADER_BYTES) {
-		stats->damaged++;
-		return;
-	}
-	uint32_t carved = (MIN(next, pool_bytes) - POOL_HEADER_BYTES) / size;
-	uint8_t is_used[MAX_BLOCKS];
-	uint32_t offsets[MAX_BLOCKS], n_free = 0;
-	if (count < carved) {
-		memset(is_used, 1, carved);
-		n_free = mark_free(pool, pool_address, pool_bytes, size, carved, is_used);
-		list_used(size, carved, is_used, offsets);
-	} else {
-		list_all(size, carved, offsets);
-	}
-	if (carved - n_free != count)
-		stats->damaged++;
-	stats->used_blocks += carved - n_free;
-	stats->used_bytes += (int64_t)(carved - n_free) * size;
-	stats->free_bytes += pool_bytes - (int64_t)(carved - n_free) * size;
-	struct block first = {pool_address + POOL_HEADER_BYTES, pool + POOL_HEADER_BYTES, size, BLOCK_ANY};
-	(pymalloc->debug_hooks ? visit_hooked : visit_used)(&first, offsets, carved - n_free, visit, context);
 }
 
 void pymalloc_walk_arena(heap_t *heap, const struct pymalloc *pymalloc, const struct arena *arena, block_visit *visit,
 			 void *context, struct block_stats *stats)
 {
-	uint32_t pool_bytes = heap->layout->shape.pool_bytes;
+	struct lists lists;
+	const struct walk walk = {heap, pymalloc, visit, context, stats, &lists};
 	if (!pool_bytes_known(&heap->layout->shape))
 		return;
-	for (uint64_t pool = arena->first_pool; pool < arena->virgin; pool += pool_bytes)
-		walk_pool(heap, pymalloc, pool, visit, context, stats);
+	lists.block_bytes = 0;
+	uint64_t pool_bytes = heap->layout->shape.pool_bytes, group_bytes = pool_bytes * GROUP_POOLS;
+	for (uint64_t group = arena->first_pool; group < arena->virgin; group += group_bytes)
+		walk_group(&walk, group, MIN((arena->virgin - group) / pool_bytes, GROUP_POOLS));
 	stats->free_pool_bytes += (int64_t)(arena->end - arena->virgin);
 }

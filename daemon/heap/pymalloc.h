@@ -58,6 +58,6 @@ static inline uint32_t pymalloc_block_bytes(const struct pymalloc *pymalloc, con
 		       : 0;
 }
 
-/* Visit every used block of one arena in address order; adds to *stats. */
+/* Visit every used block of one arena; adds to *stats. */
 void pymalloc_walk_arena(heap_t *heap, const struct pymalloc *pymalloc, const struct arena *arena, block_visit *visit,
 			 void *context, struct block_stats *stats);

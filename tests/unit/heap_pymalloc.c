@@ -1,3 +1,4 @@
+#include "daemon/heap/pymalloc.h"
 #include "tests/unit/world.h"
 
 static void test_used_and_free(void)
@@ -87,6 +88,65 @@ static void test_corrupt_pools(void)
 	g_assert_cmpint(found.census.damaged, ==, 2);
 	g_assert_cmpint(found.census.used_blocks, ==, 1);
 	g_assert_nonnull(find(&found, good));
+	found_clear(&found);
+}
+
+struct visited {
+	GArray *addresses;       /* uint64_t: blocks */
+	uint64_t bytes;          /* of a block, the last time */
+	const uint8_t *promised; /* where the next ones were said to be */
+	int kinds;               /* how often the size was another one */
+};
+
+static void note_blocks(void *context, const struct blocks *blocks)
+{
+	struct visited *visited = context;
+	visited->kinds += blocks->first.size != visited->bytes;
+	visited->bytes = blocks->first.size;
+	if (visited->promised)
+		g_assert_true(blocks->first.bytes == visited->promised);
+	visited->promised = blocks->ahead ? blocks->first.bytes + blocks->ahead : NULL;
+	for (size_t i = 0; i < blocks->n; i++) {
+		uint64_t address = blocks->first.address + blocks->offsets[i];
+		g_array_append_val(visited->addresses, address);
+	}
+}
+
+/* pools of three sizes in turn, some with free blocks: those of one size are visited together, each of their used blocks once */
+static void test_sizes_in_turn(void)
+{
+	enum { EACH = 4 };
+	static const uint64_t sizes[] = {48, 32, 64};
+	g_autoptr(world_t) world = world_new();
+	uint32_t pool_bytes = world->python.layout.shape.pool_bytes;
+	g_autoptr(GHashTable) used = g_hash_table_new(NULL, NULL);
+	for (int i = 0; i < EACH * 3; i++) {
+		uint64_t size = sizes[i % 3];
+		for (uint64_t k = 0; k < (pool_bytes - POOL_HEADER) / size; k++) {
+			uint64_t block = block_new(world, size);
+			memset(at(world, block), 0, size);
+			if (i % 2 && k % 5 == 1)
+				block_free(world, block);
+			else
+				g_hash_table_add(used, (gpointer)block);
+		}
+		world->pools[size / 16 - 1] = 0; /* the next one from a new pool */
+	}
+	struct found found;
+	look(world, CENSUS_ALL, &found);
+	g_assert_cmpint(found.census.used_blocks, ==, g_hash_table_size(used));
+	struct pymalloc pymalloc;
+	struct block_stats stats = {0};
+	struct visited visited = {.addresses = g_array_new(FALSE, FALSE, sizeof(uint64_t))};
+	g_assert_true(pymalloc_open(world->heap, &pymalloc));
+	pymalloc_walk_arena(world->heap, &pymalloc, &pymalloc.arenas[0], note_blocks, &visited, &stats);
+	g_assert_cmpint(visited.kinds, ==, 3);
+	g_assert_cmpuint(visited.addresses->len, ==, g_hash_table_size(used));
+	for (guint i = 0; i < visited.addresses->len; i++)
+		g_assert_true(g_hash_table_remove(used, (gpointer)g_array_index(visited.addresses, uint64_t, i)));
+	g_assert_cmpint(stats.damaged, ==, 0);
+	g_array_unref(visited.addresses);
+	pymalloc_clear(&pymalloc);
 	found_clear(&found);
 }
 
@@ -218,6 +278,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/heap/pymalloc/blocks-that-are-no-objects", test_blocks_that_are_no_objects);
 	g_test_add_func("/heap/pymalloc/corrupt-chains", test_corrupt_chains);
 	g_test_add_func("/heap/pymalloc/corrupt-pools", test_corrupt_pools);
+	g_test_add_func("/heap/pymalloc/sizes-in-turn", test_sizes_in_turn);
 	g_test_add_func("/heap/pymalloc/missing-memory", test_missing_memory);
 	g_test_add_func("/heap/pymalloc/corrupt-arenas", test_corrupt_arenas);
 	g_test_add_func("/heap/pymalloc/arena-at-the-end", test_arena_at_the_end);
