@@ -280,44 +280,101 @@ static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
 		cover_set(&owners->cover, chunk->start, chunk->end);
 }
 
+/* Whether glibc's descriptor of a thread lies there: a word that holds its own address, again 16 bytes on (struct pthread, tcbhead_t). */
+static bool is_descriptor(const struct memory *memory, uint64_t at, uint32_t *tid)
+{
+	uint64_t self, again;
+	return memory_u64(memory, at, &self) && self == at && memory_u64(memory, at + 16, &again) && again == at &&
+	       memory_u32(memory, at + DESCRIPTOR_TID, tid);
+}
+
+/*
+ * Where the stack begins at whose end that descriptor lies: it says so itself (struct pthread: stackblock, stackblock_size), each version
+ * somewhere else. 0: it doesn't.
+ */
+static uint64_t stack_begin(const struct memory *memory, uint64_t descriptor)
+{
+	const uint64_t page = 4096, end = (descriptor | (page - 1)) + 1;
+	for (uint64_t at = descriptor + DESCRIPTOR_TID; at + 16 <= end; at += 8) {
+		uint64_t start, size;
+		if (memory_u64(memory, at, &start) && start % page == 0 && start < descriptor &&
+		    memory_u64(memory, at + 8, &size) && start + size == end)
+			return start;
+	}
+	return 0;
+}
+
+/* Whether another thread's stack lies in the mapping, below. */
+static bool stack_below(const struct owners_view *view, const struct mapping *mapping, uint64_t pointer)
+{
+	for (size_t i = 0; i < view->n_threads; i++) {
+		uint64_t other = view->threads[i].stack_pointer;
+		if (other >= mapping->start && other < pointer)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Where the stack begins that a thread uses. Since glibc 2.42 nothing but a mark in the page tables stands between the stacks of two threads
+ * (Linux 6.13+, MADV_GUARD_INSTALL): one mapping holds many.
+ */
+static uint64_t stack_of_pointer(const struct owners_view *view, const struct mapping *mapping, uint64_t pointer)
+{
+	uint32_t tid;
+	for (uint64_t at = (pointer + 63) & ~63ull; at < mapping->end; at += 64) {
+		if (!is_descriptor(view->memory, at, &tid))
+			continue;
+		uint64_t start = stack_begin(view->memory, at);
+		if (start && start <= pointer)
+			return MAX(start, mapping->start);
+		break;
+	}
+	return stack_below(view, mapping, pointer) ? pointer : mapping->start;
+}
+
 static void cover_dead_stacks(struct owners *owners)
 {
 	const struct owners_view *view = owners->view;
 	for (size_t i = 0; i < view->n_threads; i++) {
 		uint64_t pointer = view->threads[i].stack_pointer;
 		const struct mapping *mapping = pointer && view->maps ? maps_find(view->maps, pointer) : NULL;
-		if (mapping && pointer - RED_ZONE > mapping->start)
-			cover_set(&owners->cover, mapping->start, (pointer - RED_ZONE) & ~7ull);
+		uint64_t start = mapping ? stack_of_pointer(view, mapping, pointer) : pointer;
+		if (pointer && pointer - RED_ZONE > start)
+			cover_set(&owners->cover, start, (pointer - RED_ZONE) & ~7ull);
 	}
 }
 
-/*
- * glibc keeps the stacks of threads that ended for new ones. Such a mapping lies behind its guard page, and has the thread's
- * descriptor at its upper end: a word that holds its own address, again 16 bytes on (struct pthread, tcbhead_t), and tid 0.
- */
-static void cover_stack_cache(struct owners *owners, const struct mapping *mapping)
+/* glibc keeps the stacks of threads that ended for new ones: their descriptors say tid 0. `alone`: no more than one lies in the mapping. */
+static void cover_stack_cache(struct owners *owners, const struct mapping *mapping, uint64_t from, bool alone)
 {
 	const struct memory *memory = owners->view->memory;
-	for (uint64_t at = mapping->end - 64; at > mapping->start && at > mapping->end - DESCRIPTOR_RANGE; at -= 64) {
-		uint64_t self, again;
+	for (uint64_t at = (from + 63) & ~63ull; at < mapping->end; at += 64) {
+		uint64_t content = at % 4096 ? at : memory_content(memory, at);
 		uint32_t tid;
-		if (!memory_u64(memory, at, &self) || self != at || !memory_u64(memory, at + 16, &again) ||
-		    again != at || !memory_u32(memory, at + DESCRIPTOR_TID, &tid))
-			continue;
-		if (!tid)
-			cover_set(&owners->cover, mapping->start, at);
-		return;
+		if (content >= mapping->end)
+			return;
+		at = MAX(at, content & ~63ull);
+		if (is_descriptor(memory, at, &tid) && !tid) {
+			uint64_t start = stack_begin(memory, at);
+			if (start || alone)
+				cover_set(&owners->cover, MAX(start, mapping->start), at);
+		}
 	}
 }
 
+/* Behind the mapping of a guard lies one stack; where threads are, there may be more. */
 static void cover_stack_caches(struct owners *owners)
 {
 	const struct maps *maps = owners->view->maps;
 	for (size_t i = 1; maps && i < maps->n; i++) {
 		const struct mapping *guard = &maps->mappings[i - 1], *mapping = &maps->mappings[i];
-		if (mapping->writable && !mapping->path[0] && guard->end == mapping->start && !guard->readable &&
-		    mapping->end - mapping->start > DESCRIPTOR_RANGE)
-			cover_stack_cache(owners, mapping);
+		if (!mapping->writable || mapping->path[0] || mapping->end - mapping->start <= DESCRIPTOR_RANGE)
+			continue;
+		if (stack_below(owners->view, mapping, mapping->end))
+			cover_stack_cache(owners, mapping, mapping->start, false);
+		else if (guard->end == mapping->start && !guard->readable)
+			cover_stack_cache(owners, mapping, mapping->end - DESCRIPTOR_RANGE, true);
 	}
 }
 
@@ -334,12 +391,14 @@ const struct owners_thread *owners_thread_at(const struct owners *owners, uint64
 {
 	const struct owners_view *view = owners->view;
 	const struct mapping *mapping = view->maps ? maps_find(view->maps, address) : NULL;
+	const struct owners_thread *nearest = NULL;
 	for (size_t i = 0; mapping && i < view->n_threads; i++) {
 		uint64_t pointer = view->threads[i].stack_pointer;
-		if (pointer >= mapping->start && pointer < mapping->end && address >= pointer - RED_ZONE)
-			return &view->threads[i];
+		if (pointer >= mapping->start && pointer < mapping->end && address >= pointer - RED_ZONE &&
+		    (!nearest || pointer > nearest->stack_pointer))
+			nearest = &view->threads[i];
 	}
-	return NULL;
+	return nearest;
 }
 
 enum owners_class owners_class_of(const struct owners *owners, uint64_t address)

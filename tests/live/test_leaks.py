@@ -184,6 +184,17 @@ def test_honest_programs(python, start, name):
         assert all(t["growth"] == 0 for t in document["types"]), document["types"]
 
 
+@VERSIONS
+def test_keys_on_the_stacks_of_threads(python, start):
+    """Several stacks lie in one mapping since glibc 2.42, with Linux 6.13: what is dead of the one isn't the other."""
+    target = start(python, "keys.py")
+    target.ready()
+    document = leaks(target.pid, "--fail")
+    assert document["snapshot"]["mode"] == "stop"
+    assert [t for t in document["types"] if t["qualname"] == "int"] == []
+    assert document["totals"]["probable"] >= 6 * 59
+
+
 @pytest.mark.versions("3.11-debian")
 @pytest.mark.parametrize("name", ["ipython", "numpy"])
 def test_honest_libraries(python, start, name):
