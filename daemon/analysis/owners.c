@@ -5,10 +5,10 @@
 #include "daemon/analysis/images.h"
 #include "daemon/heap/candidate.h"
 #include "daemon/heap/type.h"
+#include "symbols/pthread.h"
 
 #define RED_ZONE          128   /* x86-64 ABI: bytes below the stack pointer that are in use */
 #define DESCRIPTOR_RANGE  16384 /* bytes at the end of a thread's stack in which glibc's struct pthread begins */
-#define DESCRIPTOR_TID    0x2d0 /* in struct pthread, glibc 2.4 to 2.43 on x86-64 */
 #define POOL_SIZE_CLASS   36    /* of pymalloc's pool_header (daemon/heap/pymalloc.c) */
 #define POOL_HEADER_BYTES 48
 #define SLACK             32 /* bytes a block or chunk may be larger than what was asked for */
@@ -280,30 +280,6 @@ static void cover_chunk(struct owners *owners, const struct glibc_chunk *chunk)
 		cover_set(&owners->cover, chunk->start, chunk->end);
 }
 
-/* Whether glibc's descriptor of a thread lies there: a word that holds its own address, again 16 bytes on (struct pthread, tcbhead_t). */
-static bool is_descriptor(const struct memory *memory, uint64_t at, uint32_t *tid)
-{
-	uint64_t self, again;
-	return memory_u64(memory, at, &self) && self == at && memory_u64(memory, at + 16, &again) && again == at &&
-	       memory_u32(memory, at + DESCRIPTOR_TID, tid);
-}
-
-/*
- * Where the stack begins at whose end that descriptor lies: it says so itself (struct pthread: stackblock, stackblock_size), each version
- * somewhere else. 0: it doesn't.
- */
-static uint64_t stack_begin(const struct memory *memory, uint64_t descriptor)
-{
-	const uint64_t page = 4096, end = (descriptor | (page - 1)) + 1;
-	for (uint64_t at = descriptor + DESCRIPTOR_TID; at + 16 <= end; at += 8) {
-		uint64_t start, size;
-		if (memory_u64(memory, at, &start) && start % page == 0 && start < descriptor &&
-		    memory_u64(memory, at + 8, &size) && start + size == end)
-			return start;
-	}
-	return 0;
-}
-
 /* Whether another thread's stack lies in the mapping, below. */
 static bool stack_below(const struct owners_view *view, const struct mapping *mapping, uint64_t pointer)
 {
@@ -315,21 +291,13 @@ static bool stack_below(const struct owners_view *view, const struct mapping *ma
 	return false;
 }
 
-/*
- * Where the stack begins that a thread uses. Since glibc 2.42 nothing but a mark in the page tables stands between the stacks of two threads
- * (Linux 6.13+, MADV_GUARD_INSTALL): one mapping holds many.
- */
-static uint64_t stack_of_pointer(const struct owners_view *view, const struct mapping *mapping, uint64_t pointer)
+/* Where the stack begins that a thread uses. */
+static uint64_t stack_begin(const struct owners_view *view, const struct mapping *mapping, uint64_t pointer)
 {
-	uint32_t tid;
-	for (uint64_t at = (pointer + 63) & ~63ull; at < mapping->end; at += 64) {
-		if (!is_descriptor(view->memory, at, &tid))
-			continue;
-		uint64_t start = stack_begin(view->memory, at);
-		if (start && start <= pointer)
-			return MAX(start, mapping->start);
-		break;
-	}
+	uint64_t descriptor = pthread_find(view->memory, pointer, mapping->end);
+	uint64_t start = descriptor ? pthread_stack(view->memory, descriptor) : 0;
+	if (start && start <= pointer)
+		return MAX(start, mapping->start);
 	return stack_below(view, mapping, pointer) ? pointer : mapping->start;
 }
 
@@ -339,27 +307,26 @@ static void cover_dead_stacks(struct owners *owners)
 	for (size_t i = 0; i < view->n_threads; i++) {
 		uint64_t pointer = view->threads[i].stack_pointer;
 		const struct mapping *mapping = pointer && view->maps ? maps_find(view->maps, pointer) : NULL;
-		uint64_t start = mapping ? stack_of_pointer(view, mapping, pointer) : pointer;
+		uint64_t start = mapping ? stack_begin(view, mapping, pointer) : pointer;
 		if (pointer && pointer - RED_ZONE > start)
 			cover_set(&owners->cover, start, (pointer - RED_ZONE) & ~7ull);
 	}
 }
 
-/* glibc keeps the stacks of threads that ended for new ones: their descriptors say tid 0. `alone`: no more than one lies in the mapping. */
+/* glibc keeps the stacks of threads that ended for new ones. `alone`: no more than one lies in the mapping. */
 static void cover_stack_cache(struct owners *owners, const struct mapping *mapping, uint64_t from, bool alone)
 {
 	const struct memory *memory = owners->view->memory;
-	for (uint64_t at = (from + 63) & ~63ull; at < mapping->end; at += 64) {
-		uint64_t content = at % 4096 ? at : memory_content(memory, at);
+	uint64_t at = from;
+	while ((at = memory_content(memory, at)) < mapping->end) {
+		uint64_t end = MIN((at | (PTHREAD_PAGE - 1)) + 1, mapping->end);
 		uint32_t tid;
-		if (content >= mapping->end)
-			return;
-		at = MAX(at, content & ~63ull);
-		if (is_descriptor(memory, at, &tid) && !tid) {
-			uint64_t start = stack_begin(memory, at);
-			if (start || alone)
+		for (at = (at + PTHREAD_ALIGN - 1) & ~(PTHREAD_ALIGN - 1ull); at < end; at += PTHREAD_ALIGN) {
+			uint64_t start = pthread_at(memory, at, &tid) && !tid ? pthread_stack(memory, at) : UINT64_MAX;
+			if (start != UINT64_MAX && (start || alone))
 				cover_set(&owners->cover, MAX(start, mapping->start), at);
 		}
+		at = end;
 	}
 }
 

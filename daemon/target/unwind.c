@@ -12,10 +12,11 @@
 #include "base/text.h"
 #include "daemon/target/core.h"
 #include "symbols/elf.h"
+#include "symbols/pthread.h"
 
 #define MAX_FRAMES 100000
 #define MAX_STACK  (16ull << 20) /* bytes of one thread's stack that are read */
-#define MAX_STACKS (64ull << 20) /* of all of them */
+#define MAX_STACKS (64ull << 20) /* of all of them, about */
 #define RED_ZONE   128           /* below the stack pointer, that functions may use (System V ABI, x86-64) */
 #define MAX_VDSO   (64u << 10)
 #define REGISTERS  17 /* DWARF numbers of x86-64: rax … r15, return address */
@@ -46,11 +47,12 @@ void unwind_prepare(const snapshot_t *snapshot)
 		if (!region)
 			continue;
 		uint64_t start = MAX(registers.rsp - RED_ZONE, region->start);
-		uint64_t size = MIN(region->start + region->size - start, MAX_STACK);
-		if (all + size > MAX_STACKS)
+		uint64_t end = MIN(region->start + region->size, start + MAX_STACK);
+		/* looking for it reads the stack */
+		uint64_t descriptor = pthread_find(&snapshot->memory, start, end);
+		all += (descriptor ? descriptor : end) - start;
+		if (all > MAX_STACKS)
 			return;
-		all += size;
-		memory_at(&snapshot->memory, start, size);
 	}
 }
 
