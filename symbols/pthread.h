@@ -21,13 +21,20 @@ static inline bool pthread_at(const struct memory *memory, uint64_t address, uin
 	       again == address && memory_u32(memory, address + PTHREAD_TID, tid);
 }
 
-/* The first descriptor in [from, end); 0: there is none. */
+/* The first descriptor in [from, end); 0: there is none. Reads all that lies before it, page by page. */
 static inline uint64_t pthread_find(const struct memory *memory, uint64_t from, uint64_t end)
 {
 	uint32_t tid;
-	for (uint64_t at = (from + PTHREAD_ALIGN - 1) & ~(PTHREAD_ALIGN - 1ull); at < end; at += PTHREAD_ALIGN) {
-		if (pthread_at(memory, at, &tid))
-			return at;
+	uint64_t next;
+	for (uint64_t at = (from + PTHREAD_ALIGN - 1) & ~(PTHREAD_ALIGN - 1ull); at < end; at = next) {
+		next = (at | (PTHREAD_PAGE - 1)) + 1;
+		const uint8_t *bytes = next <= end ? memory_at(memory, at, next - at) : NULL;
+		for (; bytes && at < next; at += PTHREAD_ALIGN, bytes += PTHREAD_ALIGN) {
+			uint64_t self;
+			memcpy(&self, bytes, sizeof(self));
+			if (self == at && pthread_at(memory, at, &tid))
+				return at;
+		}
 	}
 	return 0;
 }

@@ -291,14 +291,14 @@ static bool stack_below(const struct owners_view *view, const struct mapping *ma
 	return false;
 }
 
-/* Where the stack begins that a thread uses. */
+/* Where the stack begins that a thread uses; `pointer` itself where that can't be told. */
 static uint64_t stack_begin(const struct owners_view *view, const struct mapping *mapping, uint64_t pointer)
 {
 	uint64_t descriptor = pthread_find(view->memory, pointer, mapping->end);
-	uint64_t start = descriptor ? pthread_stack(view->memory, descriptor) : 0;
-	if (start && start <= pointer)
-		return MAX(start, mapping->start);
-	return stack_below(view, mapping, pointer) ? pointer : mapping->start;
+	if (!descriptor)
+		return stack_below(view, mapping, pointer) ? pointer : mapping->start;
+	uint64_t start = pthread_stack(view->memory, descriptor);
+	return start && start <= pointer ? MAX(start, mapping->start) : pointer;
 }
 
 static void cover_dead_stacks(struct owners *owners)
@@ -313,8 +313,8 @@ static void cover_dead_stacks(struct owners *owners)
 	}
 }
 
-/* glibc keeps the stacks of threads that ended for new ones. `alone`: no more than one lies in the mapping. */
-static void cover_stack_cache(struct owners *owners, const struct mapping *mapping, uint64_t from, bool alone)
+/* glibc keeps the stacks of threads that ended for new ones. */
+static void cover_stack_cache(struct owners *owners, const struct mapping *mapping, uint64_t from)
 {
 	const struct memory *memory = owners->view->memory;
 	uint64_t at = from;
@@ -322,8 +322,8 @@ static void cover_stack_cache(struct owners *owners, const struct mapping *mappi
 		uint64_t end = MIN((at | (PTHREAD_PAGE - 1)) + 1, mapping->end);
 		uint32_t tid;
 		for (at = (at + PTHREAD_ALIGN - 1) & ~(PTHREAD_ALIGN - 1ull); at < end; at += PTHREAD_ALIGN) {
-			uint64_t start = pthread_at(memory, at, &tid) && !tid ? pthread_stack(memory, at) : UINT64_MAX;
-			if (start != UINT64_MAX && (start || alone))
+			uint64_t start = pthread_at(memory, at, &tid) && !tid ? pthread_stack(memory, at) : 0;
+			if (start)
 				cover_set(&owners->cover, MAX(start, mapping->start), at);
 		}
 		at = end;
@@ -339,9 +339,9 @@ static void cover_stack_caches(struct owners *owners)
 		if (!mapping->writable || mapping->path[0] || mapping->end - mapping->start <= DESCRIPTOR_RANGE)
 			continue;
 		if (stack_below(owners->view, mapping, mapping->end))
-			cover_stack_cache(owners, mapping, mapping->start, false);
+			cover_stack_cache(owners, mapping, mapping->start);
 		else if (guard->end == mapping->start && !guard->readable)
-			cover_stack_cache(owners, mapping, mapping->end - DESCRIPTOR_RANGE, true);
+			cover_stack_cache(owners, mapping, mapping->end - DESCRIPTOR_RANGE);
 	}
 }
 
