@@ -12,8 +12,10 @@
 #define QUIET_SKIP    16            /* at most so many snapshots aren't tried quietly after failures */
 #define MAPS_TRIES    50
 #define QUIET_TRIES   2
-#define QUIET_IDLE    10 /* a process that had less than one part in so many of a CPU is as good as idle */
-#define QUIET_PATIENT 20 /* times it is tried when a stop would take too long */
+#define QUIET_IDLE    10            /* a process that had less than one part in so many of a CPU is as good as idle */
+#define QUIET_WATCHED (64ull << 20) /* bytes: to copy so much in vain takes longer than two looks */
+#define QUIET_JUDGED  10000000      /* ns: from this time on what it used of a CPU says whether it is idle */
+#define QUIET_PATIENT 20            /* times it is tried when a stop would take too long */
 #define QUIET_NAP_US  5000
 
 static int64_t now_us(clockid_t clock)
@@ -191,6 +193,25 @@ static bool look(struct taking *taking, bool counters)
 	return taking->look != NULL;
 }
 
+/* Look at it before the copy is prepared, which takes its time. */
+static void watch(struct taking *taking)
+{
+	const struct snapshot_options *options = taking->options;
+	if (options->nonblocking || taking->snapshot->streamed || options->extent != SNAPSHOT_HEAP ||
+	    target_anonymous(taking->target) < QUIET_WATCHED)
+		return;
+	taking->earlier = quiet_look(taking->target->pid, true);
+	taking->earlier_ns = taking_clock(CLOCK_MONOTONIC);
+}
+
+/* Whether it ran in that time, asleep as it may be just now: a copy that it doesn't run meanwhile won't be had. */
+static bool ran_meanwhile(struct taking *taking)
+{
+	g_autoptr(GArray) earlier = g_steal_pointer(&taking->earlier);
+	int64_t passed = taking_clock(CLOCK_MONOTONIC) - taking->earlier_ns;
+	return earlier && passed >= QUIET_JUDGED && quiet_used(earlier, taking->look) >= (uint64_t)passed / QUIET_IDLE;
+}
+
 /*
  * Copy while the target runs, and see whether it did. *valid: it didn't, this is a consistent snapshot. *again: it did, but looked idle: it woke
  * up for a moment, and another try may well succeed.
@@ -203,7 +224,7 @@ static bool take_quietly(struct taking *taking, bool *valid, bool *again, GError
 	*valid = *again = false;
 	if (!look(taking, true))
 		return false;
-	if (!quiet_asleep(taking->look))
+	if (!quiet_asleep(taking->look) || ran_meanwhile(taking))
 		return true; /* it is busy: not worth a try, and not the try's fault */
 	if (!taking_plan(taking, error))
 		return false;
@@ -376,8 +397,9 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 
 	results_init(&taking);
 	GError *failure = NULL;
-	bool fits, good = taking_plan(&taking, &failure) && stream_open(&taking) && prepare(&taking, 0, &fits) &&
-			  take(&taking, &failure);
+	bool fits, good = taking_plan(&taking, &failure) && stream_open(&taking);
+	watch(&taking);
+	good = good && prepare(&taking, 0, &fits) && take(&taking, &failure);
 	if (failure)
 		g_propagate_error(error, failure);
 	else if (!good)
@@ -394,5 +416,6 @@ snapshot_t *target_snapshot(target_t *target, const struct snapshot_options *opt
 	results_clear(&taking);
 	g_free(taking.maps_text);
 	g_clear_pointer(&taking.look, g_array_unref);
+	g_clear_pointer(&taking.earlier, g_array_unref);
 	return good ? g_steal_pointer(&snapshot) : NULL;
 }

@@ -11,7 +11,9 @@ struct taking {
 	struct snapshot_private *own;
 	char *maps_text; /* what the plan was made from */
 	size_t maps_size;
-	GArray *look; /* of struct quiet_thread */
+	GArray *look;    /* of struct quiet_thread */
+	GArray *earlier; /* the same, before the copy was prepared; NULL: that isn't worth it */
+	int64_t earlier_ns;
 	struct copy_result results[2];
 	int64_t pause_ns;
 };

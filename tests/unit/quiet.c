@@ -214,6 +214,37 @@ static void test_tries(void)
 	munmap((void *)memory, LARGE);
 }
 
+/* What runs while the copy is prepared, though it sleeps just now, isn't copied in vain; what is as good as idle is tried. */
+static void test_watched(void)
+{
+	static struct habit works = {300000, 200000}, wakes = {20000000, 0};
+	struct habit *habits[] = {&works, &wakes};
+	size_t size = 4 * LARGE;
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (size_t at = 0; at < size; at += PAGE)
+		memory[at] = 1;
+	for (int h = 0; h < 2; h++) {
+		struct child child = child_start(habitual_child, habits[h]);
+		child_hear(&child);
+		uint64_t copies = 0;
+		for (int i = 0; i < TRIES(10); i++) {
+			/* one that has no copy of it yet: to prepare one takes long enough */
+			g_autoptr(target_t) target = child_target(&child);
+			g_autoptr(snapshot_t) snapshot = snapshot_take(target, SNAPSHOT_HEAP);
+			g_assert_true(snapshot->consistent);
+			copies += target->quiet_copies;
+		}
+		g_test_message("%ld ns of work each %ld: %" G_GUINT64_FORMAT " copies without a stop",
+			       habits[h]->work_ns, habits[h]->work_ns + habits[h]->sleep_ns, copies);
+		if (h)
+			g_assert_cmpuint(copies, >=, TRIES(10));
+		else
+			g_assert_cmpuint(copies, <=, MAX(TRIES(10) / 4, 1)); /* it may be kept from its CPU */
+		child_end(&child);
+	}
+	munmap((void *)memory, size);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -222,5 +253,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/quiet/used", test_used);
 	g_test_add_func("/quiet/hidden", test_hidden);
 	g_test_add_func("/quiet/tries", test_tries);
+	g_test_add_func("/quiet/watched", test_watched);
 	return g_test_run();
 }
