@@ -23,6 +23,13 @@ def pytest_configure(config):
     config.tables = []  # lists of lines that a test wants printed at the end
 
 
+def pytest_collection_finish(session):
+    # what takes long, and little of the machine, runs beside the tests that come before it
+    for module in {item.module for item in session.items}:
+        if hasattr(module, "begin") and not session.config.option.collectonly:
+            module.begin(session.config)
+
+
 def pytest_generate_tests(metafunc):
     if "python" not in metafunc.fixturenames:
         return
