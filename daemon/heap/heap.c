@@ -172,6 +172,20 @@ static bool interpreters_read(heap_t *heap, GError **error)
 	return true;
 }
 
+/* The bytes of the longest run of neighbouring regions. */
+static uint64_t longest_run(const struct memory *memory)
+{
+	uint64_t longest = 0, start = 0, end = 0;
+	for (size_t i = 0; i < memory->n_regions; i++) {
+		const struct memory_region *region = &memory->regions[i];
+		if (region->start != end)
+			start = region->start;
+		end = region->start + region->size;
+		longest = MAX(longest, end - start);
+	}
+	return longest;
+}
+
 heap_t *heap_open(const struct memory *memory, const struct maps *maps, const interpreter_t *python, GError **error)
 {
 	g_autoptr(heap_t) heap = g_new0(heap_t, 1);
@@ -180,6 +194,7 @@ heap_t *heap_open(const struct memory *memory, const struct maps *maps, const in
 	heap->python = python;
 	heap->layout = &python->layout;
 	heap->types = type_table_new();
+	heap->largest = longest_run(memory);
 	if (!interpreters_read(heap, error) || !collectors_read(heap, error))
 		return NULL;
 	return g_steal_pointer(&heap);

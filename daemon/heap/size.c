@@ -617,7 +617,7 @@ struct size_terms size_terms_of(const heap_t *heap, enum size_form form, const s
 		break;
 	}
 	if (form == SIZE_LIST)
-		terms.most = (MAX_SIZE - terms.base) / 8;
+		terms.most = (heap->memory->torn ? MIN(MAX_SIZE, heap->largest) : MAX_SIZE) / 8;
 	else if (terms.unit && like->available > terms.base)
 		terms.most = (like->available - terms.base) / terms.unit;
 	terms.base += type->prefix;

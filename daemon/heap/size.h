@@ -71,6 +71,9 @@ static inline bool object_getsizeof(heap_t *heap, const struct object *object, i
 	if ((object->type->size != &size_of_object || object->type->itemsize) &&
 	    !object->type->size->measure(heap, object, &size))
 		return false;
+	/* none keeps more than two tables */
+	if (heap->memory->torn && (uint64_t)size > 2 * heap->largest)
+		return false;
 	/* a static type is no GC object, though its own type has the flag (CPython typeobject.c, type_is_gc) */
 	bool static_type = (object->type->flags & PY_FLAG_TYPE) &&
 			   !(load_u64(object->bytes, heap->layout->tp_flags) & PY_FLAG_HEAPTYPE);

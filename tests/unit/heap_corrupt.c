@@ -153,9 +153,40 @@ static void test_flips(void)
 		g_free(copies[i]);
 }
 
+/* In a copy made while the process ran a list may say what another object left there: no table is longer than the memory it lies in. */
+static void test_torn_list(void)
+{
+	g_autoptr(world_t) world = world_new();
+	populate(world);
+	const struct py_layout *layout = &world->python.layout;
+	uint64_t list = object_new(world, world->list_type, layout->list_size), items = block_new(world, 64);
+	put64(world, list + layout->list_ob_item, items);
+	put64(world, list + layout->ob_size, 2);
+	int64_t bytes[2][2], unreadable[2][2];
+	for (int torn = 0; torn < 2; torn++) {
+		for (int wild = 0; wild < 2; wild++) {
+			put64(world, list + layout->list_allocated, wild ? 5760432445 : 8);
+			world->memory.torn = torn;
+			g_autoptr(heap_t) heap = heap_open(&world->memory, NULL, &world->python, NULL);
+			g_autoptr(sample_t) sample = sample_new();
+			struct histogram_memory memory;
+			g_assert_true(histogram_take(heap, CENSUS_ALL, sample, &memory, NULL, NULL));
+			bytes[torn][wild] = sample->totals.bytes;
+			unreadable[torn][wild] = sample->totals.unreadable;
+			histogram_memory_clear(&memory);
+		}
+	}
+	g_assert_cmpint(bytes[0][1], ==, bytes[0][0] + (5760432445 - 8) * 8);
+	g_assert_cmpint(unreadable[0][1], ==, unreadable[0][0]);
+	/* not at all, rather than wrongly */
+	g_assert_cmpint(bytes[1][1], <, bytes[1][0]);
+	g_assert_cmpint(unreadable[1][1], ==, unreadable[1][0] + 1);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/heap/corrupt/flips", test_flips);
+	g_test_add_func("/heap/corrupt/torn-list", test_torn_list);
 	return g_test_run();
 }
