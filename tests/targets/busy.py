@@ -34,6 +34,7 @@ del one
 wrong = []
 rounds = [0]
 stopping = False
+all_there = threading.Event()
 
 
 def check():
@@ -43,6 +44,7 @@ def check():
 
 
 def compute(n):
+    all_there.wait()  # a thread that starts among others that compute waits long for its first turn
     while not stopping:
         held = [Passing(i) for i in range(50)]
         table = {i: [i] for i in range(50)}
@@ -86,6 +88,7 @@ if kind == "collect":
     gc.disable()
 for thread in threads:
     thread.start()
+all_there.set()
 os.write(1, b'{"ready": true}\n')
 while not select.select([0], [], [], 0.05 if threads else 0)[0]:
     if threads:
