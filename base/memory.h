@@ -135,11 +135,10 @@ static inline void memory_fetch(const uint8_t *bytes, uint64_t size, uint64_t st
 
 #define MEMORY_LINE 64 /* bytes that are brought at once */
 
-/* Ask for the first bytes of what will be read later, and go on; nothing need be there. Much else is read before: not into the nearest cache. */
+/* Ask for the line that a byte lies in, of what will be read later, and go on; nothing need be there. Much else is read before: not into the nearest cache. */
 static inline void memory_ask(const uint8_t *bytes)
 {
 	__builtin_prefetch(bytes, 0, 2);
-	__builtin_prefetch(bytes + MEMORY_LINE, 0, 2);
 }
 
 /*

@@ -448,6 +448,8 @@ static inline __attribute__((always_inline)) void shelf_put(struct taker *taker,
 	shelf->end = end + 1;
 }
 
+#define STRIP 16 /* blocks */
+
 /* Put blocks that may have an object behind `n` prefixes on their shelves. */
 static inline __attribute__((always_inline)) void shelve(struct taker *taker, const struct sieve *sieve,
 							 const struct blocks *blocks, size_t n)
@@ -457,23 +459,29 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 	const uint8_t *words = taker->batch.bytes + sieve->behind;
 	const uint32_t place = (uint32_t)(blocks->first.address - taker->batch.address);
 	const uint64_t step = sieve->step;
-	const int64_t ahead = blocks->ahead;
+	const uint8_t *next = blocks->first.bytes + blocks->ahead;
+	const uint8_t *asked = blocks->ahead ? next + blocks->offsets[0] : (const uint8_t *)UINTPTR_MAX;
 	uint32_t *odd = taker->odd;
-	for (const uint32_t *at = blocks->offsets, *end = at + blocks->n; at < end; at++) {
-		uint32_t offset = *at + place;
-		const uint8_t *word = words + offset;
-		memory_ask(word + ahead);
-		size_t bits = 0;
+	for (const uint32_t *at = blocks->offsets, *end = at + blocks->n; at < end;) {
+		const uint32_t *until = MIN(at + STRIP, end);
+		/* what is next, as far in as these are, and each line of it once: to ask takes as long as to read what is near */
+		for (const uint8_t *last = next + until[-1] + blocks->first.size; asked < last; asked += MEMORY_LINE)
+			memory_ask(asked);
+		for (; at < until; at++) {
+			uint32_t offset = *at + place;
+			const uint8_t *word = words + offset;
+			size_t bits = 0;
 #pragma GCC unroll 3
-		for (size_t i = n; i-- > 0;)
-			bits = 2 * bits + coarse_has_at(outside, word + i * step);
-		const struct guess *guess = &guesses[bits];
-		uint64_t address = load_u64(word, guess->prefix) & guess->mask;
-		struct shelf *shelf = &guess->shelves[shelf_index(address)];
-		if (G_LIKELY(shelf->key == address + guess->key))
-			shelf_put(taker, shelf, offset);
-		else
-			*odd++ = offset;
+			for (size_t i = n; i-- > 0;)
+				bits = 2 * bits + coarse_has_at(outside, word + i * step);
+			const struct guess *guess = &guesses[bits];
+			uint64_t address = load_u64(word, guess->prefix) & guess->mask;
+			struct shelf *shelf = &guess->shelves[shelf_index(address)];
+			if (G_LIKELY(shelf->key == address + guess->key))
+				shelf_put(taker, shelf, offset);
+			else
+				*odd++ = offset;
+		}
 	}
 	for (const uint32_t *at = taker->odd; at < odd; at++)
 		shelf_put(taker, shelf_seek(taker, sieve, taker->batch.bytes + *at), *at);

@@ -43,23 +43,39 @@ static inline void consider_at(struct taker *taker, const struct extent *extent,
 		consider_coarse(taker, extent, load_u64(word, 0));
 }
 
-/* The same word of some blocks. In most piles none of them leads out; if some do, which ones can't be foretold: they are set apart first. */
+static bool any_leads_out(const struct coarse *outside, const uint8_t *bytes, const uint32_t *offsets, size_t n)
+{
+	unsigned any = 0;
+#pragma GCC unroll 4
+	for (size_t i = 0; i < n; i++)
+		any |= coarse_has_at(outside, bytes + offsets[i]);
+	return any;
+}
+
+#define STRIP 32 /* blocks */
+
+/*
+ * The same word of some blocks. In most piles none of them leads out. If some do, which ones can't be foretold, and there are more in the next strip:
+ * they are set apart first.
+ */
 static void consider_column(struct taker *taker, const struct extent *extent, const uint8_t *bytes,
 			    const uint32_t *offsets, size_t n)
 {
 	const struct coarse *outside = extent->outside;
 	uint64_t *aside = taker->aside;
 	size_t n_aside = 0;
-	unsigned any = 0;
-#pragma GCC unroll 4
-	for (size_t i = 0; i < n; i++)
-		any |= coarse_has_at(outside, bytes + offsets[i]);
-	if (!any)
-		return;
-	for (size_t i = 0; i < n; i++) {
-		const uint8_t *word = bytes + offsets[i];
-		aside[n_aside] = load_u64(word, 0);
-		n_aside += coarse_has_at(outside, word);
+	bool more = false;
+	for (size_t from = 0, to; from < n; from = to) {
+		size_t before = n_aside;
+		to = MIN(from + STRIP, n);
+		if (!more && !any_leads_out(outside, bytes, offsets + from, to - from))
+			continue;
+		for (size_t i = from; i < to; i++) {
+			const uint8_t *word = bytes + offsets[i];
+			aside[n_aside] = load_u64(word, 0);
+			n_aside += coarse_has_at(outside, word);
+		}
+		more = n_aside > before;
 	}
 	for (size_t i = 0; i < n_aside; i++)
 		consider_coarse(taker, extent, aside[i]);
