@@ -197,8 +197,9 @@ static bool look(struct taking *taking, bool counters)
 static void watch(struct taking *taking)
 {
 	const struct snapshot_options *options = taking->options;
+	const target_t *target = taking->target;
 	if (options->nonblocking || taking->snapshot->streamed || options->extent != SNAPSHOT_HEAP ||
-	    target_anonymous(taking->target) < QUIET_WATCHED)
+	    target->quiet_skip || (target->tracker && options->precopy) || target_anonymous(target) < QUIET_WATCHED)
 		return;
 	taking->earlier = quiet_look(taking->target->pid, true);
 	taking->earlier_ns = taking_clock(CLOCK_MONOTONIC);

@@ -1,8 +1,8 @@
 """Other kernels than this machine's: soft-dirty bits, and what there was before Linux 6.7. Each is booted once, all at the same time, in an emulated
 machine whose files are these (tools/machine.sh), and runs tests of the other files there; every one of them has its line here.
 
-The machines begin when the run begins (conftest.py), and have what the tests before these ones leave of the CPUs: they take minutes. Tests that compare
-times come later, or alone: those of the files behind this one.
+The machines begin when the run begins (conftest.py), and have what the tests before these ones leave of the CPUs: they take minutes. Most
+tests that compare times are in files behind this one, when the machines have ended.
 
 REFTOP_TEST_FETCH=1 (`make check`) fetches the kernels, once; REFTOP_KERNELS=bookworm,trixie,sid says which.
 """
