@@ -165,17 +165,18 @@ static enum alike find_alike(const struct taker *taker, struct objects *objects)
 	const uint32_t count_at = layout->ob_refcnt, head_bytes = layout->gc_head_size;
 	struct candidate_heads heads = {0};
 	const uint8_t *bytes = objects->first.bytes;
-	uint64_t counts = 0;
-	int64_t refs = 0, most = 0;
+	/* unsigned: what isn't common may have any number where the count would be */
+	uint64_t counts = 0, refs = 0;
+	int64_t most = 0;
 	for (size_t i = 0; i < objects->n; i++) {
 		const uint8_t *object = bytes + objects->offsets[i];
 		uint64_t count = load_u64(object, count_at);
 		counts |= count - 1;
-		refs += (int64_t)count;
+		refs += count;
 		most = MAX(most, (int64_t)count);
 		candidate_heads_add(&heads, object - head_bytes);
 	}
-	objects->refs = refs;
+	objects->refs = (int64_t)refs;
 	objects->refs_max = most;
 	if (counts >= CANDIDATE_FEW_REFERENCES)
 		return ALIKE_NOT;

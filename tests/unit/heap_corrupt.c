@@ -183,10 +183,36 @@ static void test_torn_list(void)
 	g_assert_cmpint(unreadable[1][1], ==, unreadable[1][0] + 1);
 }
 
+/* What isn't an object may have anything where a count would be; it is in nobody's sum. */
+static void test_huge_counts(void)
+{
+	g_autoptr(world_t) world = world_new();
+	populate(world);
+	const struct py_layout *layout = &world->python.layout;
+	uint64_t lists[4];
+	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+		lists[i] = object_new(world, world->list_type, layout->list_size);
+	int64_t objects[2], refs[2];
+	for (int huge = 0; huge < 2; huge++) {
+		for (size_t i = 0; huge && i < G_N_ELEMENTS(lists); i++)
+			put64(world, lists[i] + layout->ob_refcnt, INT64_MAX - i);
+		g_autoptr(heap_t) heap = heap_open(&world->memory, NULL, &world->python, NULL);
+		g_autoptr(sample_t) sample = sample_new();
+		struct histogram_memory memory;
+		g_assert_true(histogram_take(heap, CENSUS_ALL, sample, &memory, NULL, NULL));
+		objects[huge] = sample->totals.objects;
+		refs[huge] = sample->totals.refs;
+		histogram_memory_clear(&memory);
+	}
+	g_assert_cmpint(objects[1], ==, objects[0] - (int)G_N_ELEMENTS(lists));
+	g_assert_cmpint(refs[1], ==, refs[0] - (int)G_N_ELEMENTS(lists));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/heap/corrupt/flips", test_flips);
 	g_test_add_func("/heap/corrupt/torn-list", test_torn_list);
+	g_test_add_func("/heap/corrupt/huge-counts", test_huge_counts);
 	return g_test_run();
 }
