@@ -69,15 +69,10 @@ static void *stop_main(void *data)
 	return NULL;
 }
 
-/* What the asking thread does meanwhile: see to it that the freeze doesn't hang, then copy too, with the same priority. */
+/* What the asking thread does meanwhile: see to it that the freeze doesn't hang, then copy too. */
 static void stop_help(struct stop *stop)
 {
 	struct timespec until;
-	struct sched_param own, first = {.sched_priority = 1};
-	int policy = sched_getscheduler(0);
-	/* now: once the target is stopped, waiting for a CPU to ask for it on costs time */
-	bool raised =
-		policy == SCHED_OTHER && sched_getparam(0, &own) == 0 && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
 	do {
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += RESCUE_NS;
@@ -94,8 +89,6 @@ static void stop_help(struct stop *stop)
 		plan_copy(stop->work, &stop->taking->results[1]);
 		sem_post(&stop->helped);
 	}
-	if (raised)
-		sched_setscheduler(0, policy, &own);
 }
 
 /*
@@ -226,6 +219,11 @@ bool stop_and_copy(struct taking *taking, struct work *work, GError **error)
 	sigaddset(&stops, SIGTTIN);
 	sigaddset(&stops, SIGTTOU);
 	pthread_sigmask(SIG_BLOCK, &stops, &old);
+	/* before there is a tracer, which would have this thread's CPU at once: on one that waits for a CPU the copy has one thread */
+	struct sched_param own, first = {.sched_priority = 1};
+	int policy = sched_getscheduler(0);
+	bool raised =
+		policy == SCHED_OTHER && sched_getparam(0, &own) == 0 && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
 	pthread_t tracer;
 	int number = tracer_start(&tracer, &stop);
 	if (number) {
@@ -234,6 +232,8 @@ bool stop_and_copy(struct taking *taking, struct work *work, GError **error)
 		stop_help(&stop);
 		pthread_join(tracer, NULL);
 	}
+	if (raised)
+		sched_setscheduler(0, policy, &own);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	target->paused_ns += taking->pause_ns;
 	if (stop.good)
