@@ -7,9 +7,11 @@ static bool mark_pages(struct allocator *allocator, uint64_t start, uint64_t end
 {
 	if (start % PAGE_BYTES || end % PAGE_BYTES)
 		return false;
-	for (uint64_t at = start; at < end; at += PAGE_BYTES) {
-		uint64_t page = (at - allocator->low) >> ALLOCATOR_PAGE_BITS;
-		allocator->pages[page / 64] |= 1ull << page % 64;
+	uint64_t page = (start - allocator->low) / PAGE_BYTES, last = (end - allocator->low) / PAGE_BYTES;
+	while (page < last) {
+		uint64_t n = MIN(last - page, 64 - page % 64);
+		allocator->pages[page / 64] |= UINT64_MAX >> (64 - n) << page % 64;
+		page += n;
 	}
 	return true;
 }

@@ -97,8 +97,6 @@ struct gc_walk gc_walk_list(heap_t *heap, uint64_t head, gc_visit *visit, void *
 	return walker.result;
 }
 
-#define STRIDE 512 /* objects of one list walked before the next one has its turn */
-
 void gc_count_lists(const heap_t *heap, const uint64_t *heads, size_t n, int64_t total, int64_t *counts)
 {
 	g_autofree uint64_t *at = g_new0(uint64_t, n + 1);
@@ -114,18 +112,19 @@ void gc_count_lists(const heap_t *heap, const uint64_t *heads, size_t n, int64_t
 			at[i] = 0;
 	}
 	int64_t walked = 0;
+	/* a step in each list, in turn: the processor waits for the next objects of all of them at once */
 	while (open > 1 && walked <= total) {
-		for (size_t i = 0; i < n && open > 1; i++) {
-			for (int steps = 0; at[i] && steps < STRIDE; steps++) {
-				counts[i]++;
-				walked++;
-				uint64_t next;
-				memory_rest(heap->memory, NULL);
-				if (!links_read(heap, at[i], &next, &prev) || next == heads[i])
-					next = 0;
-				at[i] = next;
-				open -= !next;
-			}
+		memory_rest(heap->memory, NULL);
+		for (size_t i = 0; i < n; i++) {
+			if (!at[i])
+				continue;
+			counts[i]++;
+			walked++;
+			uint64_t next;
+			if (!links_read(heap, at[i], &next, &prev) || next == heads[i])
+				next = 0;
+			at[i] = next;
+			open -= !next;
 		}
 	}
 	int64_t rest = total;

@@ -34,10 +34,10 @@ void outside_frames(heap_t *heap, outside_visit *visit, void *context)
 static bool is_static(heap_t *heap, const uint8_t *bytes)
 {
 	const struct py_layout *layout = heap->layout;
-	if (!object_refcount(layout, bytes).immortal || !candidate_static(heap, bytes))
-		return false;
+	/* what most words aren't comes first */
 	uint64_t address = object_type_address(layout, bytes);
-	if (address % 8 || address < heap->python->image_start || address >= heap->python->image_end)
+	if (address % 8 || address < heap->python->image_start || address >= heap->python->image_end ||
+	    !object_refcount(layout, bytes).immortal || !candidate_static(heap, bytes))
 		return false;
 	const struct type *type = type_get(heap, address);
 	return type && !(type->flags & PY_FLAG_TYPE);
