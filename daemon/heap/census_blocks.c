@@ -288,8 +288,35 @@ static void prefetch(struct taker *taker, const struct shelf *shelf, const uint3
 	}
 }
 
+static struct mix *mix_of(struct taker *taker, uint64_t block_bytes)
+{
+	return &taker->mixes[MIN(block_bytes / MIX_BYTES, MIXES - 1)];
+}
+
+#define MIX_MOST (1u << 16) /* blocks after which those before count half */
+
+/* What the blocks on the shelves are, for those to come. */
+static void mix_learn(struct taker *taker)
+{
+	struct mix *mix = mix_of(taker, taker->batch.size);
+	uint32_t sum = mix->none;
+	for (size_t i = 0; i < taker->n_used; i++) {
+		const struct shelf *shelf = taker->used[i];
+		const struct type *type = taker->labels[shelf - taker->shelves].type;
+		size_t prefix = type ? type->prefix / taker->survey->prefix : MAX_PREFIXES;
+		*(prefix < MAX_PREFIXES ? &mix->behind[prefix] : &mix->none) +=
+			(uint32_t)(shelf->end - taker->piles[i].offsets);
+	}
+	for (size_t i = 0; i < MAX_PREFIXES; i++)
+		sum += mix->behind[i];
+	for (size_t i = 0; i < MAX_PREFIXES && sum > MIX_MOST; i++)
+		mix->behind[i] /= 2;
+	mix->none /= sum > MIX_MOST ? 2 : 1;
+}
+
 static void settle(struct taker *taker)
 {
+	mix_learn(taker);
 	for (size_t i = 0; i < taker->n_used && taker->survey->ask_each; i++)
 		prefetch(taker, taker->used[i], taker->piles[i].offsets);
 	for (size_t i = 0; i < taker->n_used; i++)
@@ -379,7 +406,8 @@ static struct shelf *shelf_find(struct taker *taker, const uint8_t *bytes, size_
 /*
  * What to look for in a block, by which of the words that may be its type lead out of the blocks: bit i stands for the i-th prefix. A type lies
  * there; what else there is in an object's place for it hardly ever leads there. So the first of these words is the type, if any is. To ask of
- * one after the other were a guess at each, and a processor guesses wrong where neighbours are strangers.
+ * one after the other were a guess at each, and a processor guesses wrong where neighbours are strangers. Where not all words are asked, bits
+ * without one stand for the next word.
  */
 struct guess {
 	uint64_t prefix;
@@ -392,9 +420,28 @@ struct guess {
 struct sieve {
 	struct extent extent;
 	size_t n;              /* prefixes of an object that a block has room for */
+	size_t asked;          /* so many of their words are asked whether they lead out */
 	uint64_t behind, step; /* offsets of the word behind the first one, and from there to that behind the next */
 	struct guess guesses[1 << MAX_PREFIXES];
 };
+
+#define MIX_FEW 32 /* what is one block in so many, or less, may take longer */
+
+/*
+ * How many of a block's n words that may be its type to ask whether they lead out. Where nearly all blocks of the size hold an object, the last word
+ * that is a type in some of them need not be asked: it is one if none before it leads out, and else there is no shelf for it.
+ */
+static size_t words_asked(const struct mix *mix, size_t n)
+{
+	uint32_t sum = mix->none;
+	for (size_t i = 0; i < n; i++)
+		sum += mix->behind[i];
+	if (!n || mix->none >= sum / MIX_FEW)
+		return n;
+	while (n > 1 && mix->behind[n - 1] < sum / MIX_FEW)
+		n--;
+	return n - 1;
+}
 
 static void sieve_init(struct sieve *sieve, struct taker *taker, uint64_t block_bytes)
 {
@@ -409,9 +456,10 @@ static void sieve_init(struct sieve *sieve, struct taker *taker, uint64_t block_
 	sieve->n = 0;
 	while (sieve->n < survey->n_prefixes && block_bytes >= sieve->n * sieve->step + layout->object_size)
 		sieve->n++;
+	sieve->asked = words_asked(mix_of(taker, block_bytes), sieve->n);
 	sieve->guesses[0] = (struct guess){.key = NO_ADDRESS, .shelves = &taker->shelves[SHELVES]};
-	for (size_t bits = 1; bits < 1u << sieve->n; bits++) {
-		uint64_t prefix = (uint64_t)__builtin_ctzll(bits) * sieve->step;
+	for (size_t bits = sieve->asked < sieve->n ? 0 : 1; bits < 1u << sieve->asked; bits++) {
+		uint64_t prefix = (bits ? (uint64_t)__builtin_ctzll(bits) : sieve->asked) * sieve->step;
 		sieve->guesses[bits] = (struct guess){prefix, UINT64_MAX, shelf_key(0, prefix), taker->shelves};
 	}
 }
@@ -451,7 +499,7 @@ static inline __attribute__((always_inline)) void shelf_put(struct taker *taker,
 
 #define STRIP 16 /* blocks */
 
-/* Put blocks that may have an object behind `n` prefixes on their shelves. */
+/* Put blocks on their shelves, of which n words are asked: all, or the next one is taken for a type without being asked. */
 static inline __attribute__((always_inline)) void shelve(struct taker *taker, const struct sieve *sieve,
 							 const struct blocks *blocks, size_t n)
 {
@@ -488,7 +536,7 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 		shelf_put(taker, shelf_seek(taker, sieve, taker->batch.bytes + *at), *at);
 }
 
-/* For each number of prefixes a loop of its own: it is what takes the longest of all. */
+/* For each number of words a loop of its own: it is what takes the longest of all. */
 typedef void shelver(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks);
 
 static void shelve_none(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)
@@ -536,7 +584,7 @@ void census_visit_blocks(void *context, const struct blocks *blocks)
 	}
 	sieve_init(&sieve, taker, blocks->first.size);
 	taker->n_batch += blocks->n;
-	shelvers[sieve.n](taker, &sieve, blocks);
+	shelvers[sieve.asked](taker, &sieve, blocks);
 }
 
 void census_settle(struct taker *taker)

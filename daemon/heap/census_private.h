@@ -97,6 +97,15 @@ struct accepted {
 	size_t n[2];
 };
 
+/* Blocks of about one size, by what lies in them: an object behind each of the prefixes, or none. Lately ones count for more. */
+struct mix {
+	uint32_t behind[MAX_PREFIXES];
+	uint32_t none;
+};
+
+#define MIX_BYTES 16 /* sizes up to so many bytes apart are about the same */
+#define MIXES     33 /* of pymalloc's blocks, and of all larger ones */
+
 #define RECENT 256
 
 /* one thread's part of it */
@@ -119,6 +128,7 @@ struct taker {
 	struct shelf *used[BLOCKS_MOST]; /* shelves with blocks */
 	struct pile *piles;              /* of each of them */
 	size_t n_used;
+	struct mix mixes[MIXES];         /* by the size of blocks */
 	struct pile untracked;           /* common ones of a shelf where others are tracked */
 	uint32_t odd[BLOCKS_MOST];       /* offsets of blocks for which there is no shelf at first sight */
 	uint64_t aside[BLOCKS_MOST + 1]; /* words that may lead out of the blocks; one more is written than is kept */

@@ -150,6 +150,41 @@ static void test_sizes_in_turn(void)
 	found_clear(&found);
 }
 
+/*
+ * Blocks of one size that are all of one kind, as many as are settled at once and more, and then others: what was learned of the first ones
+ * hides none of these.
+ */
+static void test_other_kinds_behind_one(void)
+{
+	enum { ALIKE = 2 * BLOCKS_MOST + 50, OTHERS = 40 };
+	for (int kind = 0; kind < 3; kind++) {
+		g_autoptr(world_t) world = world_new();
+		uint64_t headed = type_new(world, "Headed", PY_FLAG_HAVE_GC, 32, 0, world->object_type);
+		uint64_t bare = type_new(world, "Bare", 0, 48, 0, world->object_type);
+		int n[3] = {OTHERS, OTHERS, OTHERS};
+		n[kind] = ALIKE;
+		for (int turn = 0; turn < 3; turn++) {
+			int now = (kind + turn) % 3;
+			for (int i = 0; i < n[now]; i++) {
+				uint64_t block = now == 0   ? object_new(world, headed, 32)
+						 : now == 1 ? object_new(world, bare, 48)
+							    : block_new(world, 48);
+				if (now == 1)
+					put64(world, block + 24, headed); /* an instance would have its type there */
+				for (uint64_t k = 0; now == 2 && k < 6; k++)
+					put64(world, block + 8 * k, k % 2 && i % 2 ? headed : k);
+			}
+		}
+		struct found found;
+		look(world, CENSUS_ALL, &found);
+		g_assert_cmpint(count(&found, headed, true), ==, n[0]);
+		g_assert_cmpint(count(&found, bare, false), ==, n[1]);
+		g_assert_cmpint(found.census.used_blocks, ==, n[0] + n[1] + n[2]);
+		g_assert_cmpint(found.census.object_bytes, ==, 48 * (n[0] + n[1]));
+		found_clear(&found);
+	}
+}
+
 /* the pages of two pools could not be copied */
 static void test_missing_memory(void)
 {
@@ -279,6 +314,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/heap/pymalloc/corrupt-chains", test_corrupt_chains);
 	g_test_add_func("/heap/pymalloc/corrupt-pools", test_corrupt_pools);
 	g_test_add_func("/heap/pymalloc/sizes-in-turn", test_sizes_in_turn);
+	g_test_add_func("/heap/pymalloc/other-kinds-behind-one", test_other_kinds_behind_one);
 	g_test_add_func("/heap/pymalloc/missing-memory", test_missing_memory);
 	g_test_add_func("/heap/pymalloc/corrupt-arenas", test_corrupt_arenas);
 	g_test_add_func("/heap/pymalloc/arena-at-the-end", test_arena_at_the_end);
