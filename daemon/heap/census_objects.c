@@ -98,14 +98,16 @@ static void visit_links(struct taker *taker, const struct objects *objects)
 	const uint32_t *offsets = objects->offsets;
 	uint64_t address = objects->first.address - head_size;
 	const struct links links = taker->links;
+	struct links_run run = links_run_begin();
 	for (size_t i = 0, n = objects->n; i < n; i++) {
 		uint32_t offset = offsets[i];
 		uint64_t next = load_u64(bytes + offset, 0) & LINK_MASK;
-		links_meet(&links, address + offset);
+		links_run_meet(&links, &run, address + offset);
 		links_lead(&links, next);
 		if (G_UNLIKELY(coarse_has(extent.outside, next)) && extent_leads_out(&extent, next))
 			consider_word(taker, next + head_size);
 	}
+	links_run_end(&links, &run);
 }
 
 /* A free-threaded build has no lists: each object says what the collector has to do with it. */

@@ -40,6 +40,36 @@ static inline void links_meet(const struct links *links, uint64_t head)
 		links->sums[(head - links->low) >> links->bits] += links_hash(head);
 }
 
+/* What the heads of neighbours add to one stretch, where most of them lie: to add each to its sum at once is to wait for the one before. */
+struct links_run {
+	uint64_t stretch, sum;
+};
+
+static inline struct links_run links_run_begin(void)
+{
+	return (struct links_run){.stretch = UINT64_MAX};
+}
+
+static inline void links_run_end(const struct links *links, struct links_run *run)
+{
+	if (run->sum)
+		links->sums[run->stretch] += run->sum;
+	run->sum = 0;
+}
+
+/* As links_meet(), of a head in [low, high), or the only one of its run. */
+static inline void links_run_meet(const struct links *links, struct links_run *run, uint64_t head)
+{
+	uint64_t stretch = (head - links->low) >> links->bits;
+	if (__builtin_expect(stretch != run->stretch, 0)) {
+		links_run_end(links, run);
+		if (head - links->low >= links->high - links->low)
+			return;
+		run->stretch = stretch;
+	}
+	run->sum += links_hash(head);
+}
+
 /* A head, or that of a list, says that the next one lies at this address. */
 static inline void links_lead(const struct links *links, uint64_t next)
 {

@@ -9,14 +9,16 @@
 #define LOW  0x7f0000000000ull
 #define HIGH (LOW + (64ull << 20))
 
-/* a circular list of `n` heads at random places, and of its own head elsewhere */
+/* a circular list of `n` heads, and of its own head elsewhere */
 static void list_up(struct links *links, const uint64_t *heads, size_t n)
 {
+	struct links_run run = links_run_begin();
 	for (size_t i = 0; i < n; i++) {
-		links_meet(links, heads[i]);
+		links_run_meet(links, &run, heads[i]);
 		if (i + 1 < n)
 			links_lead(links, heads[i + 1]);
 	}
+	links_run_end(links, &run);
 	links_lead(links, heads[0]);
 }
 
@@ -33,7 +35,7 @@ static void test_sums(void)
 	links_init(&links, LOW, HIGH);
 	links_init(&other, LOW, HIGH);
 	for (size_t i = 0; i < G_N_ELEMENTS(heads); i++)
-		heads[i] = random_head(random);
+		heads[i] = i % 4 ? heads[i - 1] + 32 : random_head(random) & ~127ull; /* with neighbours */
 	list_up(&links, heads, 500);
 	list_up(&other, heads + 500, 500);
 	links_merge(&links, &other);
@@ -41,6 +43,11 @@ static void test_sums(void)
 	/* to where nothing is met, and from outside to outside: nobody's business */
 	links_lead(&links, LOW - 16);
 	links_meet(&links, HIGH);
+	for (int i = 0; i < 2; i++) {
+		struct links_run run = links_run_begin();
+		links_run_meet(&links, &run, i ? HIGH : LOW - 16);
+		links_run_end(&links, &run);
+	}
 	g_assert_false(links_open(&links, 0, UINT64_MAX));
 	/* it leads to one of the others, but none leads to it */
 	links_meet(&links, stranger);
