@@ -501,7 +501,7 @@ static inline __attribute__((always_inline)) void shelf_put(struct taker *taker,
 
 /* Put blocks on their shelves, of which n words are asked: all, or the next one is taken for a type without being asked. */
 static inline __attribute__((always_inline)) void shelve(struct taker *taker, const struct sieve *sieve,
-							 const struct blocks *blocks, size_t n)
+							 const struct blocks *blocks, size_t n, bool all)
 {
 	const struct coarse *outside = sieve->extent.outside;
 	const struct guess *guesses = sieve->guesses;
@@ -524,8 +524,8 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 			for (size_t i = n; i-- > 0;)
 				bits = 2 * bits + coarse_has_at(outside, word + i * step);
 			const struct guess *guess = &guesses[bits];
-			uint64_t address = load_u64(word, guess->prefix) & guess->mask;
-			struct shelf *shelf = &guess->shelves[shelf_index(address)];
+			uint64_t address = load_u64(word, guess->prefix) & (all ? guess->mask : UINT64_MAX);
+			struct shelf *shelf = (all ? guess->shelves : taker->shelves) + shelf_index(address);
 			if (G_LIKELY(shelf->key == address + guess->key))
 				shelf_put(taker, shelf, offset);
 			else
@@ -536,30 +536,27 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 		shelf_put(taker, shelf_seek(taker, sieve, taker->batch.bytes + *at), *at);
 }
 
-/* For each number of words a loop of its own: it is what takes the longest of all. */
+/* For each number of words, all or not, a loop of its own: it is what takes the longest of all. */
 typedef void shelver(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks);
 
-static void shelve_none(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)
-{
-	shelve(taker, sieve, blocks, 0);
-}
+#define SHELVER(name, n, all)                                                                                          \
+	static void name(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)                  \
+	{                                                                                                              \
+		shelve(taker, sieve, blocks, n, all);                                                                  \
+	}
+SHELVER(shelve_none_of_none, 0, true)
+SHELVER(shelve_one_of_one, 1, true)
+SHELVER(shelve_two_of_two, 2, true)
+SHELVER(shelve_three_of_three, 3, true)
+SHELVER(shelve_none, 0, false)
+SHELVER(shelve_one, 1, false)
+SHELVER(shelve_two, 2, false)
 
-static void shelve_one(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)
-{
-	shelve(taker, sieve, blocks, 1);
-}
-
-static void shelve_two(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)
-{
-	shelve(taker, sieve, blocks, 2);
-}
-
-static void shelve_three(struct taker *taker, const struct sieve *sieve, const struct blocks *blocks)
-{
-	shelve(taker, sieve, blocks, 3);
-}
-
-static shelver *const shelvers[MAX_PREFIXES + 1] = {shelve_none, shelve_one, shelve_two, shelve_three};
+/* by whether all words are asked, and how many */
+static shelver *const shelvers[2][MAX_PREFIXES + 1] = {
+	{shelve_none, shelve_one, shelve_two, NULL},
+	{shelve_none_of_none, shelve_one_of_one, shelve_two_of_two, shelve_three_of_three},
+};
 
 /* Whether blocks are like those of the batch, lie in one piece with them, and there is room for them. */
 static bool batch_takes(const struct taker *taker, const struct blocks *blocks)
@@ -584,7 +581,8 @@ void census_visit_blocks(void *context, const struct blocks *blocks)
 	}
 	sieve_init(&sieve, taker, blocks->first.size);
 	taker->n_batch += blocks->n;
-	shelvers[sieve.asked](taker, &sieve, blocks);
+	bool all = sieve.asked == sieve.n;
+	shelvers[all][sieve.asked](taker, &sieve, blocks);
 }
 
 void census_settle(struct taker *taker)
