@@ -4,7 +4,7 @@ snapshot one of what the collector tracks only (--gc), whose pause it must not e
 
 Time on the clock is what it was with whatever else the machine did; CPU is that of all processors together, so half of it passes where
 two are free. Fresh heaps lie in memory in the order they were made; in aged ones neighbours are strangers. The walk is measured while the target is
-idle, the pauses while it is busy: an idle one isn't stopped. Prints a table in markdown.
+idle, the pauses while it is busy: an idle one isn't stopped. GHz: what the processors did meanwhile (clock.c). Prints a table in markdown.
 Usage: objects.py [--python PYTHON] [--rounds N] [--objects N,N,...]
 """
 import argparse
@@ -18,6 +18,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 REFTOP = os.environ.get("REFTOP", str(HERE.parent.parent / "build" / "reftop"))
+CLOCK = pathlib.Path(os.environ.get("BUILD", str(HERE.parent.parent / "build"))) / "tests/bench/clock"  # make bench builds it
 
 
 class Target:
@@ -56,9 +57,14 @@ def histo(target, *options):
     return json.loads(output), usage.ru_maxrss * 1024, usage.ru_utime
 
 
+def clock():
+    return float(subprocess.run([str(CLOCK)], stdout=subprocess.PIPE, check=True).stdout)
+
+
 def measure(target, rounds):
-    walks, stops = [], []
+    walks, stops, clocks = [], [], []
     for _ in range(rounds):
+        clocks.append(clock())
         (every, memory, cpu), (listed, _, _) = histo(target), histo(target, "--gc")
         walks.append((every["snapshot"]["walk_us"], every["snapshot"]["elapsed_us"], every["totals"]["objects"], memory,
                       listed["snapshot"]["walk_us"], cpu))
@@ -71,7 +77,7 @@ def measure(target, rounds):
             pair[options] = snapshot["pause_us"]
         stops.append((pair[()], pair[("--gc",)]))
     target.turn("idle")
-    return walks, stops
+    return walks, stops, clocks
 
 
 def main():
@@ -83,21 +89,21 @@ def main():
     version = subprocess.run([options.python, "--version"], stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
     print("%s, Linux %s, %d CPUs; medians of %d (best: the least of them); --gc: only what the collector tracks\n" %
           (version, platform.release(), os.cpu_count(), options.rounds))
-    print("| objects | heap | target, MB | walk, ms | ns an object | best | CPU, ns an object | elapsed, ms | our memory, MB | "
+    print("| objects | heap | target, MB | walk, ms | ns an object | best | GHz | CPU, ns an object | elapsed, ms | our memory, MB | "
           "pause, ms | pause of --gc, ms | "
           "ratio | walk of --gc, ms |")
-    print("|" + "---:|" * 13)
+    print("|" + "---:|" * 14)
     median = lambda values: statistics.median(values)
     for objects in map(int, options.objects.split(",")):
         for age in ("fresh", "aged"):
             target = Target(options.python, objects, age)
-            walks, stops = measure(target, options.rounds)
+            walks, stops, clocks = measure(target, options.rounds)
             resident = target.resident()
             target.close()
-            print("| {:,.0f} | {} | {:.0f} | {:.1f} | {:.1f} | {:.1f} | {:.1f} | {:.1f} | {:.0f} | {:.1f} | {:.1f} | "
+            print("| {:,.0f} | {} | {:.0f} | {:.1f} | {:.1f} | {:.1f} | {:.2f} | {:.1f} | {:.1f} | {:.0f} | {:.1f} | {:.1f} | "
                   "{:.2f} | {:.1f} |".format(
                 median(w[2] for w in walks), age, resident / 2**20, median(w[0] for w in walks) / 1e3,
-                median(w[0] * 1e3 / w[2] for w in walks), min(w[0] * 1e3 / w[2] for w in walks),
+                median(w[0] * 1e3 / w[2] for w in walks), min(w[0] * 1e3 / w[2] for w in walks), median(clocks),
                 median(w[5] * 1e9 / w[2] for w in walks), median(w[1] for w in walks) / 1e3, median(w[3] for w in walks) / 2**20,
                 median(s[0] for s in stops) / 1e3, median(s[1] for s in stops) / 1e3, median(s[0] / max(s[1], 1) for s in stops),
                 median(w[4] for w in walks) / 1e3), flush=True)
