@@ -485,55 +485,70 @@ static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, c
 	return &taker->shelves[SHELVES];
 }
 
-/* The block at that offset onto a shelf. */
-static inline __attribute__((always_inline)) void shelf_put(struct taker *taker, struct shelf *shelf, uint32_t offset)
+/* Where one more block goes on a shelf. */
+static inline __attribute__((always_inline)) uint32_t *shelf_room(struct taker *taker, struct shelf *shelf)
 {
 	uint32_t *end = shelf->end;
 	if (G_UNLIKELY(!end)) {
 		taker->used[taker->n_used] = shelf;
 		end = taker->piles[taker->n_used++].offsets;
 	}
-	*end = offset;
 	shelf->end = end + 1;
+	return end;
 }
 
-#define STRIP 16 /* blocks */
+#define STRIP 8 /* blocks */
 
-/* Put blocks on their shelves, of which n words are asked: all, or the next one is taken for a type without being asked. */
+/*
+ * Put some blocks, at offsets from `first`, on their shelves: of each, n words are asked, which are all, or the next one is taken for a type without
+ * being asked. What has no shelf at first sight goes to `odd`; returns its end. All places are found before anything is put there: a processor
+ * doesn't look at the end of a shelf while it doesn't know where an earlier block goes, for that may be where the end lies.
+ */
+static inline __attribute__((always_inline)) uint32_t *shelve_strip(struct taker *taker, const struct sieve *sieve,
+								    uint32_t first, const uint32_t *offsets,
+								    size_t n_blocks, size_t n, bool all, uint32_t *odd)
+{
+	const struct coarse *outside = sieve->extent.outside;
+	const uint8_t *words = taker->batch.bytes + sieve->behind;
+	uint32_t *places[STRIP];
+#pragma GCC unroll 8
+	for (size_t k = 0; k < n_blocks; k++) {
+		const uint8_t *word = words + (offsets[k] + first);
+		size_t bits = 0;
+#pragma GCC unroll 3
+		for (size_t i = n; i-- > 0;)
+			bits = 2 * bits + coarse_has_at(outside, word + i * sieve->step);
+		const struct guess *guess = &sieve->guesses[bits];
+		uint64_t address = load_u64(word, guess->prefix) & (all ? guess->mask : UINT64_MAX);
+		struct shelf *shelf = (all ? guess->shelves : taker->shelves) + shelf_index(address);
+		places[k] = G_LIKELY(shelf->key == address + guess->key) ? shelf_room(taker, shelf) : odd++;
+	}
+#pragma GCC unroll 8
+	for (size_t k = 0; k < n_blocks; k++)
+		*places[k] = offsets[k] + first;
+	return odd;
+}
+
+/* Put blocks on their shelves, of which so many words are asked. */
 static inline __attribute__((always_inline)) void shelve(struct taker *taker, const struct sieve *sieve,
 							 const struct blocks *blocks, size_t n, bool all)
 {
-	const struct coarse *outside = sieve->extent.outside;
-	const struct guess *guesses = sieve->guesses;
-	const uint8_t *words = taker->batch.bytes + sieve->behind;
-	const uint32_t place = (uint32_t)(blocks->first.address - taker->batch.address);
-	const uint64_t step = sieve->step;
+	const uint32_t first = (uint32_t)(blocks->first.address - taker->batch.address);
 	const uint8_t *next = blocks->first.bytes + blocks->ahead;
-	const uint8_t *asked = blocks->ahead ? next + blocks->offsets[0] : (const uint8_t *)UINTPTR_MAX;
+	const uint32_t *at = blocks->offsets, *end = at + blocks->n;
+	const uint8_t *asked = blocks->ahead ? next + *at : (const uint8_t *)UINTPTR_MAX;
 	uint32_t *odd = taker->odd;
-	for (const uint32_t *at = blocks->offsets, *end = at + blocks->n; at < end;) {
-		const uint32_t *until = MIN(at + STRIP, end);
+	for (; end - at >= STRIP; at += STRIP) {
 		/* what is next, as far in as these are, and each line of it once: to ask takes as long as to read what is near */
-		for (const uint8_t *last = next + until[-1] + blocks->first.size; asked < last; asked += MEMORY_LINE)
+		for (const uint8_t *last = next + at[STRIP - 1] + blocks->first.size; asked < last;
+		     asked += MEMORY_LINE)
 			memory_ask(asked);
-		for (; at < until; at++) {
-			uint32_t offset = *at + place;
-			const uint8_t *word = words + offset;
-			size_t bits = 0;
-#pragma GCC unroll 3
-			for (size_t i = n; i-- > 0;)
-				bits = 2 * bits + coarse_has_at(outside, word + i * step);
-			const struct guess *guess = &guesses[bits];
-			uint64_t address = load_u64(word, guess->prefix) & (all ? guess->mask : UINT64_MAX);
-			struct shelf *shelf = (all ? guess->shelves : taker->shelves) + shelf_index(address);
-			if (G_LIKELY(shelf->key == address + guess->key))
-				shelf_put(taker, shelf, offset);
-			else
-				*odd++ = offset;
-		}
+		odd = shelve_strip(taker, sieve, first, at, STRIP, n, all, odd);
 	}
-	for (const uint32_t *at = taker->odd; at < odd; at++)
-		shelf_put(taker, shelf_seek(taker, sieve, taker->batch.bytes + *at), *at);
+	for (; at < end; at++)
+		odd = shelve_strip(taker, sieve, first, at, 1, n, all, odd);
+	for (at = taker->odd; at < odd; at++)
+		*shelf_room(taker, shelf_seek(taker, sieve, taker->batch.bytes + *at)) = *at;
 }
 
 /* For each number of words, all or not, a loop of its own: it is what takes the longest of all. */
