@@ -48,16 +48,21 @@ static bool arenas_read(const heap_t *heap, uint64_t array, uint32_t n, GArray *
 			memory_at(heap->memory, array + (uint64_t)i * ARENA_OBJECT_BYTES, ARENA_OBJECT_BYTES);
 		if (!entry)
 			return false;
-		struct arena arena = {.start = load_u64(entry, ARENA_ADDRESS)};
+		struct arena arena = {.start = load_u64(entry, ARENA_ADDRESS),
+				      .virgin = load_u64(entry, ARENA_POOL_ADDRESS)};
 		uint32_t pools = load_u32(entry, ARENA_TOTAL_POOLS);
 		if (!arena.start)
 			continue;
 		arena.first_pool = (arena.start + shape->pool_bytes - 1) / shape->pool_bytes * shape->pool_bytes;
-		/* a build with huge pages has larger arenas: go by the number of pools */
-		arena.end = arena.first_pool + (uint64_t)pools * shape->pool_bytes;
-		arena.virgin = load_u64(entry, ARENA_POOL_ADDRESS);
+		/*
+		 * A build with huge pages has larger arenas: go by the number of pools. One is lost where the arena doesn't begin with one: what
+		 * is before the first pool and behind the last one are the arena's all the same (Objects/obmalloc.c, new_arena()).
+		 */
+		arena.pools_end = arena.first_pool + (uint64_t)pools * shape->pool_bytes;
+		uint64_t lost = arena.first_pool > arena.start ? shape->pool_bytes : 0;
+		arena.end = arena.start + (uint64_t)pools * shape->pool_bytes + lost;
 		if (!pools || pools > (1u << 16) || arena.first_pool < arena.start || arena.end < arena.first_pool ||
-		    arena.virgin < arena.first_pool || arena.virgin > arena.end)
+		    arena.virgin < arena.first_pool || arena.virgin > arena.pools_end)
 			return false;
 		g_array_append_val(found, arena);
 	}
@@ -200,7 +205,7 @@ static void find_classes(const heap_t *heap, struct pymalloc *pymalloc)
 	pymalloc->first_pool = pymalloc->arenas[0].first_pool;
 	uint64_t end = 0;
 	for (size_t i = 0; i < pymalloc->n_arenas; i++)
-		end = MAX(end, pymalloc->arenas[i].end);
+		end = MAX(end, pymalloc->arenas[i].pools_end);
 	if (end - pymalloc->first_pool > MAX_SPAN)
 		return;
 	pymalloc->pool_bits = (unsigned)__builtin_ctz(shape->pool_bytes);
@@ -437,5 +442,5 @@ void pymalloc_walk_arena(heap_t *heap, const struct pymalloc *pymalloc, const st
 	uint64_t pool_bytes = heap->layout->shape.pool_bytes, group_bytes = pool_bytes * GROUP_POOLS;
 	for (uint64_t group = arena->first_pool; group < arena->virgin; group += group_bytes)
 		walk_group(&walk, group, MIN((arena->virgin - group) / pool_bytes, GROUP_POOLS));
-	stats->free_pool_bytes += (int64_t)(arena->end - arena->virgin);
+	stats->free_pool_bytes += (int64_t)(arena->first_pool - arena->start + arena->end - arena->virgin);
 }

@@ -14,9 +14,9 @@
 #include "daemon/heap/heap.h"
 
 struct arena {
-	uint64_t start, end; /* addresses */
-	uint64_t first_pool; /* aligned */
-	uint64_t virgin;     /* first pool never used: nothing beyond */
+	uint64_t start, end;            /* addresses: all that it got */
+	uint64_t first_pool, pools_end; /* of its pools, which are aligned */
+	uint64_t virgin;                /* first pool never used: nothing beyond */
 };
 
 /* blocks of one size */
@@ -25,7 +25,7 @@ struct arena {
 struct pymalloc {
 	struct arena *arenas; /* sorted by start */
 	size_t n_arenas;
-	struct arena *ranges; /* arenas that touch, merged: for fast look-up (first_pool and virgin are unused) */
+	struct arena *ranges; /* arenas that touch, merged: for fast look-up (of these start and end only) */
 	size_t n_ranges;
 	int64_t damaged;    /* arenas that begin in another one: torn or corrupt, and left out */
 	int64_t raw_blocks; /* blocks not from pools that sys.getallocatedblocks() counts too; -1: unknown */

@@ -272,6 +272,29 @@ static void test_arenas_that_overlap(void)
 	found_clear(&found);
 }
 
+/* arenas that touch are one range, though neither begins with a pool: what is between the pools of both leads to nothing outside */
+static void test_arenas_that_touch(void)
+{
+	g_autoptr(world_t) world = world_new();
+	uint32_t pool_bytes = world->python.layout.shape.pool_bytes, before = pool_bytes - 4096, pools = 7;
+	for (int i = 0; i < 100; i++)
+		object_new(world, world->float_type, 24);
+	uint64_t start = ARENA - before, middle = start + (pools + 1) * pool_bytes, end = middle + 5ull * pool_bytes;
+	put64(world, world->arenas, start);
+	put32(world, world->arenas + 20, pools);
+	second_arena(world, middle, middle + before, 4);
+	struct found found;
+	look(world, CENSUS_ALL, &found);
+	g_assert_true(found.taken);
+	g_assert_cmpint(count(&found, world->float_type, false), ==, 100);
+	g_assert_cmpint(found.census.n_ranges, ==, 1);
+	g_assert_cmphex(found.census.ranges[0].start, ==, start);
+	g_assert_cmphex(found.census.ranges[0].end, ==, end);
+	g_assert_cmpint(found.census.used_bytes + found.census.free_bytes + found.census.free_pool_bytes, ==,
+			end - start);
+	found_clear(&found);
+}
+
 /* a debug hook's 16 bytes before the data and 8 behind it */
 static uint64_t hooked_new(struct world *world, uint64_t size, char domain)
 {
@@ -319,6 +342,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/heap/pymalloc/corrupt-arenas", test_corrupt_arenas);
 	g_test_add_func("/heap/pymalloc/arena-at-the-end", test_arena_at_the_end);
 	g_test_add_func("/heap/pymalloc/arenas-that-overlap", test_arenas_that_overlap);
+	g_test_add_func("/heap/pymalloc/arenas-that-touch", test_arenas_that_touch);
 	g_test_add_func("/heap/pymalloc/debug-hooks", test_debug_hooks);
 	return g_test_run();
 }
