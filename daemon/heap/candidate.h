@@ -55,30 +55,38 @@ bool candidate_static(const heap_t *heap, const uint8_t *object);
 bool candidate_head(const heap_t *heap, struct object *object);
 
 /*
- * The heads of some objects, taken together: what is true of their words or-ed is true of each. Asked of the heads' own bytes only, and not of
- * builds up to 3.7 or without lists.
+ * The heads of some objects, taken together: what is true of their words or-ed, or and-ed, is true of each. Asked of the heads' own bytes only, and
+ * not of builds up to 3.7 or without lists.
  */
+typedef uint64_t candidate_links __attribute__((vector_size(16))); /* to the next one, and to the one before */
 struct candidate_heads {
-	uint64_t links, low; /* or-ed: the links; those less the lowest address, which are huge where one is below */
+	candidate_links any, every;
 };
+
+static inline struct candidate_heads candidate_heads_begin(void)
+{
+	return (struct candidate_heads){.every = {UINT64_MAX, UINT64_MAX}};
+}
 
 static inline void candidate_heads_add(struct candidate_heads *heads, const uint8_t *head)
 {
-	uint64_t next = load_u64(head, 0), previous = load_u64(head, 8);
-	heads->links |= next | (previous & CANDIDATE_LINK_MASK);
-	heads->low |= (next - CANDIDATE_LOWEST) | (previous - CANDIDATE_LOWEST);
+	candidate_links links;
+	memcpy(&links, head, sizeof(links));
+	heads->any |= links;
+	heads->every &= links;
 }
 
-/* Whether they are linked, and so tracked, as most are. */
+/* Whether they are linked, and so tracked, as most are. Of several it may say no, though each is: if they have no high bit in common. */
 static inline bool candidate_heads_common(const struct candidate_heads *heads)
 {
-	return !((heads->links & CANDIDATE_LINK_MASK) & ~(CANDIDATE_HIGHEST - 8)) && !(heads->low >> 63);
+	return !((heads->any[0] | heads->any[1]) & CANDIDATE_LINK_MASK & ~(CANDIDATE_HIGHEST - 8)) &&
+	       heads->every[0] >= CANDIDATE_LOWEST && heads->every[1] >= CANDIDATE_LOWEST;
 }
 
 /* Whether they are empty, and so not tracked: of a type that no class statement made, whose instances may be so. */
 static inline bool candidate_heads_empty(const struct candidate_heads *heads)
 {
-	return !heads->links;
+	return !heads->any[0] && !(heads->any[1] & CANDIDATE_LINK_MASK);
 }
 
 /* Whether a neighbour agrees that what has such a head is linked to it; true when it isn't tracked. See also daemon/heap/links.h. */

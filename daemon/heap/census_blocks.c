@@ -123,35 +123,63 @@ static void emit_accepted(struct taker *taker, struct type *type)
 	}
 }
 
-/* Objects without a head: the common ones stay in the pile. */
-static inline __attribute__((always_inline)) void settle_headless(struct taker *taker, struct type *type,
-								  uint32_t *pile, size_t n, bool is_text)
+/* Whether objects without a head are all common, as in most batches. Counts their references and characters, too. */
+static inline __attribute__((always_inline)) bool all_common(const struct taker *taker, struct objects *objects,
+							     bool is_text)
 {
 	const struct py_layout *layout = taker->heap->layout;
 	const uint32_t count_at = layout->ob_refcnt;
-	struct objects objects = objects_of(taker, type, pile, 0);
-	const struct candidate_text text = candidate_text(layout, objects.first.available);
-	const uint8_t *bytes = objects.first.bytes;
-	int64_t refs = 0, most = 0;
-	uint64_t characters = 0;
-	size_t kept = 0;
-	for (size_t i = 0; i < n; i++) {
-		uint32_t offset = pile[i];
-		uint64_t count = load_u64(bytes + offset, count_at);
-		if (G_UNLIKELY(!candidate_few_references(count) ||
-			       (is_text && !candidate_str_common(&text, bytes + offset)))) {
-			settle_odd(taker, offset, type);
-			continue;
+	const struct candidate_text text = candidate_text(layout, objects->first.available);
+	const uint8_t *bytes = objects->first.bytes;
+	/* unsigned: what isn't common may have any number where the count would be */
+	uint64_t counts = 0, refs = 0, most = 0, characters = 0, longest = 0;
+	uint32_t states = 0;
+	for (size_t i = 0; i < objects->n; i++) {
+		const uint8_t *object = bytes + objects->offsets[i];
+		uint64_t count = load_u64(object, count_at);
+		counts |= count - 1;
+		refs += count;
+		most = MAX(most, count);
+		if (is_text) {
+			uint64_t length = load_u64(object, text.length_at);
+			states |= load_u32(object, text.state_at) ^ text.state;
+			characters += length;
+			longest = MAX(longest, length);
 		}
-		pile[kept++] = offset;
-		characters += is_text ? load_u64(bytes + offset, text.length_at) : 0;
-		refs += (int64_t)count;
-		most = MAX(most, (int64_t)count);
 	}
-	objects.n = kept;
-	objects.refs = refs;
-	objects.refs_max = most;
-	objects.characters = characters;
+	objects->refs = (int64_t)refs;
+	objects->refs_max = (int64_t)most;
+	objects->characters = characters;
+	return counts < CANDIDATE_FEW_REFERENCES && !(states & text.mask) && (!is_text || longest < text.room);
+}
+
+/* Some of the objects aren't common; those that are stay in the pile. */
+static inline __attribute__((always_inline)) void keep_common(struct taker *taker, struct objects *objects,
+							      uint32_t *pile, bool is_text)
+{
+	const struct py_layout *layout = taker->heap->layout;
+	const uint32_t count_at = layout->ob_refcnt;
+	const struct candidate_text text = candidate_text(layout, objects->first.available);
+	const uint8_t *bytes = objects->first.bytes;
+	size_t kept = 0;
+	for (size_t i = 0; i < objects->n; i++) {
+		const uint8_t *object = bytes + pile[i];
+		if (candidate_few_references(load_u64(object, count_at)) &&
+		    (!is_text || candidate_str_common(&text, object)))
+			pile[kept++] = pile[i];
+		else
+			settle_odd(taker, pile[i], objects->first.type);
+	}
+	objects->n = kept;
+	all_common(taker, objects, is_text);
+}
+
+static inline __attribute__((always_inline)) void settle_headless(struct taker *taker, struct type *type,
+								  uint32_t *pile, size_t n, bool is_text)
+{
+	struct objects objects = objects_of(taker, type, pile, n);
+	if (!all_common(taker, &objects, is_text))
+		keep_common(taker, &objects, pile, is_text);
 	emit_common(taker, &objects, false);
 }
 
@@ -163,21 +191,19 @@ static enum alike find_alike(const struct taker *taker, struct objects *objects)
 {
 	const struct py_layout *layout = taker->heap->layout;
 	const uint32_t count_at = layout->ob_refcnt, head_bytes = layout->gc_head_size;
-	struct candidate_heads heads = {0};
+	struct candidate_heads heads = candidate_heads_begin();
 	const uint8_t *bytes = objects->first.bytes;
-	/* unsigned: what isn't common may have any number where the count would be */
-	uint64_t counts = 0, refs = 0;
-	int64_t most = 0;
+	uint64_t counts = 0, refs = 0, most = 0;
 	for (size_t i = 0; i < objects->n; i++) {
 		const uint8_t *object = bytes + objects->offsets[i];
 		uint64_t count = load_u64(object, count_at);
 		counts |= count - 1;
 		refs += count;
-		most = MAX(most, (int64_t)count);
+		most = MAX(most, count);
 		candidate_heads_add(&heads, object - head_bytes);
 	}
 	objects->refs = (int64_t)refs;
-	objects->refs_max = most;
+	objects->refs_max = (int64_t)most;
 	if (counts >= CANDIDATE_FEW_REFERENCES)
 		return ALIKE_NOT;
 	return candidate_heads_common(&heads) ? ALIKE_TRACKED : candidate_heads_empty(&heads) ? ALIKE_EMPTY : ALIKE_NOT;
@@ -209,7 +235,7 @@ static void settle_mixed(struct taker *taker, struct type *type, uint32_t *pile,
 	for (size_t i = 0; i < n; i++) {
 		uint32_t offset = pile[i];
 		const uint8_t *object = bytes + offset;
-		struct candidate_heads head = {0};
+		struct candidate_heads head = candidate_heads_begin();
 		candidate_heads_add(&head, object - head_bytes);
 		bool listed = candidate_heads_common(&head), empty = may_be_empty & candidate_heads_empty(&head);
 		if (G_UNLIKELY(!(listed | empty) || !candidate_few_references(load_u64(object, count_at)))) {
@@ -593,9 +619,12 @@ void census_visit_blocks(void *context, const struct blocks *blocks)
 		census_settle(taker);
 		memory_rest(taker->heap->memory, &taker->hold);
 		taker->batch = blocks->first;
+		taker->batch_end = 0;
 	}
 	sieve_init(&sieve, taker, blocks->first.size);
 	taker->n_batch += blocks->n;
+	taker->batch_end =
+		MAX(taker->batch_end, blocks->first.address + blocks->offsets[blocks->n - 1] + blocks->first.size);
 	bool all = sieve.asked == sieve.n;
 	shelvers[all][sieve.asked](taker, &sieve, blocks);
 }

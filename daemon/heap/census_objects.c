@@ -81,12 +81,26 @@ static void consider_column(struct taker *taker, const struct extent *extent, co
 		consider_coarse(taker, extent, aside[i]);
 }
 
+static bool any_word_leads_out(const struct coarse *outside, const uint8_t *words, uint64_t n, uint64_t stride)
+{
+	unsigned any = 0;
+#pragma GCC unroll 8
+	for (uint64_t i = 0; i < n; i++)
+		any |= coarse_has_at(outside, words + i * stride);
+	return any;
+}
+
 static void consider_words(void *context, const uint8_t *words, uint64_t n, uint64_t stride)
 {
 	struct taker *taker = context;
 	const struct extent extent = taker->survey->extent;
-	for (uint64_t i = 0; i < n; i++)
-		consider_at(taker, &extent, words + i * stride);
+	for (uint64_t from = 0, to; from < n; from = to) {
+		to = MIN(from + STRIP, n);
+		if (!any_word_leads_out(extent.outside, words + from * stride, to - from, stride))
+			continue;
+		for (uint64_t i = from; i < to; i++)
+			consider_at(taker, &extent, words + i * stride);
+	}
 }
 
 /* Their places in the collector's lists; a neighbour there may be outside of the blocks. */
@@ -138,15 +152,12 @@ static void visit_frozen(struct taker *taker, const struct objects *objects)
 	}
 }
 
-static bool may_be_frozen(const struct survey *survey, const struct objects *objects)
+static bool may_be_frozen(const struct taker *taker, const struct objects *objects)
 {
-	const struct addresses *frozen = &survey->frozen;
-	for (size_t i = 0; i < objects->n && frozen->n; i++) {
-		uint64_t address = objects->first.address + objects->offsets[i];
-		if (address >= frozen->lowest && address <= frozen->highest)
-			return true;
-	}
-	return false;
+	const struct addresses *frozen = &taker->survey->frozen;
+	uint64_t from = objects->n > 1 ? taker->batch.address : objects->first.address + objects->offsets[0];
+	uint64_t to = objects->n > 1 ? taker->batch_end : from;
+	return frozen->n && from <= frozen->highest && to >= frozen->lowest;
 }
 
 /* Bytes from an object to the address of its table; 0: it has none of its own, or more than one. */
@@ -254,7 +265,7 @@ void census_emit(struct taker *taker, const struct objects *objects)
 	if (type->flags & PY_FLAG_HAVE_GC && objects->first.tracked) {
 		taker->tracked += (int64_t)objects->n;
 		visit_links(taker, objects);
-		if (may_be_frozen(survey, objects)) {
+		if (may_be_frozen(taker, objects)) {
 			visit_frozen(taker, objects);
 			return;
 		}

@@ -125,6 +125,7 @@ struct taker {
 	struct label labels[SHELVES + 1];
 	struct block batch;              /* the first block of the batch; the others are like it, and lie behind it */
 	size_t n_batch;                  /* so many blocks */
+	uint64_t batch_end;              /* none lies behind */
 	struct shelf *used[BLOCKS_MOST]; /* shelves with blocks */
 	struct pile *piles;              /* of each of them */
 	size_t n_used;
