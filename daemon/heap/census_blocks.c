@@ -511,19 +511,23 @@ static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, c
 	return &taker->shelves[SHELVES];
 }
 
+/* A pile for a shelf that has none. */
+static __attribute__((noinline, cold)) void pile_begin(struct taker *taker, struct shelf *shelf)
+{
+	taker->used[taker->n_used] = shelf;
+	shelf->end = taker->piles[taker->n_used++].offsets;
+}
+
 /* Where one more block goes on a shelf. */
 static inline __attribute__((always_inline)) uint32_t *shelf_room(struct taker *taker, struct shelf *shelf)
 {
-	uint32_t *end = shelf->end;
-	if (G_UNLIKELY(!end)) {
-		taker->used[taker->n_used] = shelf;
-		end = taker->piles[taker->n_used++].offsets;
-	}
-	shelf->end = end + 1;
-	return end;
+	if (__builtin_expect(!shelf->end, 0))
+		pile_begin(taker, shelf);
+	return shelf->end++;
 }
 
-#define STRIP 8 /* blocks */
+#define STRIP 8    /* blocks */
+#define NEAR  2048 /* bytes ahead */
 
 /*
  * Put some blocks, at offsets from `first`, on their shelves: of each, n words are asked, which are all, or the next one is taken for a type without
@@ -531,15 +535,15 @@ static inline __attribute__((always_inline)) uint32_t *shelf_room(struct taker *
  * doesn't look at the end of a shelf while it doesn't know where an earlier block goes, for that may be where the end lies.
  */
 static inline __attribute__((always_inline)) uint32_t *shelve_strip(struct taker *taker, const struct sieve *sieve,
-								    uint32_t first, const uint32_t *offsets,
-								    size_t n_blocks, size_t n, bool all, uint32_t *odd)
+								    const uint8_t *words, uint32_t first,
+								    const uint32_t *offsets, size_t n_blocks, size_t n,
+								    bool all, uint32_t *odd)
 {
 	const struct coarse *outside = sieve->extent.outside;
-	const uint8_t *words = taker->batch.bytes + sieve->behind;
 	uint32_t *places[STRIP];
 #pragma GCC unroll 8
 	for (size_t k = 0; k < n_blocks; k++) {
-		const uint8_t *word = words + (offsets[k] + first);
+		const uint8_t *word = words + offsets[k];
 		size_t bits = 0;
 #pragma GCC unroll 3
 		for (size_t i = n; i-- > 0;)
@@ -547,7 +551,10 @@ static inline __attribute__((always_inline)) uint32_t *shelve_strip(struct taker
 		const struct guess *guess = &sieve->guesses[bits];
 		uint64_t address = load_u64(word, guess->prefix) & (all ? guess->mask : UINT64_MAX);
 		struct shelf *shelf = (all ? guess->shelves : taker->shelves) + shelf_index(address);
-		places[k] = G_LIKELY(shelf->key == address + guess->key) ? shelf_room(taker, shelf) : odd++;
+		if (__builtin_expect(shelf->key != address + guess->key, 0))
+			places[k] = odd++;
+		else
+			places[k] = shelf_room(taker, shelf);
 	}
 #pragma GCC unroll 8
 	for (size_t k = 0; k < n_blocks; k++)
@@ -560,19 +567,23 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 							 const struct blocks *blocks, size_t n, bool all)
 {
 	const uint32_t first = (uint32_t)(blocks->first.address - taker->batch.address);
-	const uint8_t *next = blocks->first.bytes + blocks->ahead;
+	const uint8_t *bytes = blocks->first.bytes, *near = bytes, *next = bytes + blocks->ahead;
+	const uint8_t *words = bytes + sieve->behind;
 	const uint32_t *at = blocks->offsets, *end = at + blocks->n;
 	const uint8_t *asked = blocks->ahead ? next + *at : (const uint8_t *)UINTPTR_MAX;
 	uint32_t *odd = taker->odd;
 	for (; end - at >= STRIP; at += STRIP) {
-		/* what is next, as far in as these are, and each line of it once: to ask takes as long as to read what is near */
-		for (const uint8_t *last = next + at[STRIP - 1] + blocks->first.size; asked < last;
-		     asked += MEMORY_LINE)
+		/* each line once: to ask takes as long as to read what is near */
+		const uint32_t end_of_strip = at[STRIP - 1] + (uint32_t)blocks->first.size;
+		for (const uint8_t *last = bytes + end_of_strip + NEAR; near < last; near += MEMORY_LINE)
+			memory_ask_near(near);
+		/* the next blocks, as far in as these are; processors ignore some of that, which is why what is near is asked for again */
+		for (const uint8_t *last = next + end_of_strip; asked < last; asked += MEMORY_LINE)
 			memory_ask(asked);
-		odd = shelve_strip(taker, sieve, first, at, STRIP, n, all, odd);
+		odd = shelve_strip(taker, sieve, words, first, at, STRIP, n, all, odd);
 	}
 	for (; at < end; at++)
-		odd = shelve_strip(taker, sieve, first, at, 1, n, all, odd);
+		odd = shelve_strip(taker, sieve, words, first, at, 1, n, all, odd);
 	for (at = taker->odd; at < odd; at++)
 		*shelf_room(taker, shelf_seek(taker, sieve, taker->batch.bytes + *at)) = *at;
 }

@@ -55,27 +55,30 @@ static bool any_leads_out(const struct coarse *outside, const uint8_t *bytes, co
 #define STRIP 32 /* blocks */
 
 /*
- * The same word of some blocks. In most piles none of them leads out. If some do, which ones can't be foretold, and there are more in the next strip:
- * they are set apart first.
+ * The same word of some blocks. In most piles none of them leads out. If some do, which ones can't be foretold, and there are more in the next strip,
+ * mostly of one address: they are set apart first.
  */
 static void consider_column(struct taker *taker, const struct extent *extent, const uint8_t *bytes,
 			    const uint32_t *offsets, size_t n)
 {
 	const struct coarse *outside = extent->outside;
-	uint64_t *aside = taker->aside;
+	uint64_t *aside = taker->aside, last = 0;
 	size_t n_aside = 0;
-	bool more = false;
+	unsigned any = 0;
 	for (size_t from = 0, to; from < n; from = to) {
-		size_t before = n_aside;
 		to = MIN(from + STRIP, n);
-		if (!more && !any_leads_out(outside, bytes, offsets + from, to - from))
+		if (!any && !any_leads_out(outside, bytes, offsets + from, to - from))
 			continue;
+		any = 0;
 		for (size_t i = from; i < to; i++) {
 			const uint8_t *word = bytes + offsets[i];
-			aside[n_aside] = load_u64(word, 0);
-			n_aside += coarse_has_at(outside, word);
+			uint64_t address = load_u64(word, 0);
+			unsigned out = coarse_has_at(outside, word);
+			any |= out;
+			aside[n_aside] = address;
+			n_aside += out & (address != last);
 		}
-		more = n_aside > before;
+		last = n_aside ? aside[n_aside - 1] : 0;
 	}
 	for (size_t i = 0; i < n_aside; i++)
 		consider_coarse(taker, extent, aside[i]);
@@ -180,12 +183,16 @@ static void visit_tables_outside(struct taker *taker, const struct extent *exten
 				 uint64_t table_at)
 {
 	const uint8_t *bytes = objects->first.bytes + table_at;
-	for (size_t i = 0; i < objects->n; i++) {
-		uint64_t table = load_u64(bytes + objects->offsets[i], 0);
-		if (G_LIKELY(!coarse_has(extent->outside, table)) || !extent_leads_out(extent, table))
+	for (size_t from = 0, to; from < objects->n; from = to) {
+		to = MIN(from + STRIP, objects->n);
+		if (G_LIKELY(!any_leads_out(extent->outside, bytes, objects->offsets + from, to - from)))
 			continue;
-		const struct object object = objects_nth(objects, i);
-		object_referents(taker->heap, &object, &taker->survey->allocator, consider_words, taker);
+		for (size_t i = from; i < to; i++) {
+			if (!extent_leads_out(extent, load_u64(bytes + objects->offsets[i], 0)))
+				continue;
+			const struct object object = objects_nth(objects, i);
+			object_referents(taker->heap, &object, &taker->survey->allocator, consider_words, taker);
+		}
 	}
 }
 

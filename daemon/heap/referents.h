@@ -16,7 +16,9 @@ static inline uint64_t object_referents_begin(const struct py_layout *layout, co
 	case TYPE_DICT:
 		return layout->ma_values + 8ull;
 	case TYPE_LIST:
-		return layout->list_ob_item + 8ull;
+		return layout->list_ob_item + 16ull; /* the items that there is room for are counted in between */
+	case TYPE_TUPLE:
+		return layout->ob_size + 8ull;
 	default:
 		return layout->object_size;
 	}
