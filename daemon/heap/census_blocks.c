@@ -449,6 +449,7 @@ struct sieve {
 	size_t asked;          /* so many of their words are asked whether they lead out */
 	uint64_t behind, step; /* offsets of the word behind the first one, and from there to that behind the next */
 	struct guess guesses[1 << MAX_PREFIXES];
+	unsigned only; /* a bit for each guess: whether the block holds no object if that isn't its type */
 };
 
 #define MIX_FEW 32 /* what is one block in so many, or less, may take longer */
@@ -480,6 +481,7 @@ static void sieve_init(struct sieve *sieve, struct taker *taker, uint64_t block_
 	sieve->behind = layout->ob_type;
 	sieve->step = survey->prefix;
 	sieve->n = 0;
+	sieve->only = 0;
 	while (sieve->n < survey->n_prefixes && block_bytes >= sieve->n * sieve->step + layout->object_size)
 		sieve->n++;
 	sieve->asked = words_asked(mix_of(taker, block_bytes), sieve->n);
@@ -487,13 +489,12 @@ static void sieve_init(struct sieve *sieve, struct taker *taker, uint64_t block_
 	for (size_t bits = sieve->asked < sieve->n ? 0 : 1; bits < 1u << sieve->asked; bits++) {
 		uint64_t prefix = (bits ? (uint64_t)__builtin_ctzll(bits) : sieve->asked) * sieve->step;
 		sieve->guesses[bits] = (struct guess){prefix, UINT64_MAX, shelf_key(0, prefix), taker->shelves};
+		if (sieve->asked == sieve->n && !(bits & (bits - 1)))
+			sieve->only |= 1u << bits;
 	}
 }
 
-/*
- * The shelf for a block in which the first word that leads out is no type that is known behind there. Many blocks have the address of something
- * else there, always of the same few: the shelf of that says so.
- */
+/* The same for a block in which the first word that leads out is no type that is known behind there. */
 static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, const struct sieve *sieve,
 							  const uint8_t *bytes)
 {
@@ -509,6 +510,20 @@ static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, c
 			return shelf_find(taker, bytes, sieve->n);
 	}
 	return &taker->shelves[SHELVES];
+}
+
+/*
+ * The shelf for a block that has none at first sight. Many blocks have the address of something else where a type would be, always of the same few:
+ * the shelf of that says so.
+ */
+static inline struct shelf *shelf_of_odd(struct taker *taker, const struct sieve *sieve, struct odd odd)
+{
+	const struct guess *guess = &sieve->guesses[odd.bits];
+	const uint8_t *bytes = taker->batch.bytes + odd.offset;
+	uint64_t address = load_u64(bytes, sieve->behind + guess->prefix);
+	if (sieve->only >> odd.bits & 1 && taker->shelves[shelf_index(address)].key == address)
+		return &taker->shelves[SHELVES];
+	return shelf_seek(taker, sieve, bytes);
 }
 
 /* A pile for a shelf that has none. */
@@ -534,10 +549,10 @@ static inline __attribute__((always_inline)) uint32_t *shelf_room(struct taker *
  * being asked. What has no shelf at first sight goes to `odd`; returns its end. All places are found before anything is put there: a processor
  * doesn't look at the end of a shelf while it doesn't know where an earlier block goes, for that may be where the end lies.
  */
-static inline __attribute__((always_inline)) uint32_t *shelve_strip(struct taker *taker, const struct sieve *sieve,
-								    const uint8_t *words, uint32_t first,
-								    const uint32_t *offsets, size_t n_blocks, size_t n,
-								    bool all, uint32_t *odd)
+static inline __attribute__((always_inline)) struct odd *shelve_strip(struct taker *taker, const struct sieve *sieve,
+								      const uint8_t *words, uint32_t first,
+								      const uint32_t *offsets, size_t n_blocks,
+								      size_t n, bool all, struct odd *odd)
 {
 	const struct coarse *outside = sieve->extent.outside;
 	uint32_t *places[STRIP];
@@ -552,7 +567,7 @@ static inline __attribute__((always_inline)) uint32_t *shelve_strip(struct taker
 		uint64_t address = load_u64(word, guess->prefix) & (all ? guess->mask : UINT64_MAX);
 		struct shelf *shelf = (all ? guess->shelves : taker->shelves) + shelf_index(address);
 		if (__builtin_expect(shelf->key != address + guess->key, 0))
-			places[k] = odd++;
+			places[k] = &odd->offset, odd++->bits = (uint32_t)bits;
 		else
 			places[k] = shelf_room(taker, shelf);
 	}
@@ -571,7 +586,7 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 	const uint8_t *words = bytes + sieve->behind;
 	const uint32_t *at = blocks->offsets, *end = at + blocks->n;
 	const uint8_t *asked = blocks->ahead ? next + *at : (const uint8_t *)UINTPTR_MAX;
-	uint32_t *odd = taker->odd;
+	struct odd *odd = taker->odd;
 	for (; end - at >= STRIP; at += STRIP) {
 		/* each line once: to ask takes as long as to read what is near */
 		const uint32_t end_of_strip = at[STRIP - 1] + (uint32_t)blocks->first.size;
@@ -584,8 +599,8 @@ static inline __attribute__((always_inline)) void shelve(struct taker *taker, co
 	}
 	for (; at < end; at++)
 		odd = shelve_strip(taker, sieve, words, first, at, 1, n, all, odd);
-	for (at = taker->odd; at < odd; at++)
-		*shelf_room(taker, shelf_seek(taker, sieve, taker->batch.bytes + *at)) = *at;
+	for (const struct odd *each = taker->odd; each < odd; each++)
+		*shelf_room(taker, shelf_of_odd(taker, sieve, *each)) = each->offset;
 }
 
 /* For each number of words, all or not, a loop of its own: it is what takes the longest of all. */

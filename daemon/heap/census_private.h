@@ -97,6 +97,12 @@ struct accepted {
 	size_t n[2];
 };
 
+/* A block for which there is no shelf at first sight. */
+struct odd {
+	uint32_t offset;
+	uint32_t bits; /* of the guess */
+};
+
 /* Blocks of about one size, by what lies in them: an object behind each of the prefixes, or none. Lately ones count for more. */
 struct mix {
 	uint32_t behind[MAX_PREFIXES];
@@ -129,9 +135,9 @@ struct taker {
 	struct shelf *used[BLOCKS_MOST]; /* shelves with blocks */
 	struct pile *piles;              /* of each of them */
 	size_t n_used;
-	struct mix mixes[MIXES];         /* by the size of blocks */
-	struct pile untracked;           /* common ones of a shelf where others are tracked */
-	uint32_t odd[BLOCKS_MOST];       /* offsets of blocks for which there is no shelf at first sight */
+	struct mix mixes[MIXES]; /* by the size of blocks */
+	struct pile untracked;   /* common ones of a shelf where others are tracked */
+	struct odd odd[BLOCKS_MOST];
 	uint64_t aside[BLOCKS_MOST + 1]; /* words that may lead out of the blocks; one more is written than is kept */
 	struct accepted accepted;
 	struct block_stats stats;
