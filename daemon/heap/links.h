@@ -27,7 +27,7 @@ void links_merge(struct links *links, const struct links *other);
 /* Whether something in [start, end) is linked to which no link leads, or the other way round. */
 bool links_open(const struct links *links, uint64_t start, uint64_t end);
 
-/* Sums of squares: as long as heads lie in few places that aren't linked, or the other way round, only the same ones have the same sum. */
+/* Its square: sets of addresses that have the same sum of these, but aren't the same, differ in three or more, which chance hardly brings about. */
 static inline uint64_t links_hash(uint64_t address)
 {
 	return address * address;
