@@ -123,6 +123,27 @@ static void emit_accepted(struct taker *taker, struct type *type)
 	}
 }
 
+/* Reference counts of some objects, taken together. Unsigned: what isn't common may have any number where the count would be. */
+struct tally {
+	uint64_t any; /* or-ed: the counts less one */
+	uint64_t refs, most;
+};
+
+static inline void tally_add(struct tally *tally, uint64_t count)
+{
+	tally->any |= count - 1;
+	tally->refs += count;
+	tally->most = MAX(tally->most, count);
+}
+
+/* They are those of the objects. False: one isn't candidate_few_references(). */
+static inline bool tally_end(const struct tally *tally, struct objects *objects)
+{
+	objects->refs = (int64_t)tally->refs;
+	objects->refs_max = (int64_t)tally->most;
+	return tally->any < CANDIDATE_FEW_REFERENCES;
+}
+
 /* Whether objects without a head are all common, as in most batches. Counts their references and characters, too. */
 static inline __attribute__((always_inline)) bool all_common(const struct taker *taker, struct objects *objects,
 							     bool is_text)
@@ -131,15 +152,12 @@ static inline __attribute__((always_inline)) bool all_common(const struct taker 
 	const uint32_t count_at = layout->ob_refcnt;
 	const struct candidate_text text = candidate_text(layout, objects->first.available);
 	const uint8_t *bytes = objects->first.bytes;
-	/* unsigned: what isn't common may have any number where the count would be */
-	uint64_t counts = 0, refs = 0, most = 0, characters = 0, longest = 0;
+	struct tally tally = {0};
+	uint64_t characters = 0, longest = 0;
 	uint32_t states = 0;
 	for (size_t i = 0; i < objects->n; i++) {
 		const uint8_t *object = bytes + objects->offsets[i];
-		uint64_t count = load_u64(object, count_at);
-		counts |= count - 1;
-		refs += count;
-		most = MAX(most, count);
+		tally_add(&tally, load_u64(object, count_at));
 		if (is_text) {
 			uint64_t length = load_u64(object, text.length_at);
 			states |= load_u32(object, text.state_at) ^ text.state;
@@ -147,10 +165,8 @@ static inline __attribute__((always_inline)) bool all_common(const struct taker 
 			longest = MAX(longest, length);
 		}
 	}
-	objects->refs = (int64_t)refs;
-	objects->refs_max = (int64_t)most;
 	objects->characters = characters;
-	return counts < CANDIDATE_FEW_REFERENCES && !(states & text.mask) && (!is_text || longest < text.room);
+	return tally_end(&tally, objects) && !(states & text.mask) && (!is_text || longest < text.room);
 }
 
 /* Some of the objects aren't common; those that are stay in the pile. */
@@ -193,18 +209,13 @@ static enum alike find_alike(const struct taker *taker, struct objects *objects)
 	const uint32_t count_at = layout->ob_refcnt, head_bytes = layout->gc_head_size;
 	struct candidate_heads heads = candidate_heads_begin();
 	const uint8_t *bytes = objects->first.bytes;
-	uint64_t counts = 0, refs = 0, most = 0;
+	struct tally tally = {0};
 	for (size_t i = 0; i < objects->n; i++) {
 		const uint8_t *object = bytes + objects->offsets[i];
-		uint64_t count = load_u64(object, count_at);
-		counts |= count - 1;
-		refs += count;
-		most = MAX(most, count);
+		tally_add(&tally, load_u64(object, count_at));
 		candidate_heads_add(&heads, object - head_bytes);
 	}
-	objects->refs = (int64_t)refs;
-	objects->refs_max = (int64_t)most;
-	if (counts >= CANDIDATE_FEW_REFERENCES)
+	if (!tally_end(&tally, objects))
 		return ALIKE_NOT;
 	return candidate_heads_common(&heads) ? ALIKE_TRACKED : candidate_heads_empty(&heads) ? ALIKE_EMPTY : ALIKE_NOT;
 }
@@ -212,14 +223,10 @@ static enum alike find_alike(const struct taker *taker, struct objects *objects)
 static void count_references(const struct taker *taker, struct objects *objects)
 {
 	const uint32_t count_at = taker->heap->layout->ob_refcnt;
-	int64_t refs = 0, most = 0;
-	for (size_t i = 0; i < objects->n; i++) {
-		int64_t count = load_i64(objects->first.bytes + objects->offsets[i], count_at);
-		refs += count;
-		most = MAX(most, count);
-	}
-	objects->refs = refs;
-	objects->refs_max = most;
+	struct tally tally = {0};
+	for (size_t i = 0; i < objects->n; i++)
+		tally_add(&tally, load_u64(objects->first.bytes + objects->offsets[i], count_at));
+	tally_end(&tally, objects);
 }
 
 /* Objects with a head of which some are tracked, some not, and some perhaps aren't common. */
@@ -494,7 +501,7 @@ static void sieve_init(struct sieve *sieve, struct taker *taker, uint64_t block_
 	}
 }
 
-/* The same for a block in which the first word that leads out is no type that is known behind there. */
+/* The shelf for a block in which the first word that leads out is no type that is known behind there. */
 static __attribute__((noinline)) struct shelf *shelf_seek(struct taker *taker, const struct sieve *sieve,
 							  const uint8_t *bytes)
 {
@@ -566,10 +573,14 @@ static inline __attribute__((always_inline)) struct odd *shelve_strip(struct tak
 		const struct guess *guess = &sieve->guesses[bits];
 		uint64_t address = load_u64(word, guess->prefix) & (all ? guess->mask : UINT64_MAX);
 		struct shelf *shelf = (all ? guess->shelves : taker->shelves) + shelf_index(address);
-		if (__builtin_expect(shelf->key != address + guess->key, 0))
-			places[k] = &odd->offset, odd++->bits = (uint32_t)bits;
-		else
+		/* in a loop that is unrolled G_UNLIKELY() gets lost */
+		if (__builtin_expect(shelf->key != address + guess->key, 0)) {
+			places[k] = &odd->offset;
+			odd->bits = (uint32_t)bits;
+			odd++;
+		} else {
 			places[k] = shelf_room(taker, shelf);
+		}
 	}
 #pragma GCC unroll 8
 	for (size_t k = 0; k < n_blocks; k++)

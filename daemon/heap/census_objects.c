@@ -188,7 +188,8 @@ static void visit_tables_outside(struct taker *taker, const struct extent *exten
 		if (G_LIKELY(!any_leads_out(extent->outside, bytes, objects->offsets + from, to - from)))
 			continue;
 		for (size_t i = from; i < to; i++) {
-			if (!extent_leads_out(extent, load_u64(bytes + objects->offsets[i], 0)))
+			uint64_t table = load_u64(bytes + objects->offsets[i], 0);
+			if (!coarse_has(extent->outside, table) || !extent_leads_out(extent, table))
 				continue;
 			const struct object object = objects_nth(objects, i);
 			object_referents(taker->heap, &object, &taker->survey->allocator, consider_words, taker);

@@ -27,7 +27,10 @@ void links_merge(struct links *links, const struct links *other);
 /* Whether something in [start, end) is linked to which no link leads, or the other way round. */
 bool links_open(const struct links *links, uint64_t start, uint64_t end);
 
-/* Its square: sets of addresses that have the same sum of these, but aren't the same, differ in three or more, which chance hardly brings about. */
+/*
+ * Its square. That is 0 for a multiple of 4 GB only, where a pool's header is and no object; that sets of addresses in one stretch have the same
+ * sum, but aren't the same, takes three or more in a pattern, or an accident.
+ */
 static inline uint64_t links_hash(uint64_t address)
 {
 	return address * address;
