@@ -33,6 +33,18 @@ const struct memory_region *memory_find(const struct memory *memory, uint64_t ad
 	return region;
 }
 
+bool memory_spans(const struct memory *memory, uint64_t address, uint64_t size)
+{
+	const struct memory_region *region = memory_region_of(memory, address),
+				   *end = memory->regions + memory->n_regions;
+	if (!region)
+		return false;
+	uint64_t reached = region->start + region->size - address;
+	while (reached < size && ++region < end && region->start == address + reached)
+		reached += region->size;
+	return reached >= size;
+}
+
 bool memory_read(const struct memory *memory, uint64_t address, void *out, uint64_t size)
 {
 	uint8_t *to = out;

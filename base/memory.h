@@ -185,6 +185,9 @@ static inline void memory_rest(const struct memory *memory, struct memory_hold *
 		memory->window->rest(memory, hold);
 }
 
+/* Whether all of [address, address + size) lies in regions that touch; that it can be read remains to be seen. */
+bool memory_spans(const struct memory *memory, uint64_t address, uint64_t size);
+
 /* Copy [address, address + size) to `out`, across regions that touch. False: not all of it is there, `out` is undefined. */
 bool memory_read(const struct memory *memory, uint64_t address, void *out, uint64_t size);
 

@@ -19,6 +19,7 @@ struct counter {
 	struct row *rows;
 	size_t n_rows;
 	int64_t unreadable;
+	int64_t unborn;        /* candidate_unborn() */
 	int64_t *region_bytes; /* of objects outside the allocator, by region of the memory */
 	struct places *places; /* NULL: not asked for */
 	const struct histogram_also *also;
@@ -80,8 +81,10 @@ static bool measure(struct counter *counter, const struct object *object, int64_
 	*bytes = 0;
 	if (object_getsizeof(counter->heap, object, bytes))
 		return true;
-	if (candidate_unborn(counter->heap, object))
+	if (candidate_unborn(counter->heap, object)) {
+		counter->unborn++;
 		return false;
+	}
 	counter->unreadable++;
 	return true;
 }
@@ -129,6 +132,18 @@ static bool are_common(const struct counter *counter, const struct object *objec
 	       !(type->flags & PY_FLAG_TYPE);
 }
 
+/* The most references to one of some common objects of which some aren't objects yet. */
+static int64_t most_refs(heap_t *heap, const struct objects *objects)
+{
+	int64_t most = 0, bytes;
+	for (size_t i = 0; i < objects->n; i++) {
+		const struct object object = objects_nth(objects, i);
+		if (object_getsizeof(heap, &object, &bytes) || !candidate_unborn(heap, &object))
+			most = MAX(most, object_refcount(heap->layout, object.bytes).count);
+	}
+	return most;
+}
+
 /* Common objects of one form; the compiler makes a loop of its own for each. */
 static inline __attribute__((always_inline)) void count_form(struct counter *counter, const struct objects *objects,
 							     enum size_form form, struct row *row)
@@ -157,7 +172,7 @@ static inline __attribute__((always_inline)) void count_form(struct counter *cou
 	row->gc_count = objects->first.tracked ? row->count : 0;
 	row->bytes = (row->count - asked) * (int64_t)terms.base + (int64_t)(units * terms.unit) + asked_bytes;
 	row->refs = objects->refs - unborn_refs;
-	row->refs_max = objects->refs_max;
+	row->refs_max = unborn ? most_refs(counter->heap, objects) : objects->refs_max;
 }
 
 static void count_each(struct counter *counter, const struct objects *objects, struct row *row)
@@ -207,7 +222,7 @@ static void forget(void *context)
 	if (counter->n_rows)
 		memset(counter->rows, 0, counter->n_rows * sizeof(*counter->rows));
 	memset(counter->region_bytes, 0, counter->heap->memory->n_regions * sizeof(*counter->region_bytes));
-	counter->unreadable = 0;
+	counter->unreadable = counter->unborn = 0;
 	if (counter->places)
 		places_forget(counter->places);
 	for (size_t i = 0; counter->also && i < counter->also->n_sought; i++)
@@ -278,6 +293,7 @@ static void counter_merge(struct counter *sum, struct counter *counter, size_t n
 	for (size_t i = 0; i < n_regions; i++)
 		sum->region_bytes[i] += counter->region_bytes[i];
 	sum->unreadable += counter->unreadable;
+	sum->unborn += counter->unborn;
 }
 
 static void counter_clear(struct counter *counter)
@@ -302,6 +318,12 @@ static void fill_population(struct counter *counters, size_t n, struct histogram
 	for (size_t i = 0; i < n; i++)
 		places[i] = counters[i].places;
 	also->population = population_new(counters[0].heap, places, n);
+}
+
+/* How many objects may be in the making: with a GIL one thread an interpreter makes any. What is more than that is damaged. */
+static int64_t most_unborn(const heap_t *heap)
+{
+	return heap->layout->shape.gc == PY_GC_NONE ? INT64_MAX : (int64_t)heap->n_interpreters;
 }
 
 bool histogram_take(heap_t *heap, enum census_coverage coverage, sample_t *sample, struct histogram_memory *memory,
@@ -330,7 +352,8 @@ bool histogram_take(heap_t *heap, enum census_coverage coverage, sample_t *sampl
 	}
 	fill_types(&counters[0], sample);
 	fill_gc(heap, &memory->census, sample);
-	sample->totals.unreadable = counters[0].unreadable + memory->census.unreadable;
+	sample->totals.unreadable =
+		counters[0].unreadable + memory->census.unreadable + MAX(0, counters[0].unborn - most_unborn(heap));
 	if (coverage == CENSUS_ALL)
 		sample->totals.allocated_blocks = memory->census.allocated_blocks;
 	memory->region_bytes = g_steal_pointer(&counters[0].region_bytes);

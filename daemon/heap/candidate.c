@@ -100,20 +100,31 @@ static bool maybe_count(const heap_t *heap, uint64_t link)
 	return heap->memory->torn && link && link < HIGHEST_COUNT;
 }
 
+/* Whether there is a head of an object. */
+static bool is_head(heap_t *heap, uint64_t head)
+{
+	uint64_t address;
+	const struct type *type =
+		memory_u64(heap->memory, head + heap->layout->gc_head_size + heap->layout->ob_type, &address)
+			? type_get(heap, address)
+			: NULL;
+	return type && type->flags & PY_FLAG_HAVE_GC;
+}
+
 /*
  * Whether the head at `head` is linked into a list, and not just memory that looks like it: a neighbour points to it. Both do unless the
  * target stopped while it was being linked, or unlinked.
  */
-static bool linked(const heap_t *heap, uint64_t head, const uint8_t *at)
+static bool linked(heap_t *heap, uint64_t head, const uint8_t *at)
 {
 	uint64_t next = load_u64(at, 0) & LINK_MASK, prev = load_u64(at, 8) & LINK_MASK, link;
 	if (!next)
-		return !prev || heap->collecting;
-	/* while a collection runs the back links hold counts */
-	if (heap->collecting)
-		return memory_find(heap->memory, next) != NULL;
+		return !prev;
 	bool there = memory_u64(heap->memory, next + 8, &link);
 	if (there && maybe_count(heap, link))
+		return true;
+	/* while a collection runs objects have counts where they would point back; the lists themselves do (from 3.8 on) */
+	if (heap->collecting && there && !heap_has(heap->layout->gc_head_refs) && is_head(heap, next))
 		return true;
 	return (there && (link & LINK_MASK) == head) ||
 	       (memory_u64(heap->memory, prev, &link) && (link & LINK_MASK) == head);
@@ -130,7 +141,7 @@ static bool head_tracked(const heap_t *heap, const uint8_t *head, bool *plausibl
 		*plausible = refs >= GC_REFS_LOWEST && refs < MAX_REFCOUNT;
 		return refs != GC_REFS_UNTRACKED;
 	}
-	*plausible = (load_u64(head, 8) & LINK_MASK) == 0 || heap->collecting;
+	*plausible = (load_u64(head, 8) & LINK_MASK) == 0;
 	return load_u64(head, 0) != 0;
 }
 
@@ -176,18 +187,18 @@ bool candidate_head(const heap_t *heap, struct object *object)
 {
 	if (heap->layout->shape.gc == PY_GC_NONE) {
 		object->tracked = bit_tracked(heap, object);
-		return true;
+		return !object->type->always_listed || object->bytes[heap->layout->ob_gc_bits] & GC_BIT_TRACKED;
 	}
 	bool plausible;
 	const uint8_t *head = object->bytes - heap->layout->gc_head_size;
 	object->tracked = head_tracked(heap, head, &plausible);
 	if (!object->tracked)
-		return (plausible || being_linked(heap, object->address - heap->layout->gc_head_size, head)) &&
-		       (heap->collecting || !object->type->made_in_python);
+		return !object->type->always_listed &&
+		       (plausible || being_linked(heap, object->address - heap->layout->gc_head_size, head));
 	return links_plausible(heap, head);
 }
 
-bool candidate_linked(const heap_t *heap, const struct object *object)
+bool candidate_linked(heap_t *heap, const struct object *object)
 {
 	uint32_t head_size = heap->layout->gc_head_size;
 	return heap->layout->shape.gc == PY_GC_NONE || !object->tracked ||
@@ -196,6 +207,14 @@ bool candidate_linked(const heap_t *heap, const struct object *object)
 
 bool candidate_unborn(const heap_t *heap, const struct object *object)
 {
-	struct refcount refcount = object_refcount(heap->layout, object->bytes);
-	return !heap->memory->torn && !object->tracked && !refcount.immortal && refcount.count == 1;
+	const uint32_t head_size = heap->layout->gc_head_size;
+	bool plausible;
+	if (heap->memory->torn)
+		return false;
+	if (!(object->type->flags & PY_FLAG_HAVE_GC))
+		return true;
+	if (heap->layout->shape.gc == PY_GC_NONE)
+		return !(object->bytes[heap->layout->ob_gc_bits] & GC_BIT_TRACKED);
+	const uint8_t *head = memory_at(heap->memory, object->address - head_size, head_size);
+	return head && !head_tracked(heap, head, &plausible);
 }

@@ -90,7 +90,7 @@ static inline bool candidate_heads_empty(const struct candidate_heads *heads)
 }
 
 /* Whether a neighbour agrees that what has such a head is linked to it; true when it isn't tracked. See also daemon/heap/links.h. */
-bool candidate_linked(const heap_t *heap, const struct object *object);
+bool candidate_linked(heap_t *heap, const struct object *object);
 
 /* Whether a free-threaded build's collector has the object, but leaves it alone (gc.freeze()); where there are lists, no. */
 bool candidate_frozen(const heap_t *heap, const struct object *object);
@@ -147,9 +147,9 @@ static inline bool candidate_accept(const heap_t *heap, const struct block *bloc
 }
 
 /*
- * Whether an accepted object whose size can't be told is one that the target was stopped in the middle of making: it has its type and its first
- * reference, but its size and its tables are still those of what was there before (from free lists: CPython Objects/dictobject.c,
- * new_dict(); from the allocator: Objects/longobject.c, _PyLong_New()). The collector isn't told of it yet. Such a block isn't an
- * object; there is at most one for each running thread.
+ * Whether an accepted object whose size can't be told is one that the target was stopped in the middle of making: it has its type, but its count, its
+ * size and its tables may still be those of what was there before (from free lists: CPython Objects/dictobject.c, new_dict(); from the
+ * allocator: Objects/longobject.c, _PyLong_New()). The collector isn't told of it yet. Such a block isn't an object; there is at most one for
+ * each thread that runs.
  */
 bool candidate_unborn(const heap_t *heap, const struct object *object);

@@ -234,7 +234,7 @@ static void settle_mixed(struct taker *taker, struct type *type, uint32_t *pile,
 {
 	const struct py_layout *layout = taker->heap->layout;
 	const uint32_t count_at = layout->ob_refcnt, head_bytes = layout->gc_head_size;
-	const bool may_be_empty = !type->made_in_python;
+	const bool may_be_empty = !type->always_listed;
 	struct objects tracked = objects_of(taker, type, pile, 0),
 		       untracked = objects_of(taker, type, taker->untracked.offsets, 0);
 	const uint8_t *bytes = tracked.first.bytes;
@@ -266,7 +266,7 @@ static void settle_headed(struct taker *taker, struct type *type, uint32_t *pile
 {
 	struct objects objects = objects_of(taker, type, pile, n);
 	enum alike alike = find_alike(taker, &objects);
-	if (alike == ALIKE_TRACKED || (alike == ALIKE_EMPTY && !type->made_in_python))
+	if (alike == ALIKE_TRACKED || (alike == ALIKE_EMPTY && !type->always_listed))
 		emit_common(taker, &objects, alike == ALIKE_TRACKED);
 	else
 		settle_mixed(taker, type, pile, n);

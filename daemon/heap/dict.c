@@ -43,7 +43,7 @@ bool dict_keys_read(const heap_t *heap, uint64_t address, struct dict_keys *keys
 	keys->value_offset = keys->key_offset + 8;
 	keys->entries = address + layout->dk_indices + keys->index_bytes;
 	keys->bytes = layout->dict_keys_size + keys->index_bytes + dict_usable_fraction(keys->slots) * keys->entry_size;
-	return true;
+	return memory_spans(heap->memory, address, keys->bytes);
 }
 
 void dict_blocks_init(struct dict_blocks *blocks, const struct py_layout *layout, const struct pymalloc *pymalloc)

@@ -104,6 +104,22 @@ static bool list_plausible(const heap_t *heap, uint64_t head)
 	return memory_u64(heap->memory, prev & ~3ull, &link) && (link & ~3ull) == head;
 }
 
+/*
+ * The first of a collector's lists that doesn't look like one; 0: they are lists. One of them may be odd: it is getting its first object (it leads
+ * to it, nothing leads back yet), or all of its objects are on their way to another (CPython Modules/gcmodule.c, gc_list_merge()).
+ */
+static uint64_t first_odd_list(const heap_t *heap, const struct heap_collector *collector)
+{
+	uint64_t first = 0;
+	size_t odd = 0;
+	for (size_t i = 0; i < collector->n_generations; i++) {
+		uint64_t head = collector->generations[i].head;
+		if (!list_plausible(heap, head) && !odd++)
+			first = head;
+	}
+	return odd > 1 || odd == collector->n_generations ? first : 0;
+}
+
 static bool collectors_read(heap_t *heap, GError **error)
 {
 	const struct py_layout *layout = heap->layout;
@@ -124,17 +140,15 @@ static bool collectors_read(heap_t *heap, GError **error)
 	}
 	for (size_t i = 0; i < heap->n_interpreters; i++) {
 		const struct heap_collector *collector = &heap->interpreters[i].collector;
-		for (size_t j = 0; j < collector->n_generations; j++) {
-			if (list_plausible(heap, collector->generations[j].head))
-				continue;
-			g_autofree char *cause =
-				g_strdup_printf("generation %zu at 0x%" PRIx64 " is no list; is this CPython patched?",
-						j, collector->generations[j].head);
-			error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, cause,
-				  "install the interpreter's debug symbols, from which the layout is read",
-				  "the layout of CPython %s doesn't fit this process", heap->python->version_text);
-			return false;
-		}
+		uint64_t odd = first_odd_list(heap, collector);
+		if (!odd)
+			continue;
+		g_autofree char *cause = g_strdup_printf(
+			"there are no lists of objects, as at 0x%" PRIx64 "; is this CPython patched?", odd);
+		error_set(error, HEAP_ERROR, REFTOP_ERROR_UNKNOWN, cause,
+			  "install the interpreter's debug symbols, from which the layout is read",
+			  "the layout of CPython %s doesn't fit this process", heap->python->version_text);
+		return false;
 	}
 	return true;
 }
@@ -172,18 +186,30 @@ static bool interpreters_read(heap_t *heap, GError **error)
 	return true;
 }
 
-/* The bytes of the longest run of neighbouring regions. */
-static uint64_t longest_run(const struct memory *memory)
+/* neighbours that touch are one run */
+struct run {
+	uint64_t start, end, longest;
+};
+
+static void run_add(struct run *run, uint64_t start, uint64_t end)
 {
-	uint64_t longest = 0, start = 0, end = 0;
-	for (size_t i = 0; i < memory->n_regions; i++) {
-		const struct memory_region *region = &memory->regions[i];
-		if (region->start != end)
-			start = region->start;
-		end = region->start + region->size;
-		longest = MAX(longest, end - start);
+	if (start != run->end)
+		run->start = start;
+	run->end = end;
+	run->longest = MAX(run->longest, end - run->start);
+}
+
+/* The bytes of the longest run of memory: what there is in the process, and what is there for us; a core file may lack some. */
+static uint64_t longest_run(const struct memory *memory, const struct maps *maps)
+{
+	struct run ours = {0}, its = {0};
+	for (size_t i = 0; i < memory->n_regions; i++)
+		run_add(&ours, memory->regions[i].start, memory->regions[i].start + memory->regions[i].size);
+	for (size_t i = 0; maps && i < maps->n; i++) {
+		if (maps->mappings[i].readable)
+			run_add(&its, maps->mappings[i].start, maps->mappings[i].end);
 	}
-	return longest;
+	return MAX(ours.longest, its.longest);
 }
 
 heap_t *heap_open(const struct memory *memory, const struct maps *maps, const interpreter_t *python, GError **error)
@@ -194,7 +220,7 @@ heap_t *heap_open(const struct memory *memory, const struct maps *maps, const in
 	heap->python = python;
 	heap->layout = &python->layout;
 	heap->types = type_table_new();
-	heap->largest = longest_run(memory);
+	heap->largest = longest_run(memory, maps);
 	if (!interpreters_read(heap, error) || !collectors_read(heap, error))
 		return NULL;
 	return g_steal_pointer(&heap);

@@ -51,8 +51,9 @@ typedef struct heap {
 	struct heap_interpreter *interpreters;
 	size_t n_interpreters;
 	struct type_table *types;
-	bool collecting;  /* a collection was under way in some interpreter */
-	uint64_t largest; /* bytes of the longest run of memory: no table is longer, whatever a torn copy says */
+	bool collecting; /* a collection was under way in some interpreter */
+	/* bytes of the longest run of memory: no table is longer, whatever an object says that is half made, or torn */
+	uint64_t largest;
 	const struct dict_blocks
 		*dict_blocks; /* while a census goes by: where the key tables of dicts are (dict.h); or NULL */
 } heap_t;

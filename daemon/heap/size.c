@@ -88,7 +88,7 @@ static bool measure_set(heap_t *heap, const struct object *object, int64_t *byte
 	uint64_t table, mask;
 	if (!own_u64(object, layout->set_table, &table) || !own_u64(object, layout->set_mask, &mask))
 		return false;
-	if (table == object->address + layout->set_smalltable)
+	if (!table || table == object->address + layout->set_smalltable)
 		return sized(object, 0, 0, bytes);
 	return mask < MAX_SIZE && sized(object, mask + 1, layout->set_entry_size, bytes);
 }
@@ -100,6 +100,8 @@ static bool dict_sizeof(heap_t *heap, const struct object *object, int64_t *byte
 	uint64_t address, values;
 	if (!own_u64(object, heap->layout->ma_keys, &address) || !own_u64(object, heap->layout->ma_values, &values))
 		return false;
+	if (!address)
+		return sane(object->type->basicsize, bytes); /* allocated, and nothing more yet */
 	uint64_t table = values ? 0 : dict_block_bytes(heap->dict_blocks, &heap->layout->shape, address);
 	if (table)
 		return sane(object->type->basicsize + table, bytes);
@@ -155,7 +157,7 @@ static bool measure_str(heap_t *heap, const struct object *object, int64_t *byte
 		own_u64(object, layout->str_wstr, &wstr);
 	if (wstr && wstr != str.data && wstr_length < MAX_SIZE / 4)
 		size += (wstr_length + 1) * 4;
-	if (utf8 && utf8 != str.data && utf8_length < MAX_SIZE)
+	if (utf8 && utf8 != str.data && memory_spans(heap->memory, utf8, utf8_length))
 		size += utf8_length + 1;
 	return sane(size, bytes);
 }
@@ -183,8 +185,11 @@ static bool measure_type(heap_t *heap, const struct object *object, int64_t *byt
 static bool measure_bytearray(heap_t *heap, const struct object *object, int64_t *bytes)
 {
 	const struct py_layout *layout = heap->layout;
-	uint64_t allocated;
+	uint64_t allocated, at = 0;
 	if (!own_u64(object, layout->bytearray_alloc, &allocated) || allocated > MAX_SIZE / 2)
+		return false;
+	/* it is given its characters before their number (PyByteArray_FromStringAndSize()) */
+	if (allocated && own_u64(object, layout->bytearray_ob_bytes, &at) && !memory_spans(heap->memory, at, allocated))
 		return false;
 	if (allocated && heap_has(layout->bytearray_bytes_object))
 		allocated += layout->bytes_ob_sval + 1;
@@ -265,11 +270,12 @@ static bool measure_frame(heap_t *heap, const struct object *object, int64_t *by
 	if (heap_has(layout->f_frame)) {
 		if (!own_u64(object, layout->f_frame, &frame) || !code_slots(heap, frame_code(heap, frame), &slots))
 			return false;
-		return sane(layout->f_frame_data + layout->iframe_localsplus + 8 * slots, bytes);
+		return sane(layout->f_frame_data + layout->iframe_localsplus + 8 * slots, bytes) &&
+		       inside(object, bytes);
 	}
 	if (!own_u64(object, layout->f_code, &code) || !code_slots(heap, code, &slots))
 		return false;
-	return sane(layout->frame_size + 8 * slots - 8, bytes);
+	return sane(layout->frame_size + 8 * slots - 8, bytes) && inside(object, bytes);
 }
 
 /* Objects/genobject.c, gen_sizeof() (3.11+) */
@@ -281,16 +287,19 @@ static bool measure_generator(heap_t *heap, const struct object *object, int64_t
 		return measure_object(heap, object, bytes);
 	if (!heap_has(layout->gi_code) || !own_u64(object, layout->gi_code, &code))
 		code = frame_code(heap, object->address + layout->gi_iframe);
-	if (!code_slots(heap, code, &slots))
-		return false;
-	return sane(layout->gi_iframe + layout->iframe_localsplus + 8 * slots, bytes);
+	const uint64_t without = layout->gi_iframe + layout->iframe_localsplus;
+	if (code_slots(heap, code, &slots) && sane(without + 8 * slots, bytes) && inside(object, bytes))
+		return true;
+	/* it is listed before it is given its frame (make_gen()) */
+	return heap_has(layout->gi_frame_state) &&
+	       object->bytes[layout->gi_frame_state] == layout->shape.generator_cleared && sane(without, bytes);
 }
 
 /* Modules/_collectionsmodule.c, deque___sizeof___impl */
 static bool measure_deque(heap_t *heap, const struct object *object, int64_t *bytes)
 {
 	uint64_t left;
-	if (!own_u64(object, heap->layout->deque_leftindex, &left) || left >= DEQUE_BLOCK_ITEMS)
+	if (!own_u64(object, heap->layout->deque_leftindex, &left) || left > DEQUE_BLOCK_ITEMS)
 		return false;
 	uint64_t blocks = (left + ob_size(heap, object) + DEQUE_BLOCK_ITEMS - 1) / DEQUE_BLOCK_ITEMS;
 	return sized(object, blocks, DEQUE_BLOCK_BYTES, bytes);
@@ -300,9 +309,13 @@ static bool measure_deque(heap_t *heap, const struct object *object, int64_t *by
 static bool measure_array(heap_t *heap, const struct object *object, int64_t *bytes)
 {
 	uint64_t allocated, descr;
-	uint32_t itemsize;
-	return own_u64(object, heap->layout->array_allocated, &allocated) &&
-	       own_u64(object, heap->layout->array_descr, &descr) && heap_has(heap->layout->array_descr_itemsize) &&
+	uint32_t itemsize = 0;
+	if (!own_u64(object, heap->layout->array_allocated, &allocated) ||
+	    !own_u64(object, heap->layout->array_descr, &descr))
+		return false;
+	if (!allocated)
+		return sized(object, 0, 0, bytes); /* descr may not be there yet */
+	return heap_has(heap->layout->array_descr_itemsize) &&
 	       memory_u32(heap->memory, descr + heap->layout->array_descr_itemsize, &itemsize) && itemsize <= 16 &&
 	       sized(object, allocated, itemsize, bytes);
 }
@@ -399,9 +412,10 @@ static bool measure_unpickler(heap_t *heap, const struct object *object, int64_t
 /* Modules/_struct.c, s_sizeof() */
 static bool measure_struct(heap_t *heap, const struct object *object, int64_t *bytes)
 {
-	uint64_t codes, definition = 1, n = 0;
+	uint64_t codes, definition, n = 0;
 	if (!own_u64(object, heap->layout->struct_codes, &codes) || !heap_has(heap->layout->format_code_size))
 		return false;
+	definition = codes; /* without a format, it has none yet */
 	/* the array ends with an entry without a definition; the definition is the first field */
 	while (n < 1u << 20 && definition) {
 		if (!memory_u64(heap->memory, codes + n * heap->layout->format_code_size, &definition))
@@ -617,7 +631,7 @@ struct size_terms size_terms_of(const heap_t *heap, enum size_form form, const s
 		break;
 	}
 	if (form == SIZE_LIST)
-		terms.most = (heap->memory->torn ? MIN(MAX_SIZE, heap->largest) : MAX_SIZE) / 8;
+		terms.most = MIN(MAX_SIZE, heap->largest) / 8;
 	else if (terms.unit && like->available > terms.base)
 		terms.most = (like->available - terms.base) / terms.unit;
 	terms.base += type->prefix;

@@ -72,7 +72,7 @@ static inline bool object_getsizeof(heap_t *heap, const struct object *object, i
 	    !object->type->size->measure(heap, object, &size))
 		return false;
 	/* none keeps more than two tables */
-	if (heap->memory->torn && (uint64_t)size > 2 * heap->largest)
+	if ((uint64_t)size > 2 * heap->largest)
 		return false;
 	/* a static type is no GC object, though its own type has the flag (CPython typeobject.c, type_is_gc) */
 	bool static_type = (object->type->flags & PY_FLAG_TYPE) &&

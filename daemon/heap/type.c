@@ -382,6 +382,49 @@ struct type *type_get(heap_t *heap, uint64_t address)
 	return get_type(heap, address, 0);
 }
 
+/*
+ * Types whose constructors list what they made when all of its fields are set, and not before: until then those are what was there before.
+ * All that are made in great numbers, but for tuples and dicts, of which the collector lists those that may be in circles, and frames, which
+ * it gets when they are left.
+ */
+static const struct {
+	const char *module, *qualname;
+} listed_when_made[] = {
+	{"builtins", "function"},
+	{"builtins", "method"},
+	{"builtins", "builtin_function_or_method"},
+	{"builtins", "builtin_method"},
+	{"builtins", "cell"},
+	{"builtins", "generator"},
+	{"builtins", "coroutine"},
+	{"builtins", "async_generator"},
+	{"builtins", "weakref"}, /* up to 3.8 */
+	{"weakref", "ReferenceType"},
+	{"builtins", "list_iterator"},
+	{"builtins", "tuple_iterator"},
+	{"builtins", "str_iterator"},
+	{"builtins", "set_iterator"},
+	{"builtins", "dict_keyiterator"},
+	{"builtins", "dict_valueiterator"},
+	{"builtins", "dict_itemiterator"},
+	{"builtins", "dict_keys"},
+	{"builtins", "dict_values"},
+	{"builtins", "dict_items"},
+	{"builtins", "traceback"},
+};
+
+static bool always_listed(const heap_t *heap, const struct type *type)
+{
+	if (type->flags & PY_FLAG_LIST || made_in_python(heap, type))
+		return true;
+	for (size_t i = 0; i < G_N_ELEMENTS(listed_when_made) && !(type->flags & PY_FLAG_HEAPTYPE); i++) {
+		if (!strcmp(type->qualname, listed_when_made[i].qualname) &&
+		    !strcmp(type->module, listed_when_made[i].module))
+			return true;
+	}
+	return false;
+}
+
 static void find_smallest(const heap_t *heap, struct type *type)
 {
 	type->least = type->basicsize;
@@ -446,11 +489,11 @@ static struct type *load_type(heap_t *heap, uint64_t address, int depth)
 	type->prefix = prefix_of(layout, flags);
 	type->kind = TYPE_PLAIN;
 	type->attribute_slots = attribute_slots(heap, type);
-	type->made_in_python = made_in_python(heap, type);
 	/* what follows may come back to this type: it is found among the pending ones, and seen by others when it is
 	 * complete */
 	g_ptr_array_add(heap->types->pending, type);
 	name_type(heap, type);
+	type->always_listed = always_listed(heap, type);
 	find_smallest(heap, type);
 	find_size_rule(heap, type);
 	type->kind = find_kind(heap, type);

@@ -44,7 +44,7 @@ struct type {
 	uint32_t prefix;   /* bytes before the object in its block: GC head and managed dict */
 	uint64_t base;     /* tp_base, 0: none */
 	enum type_kind kind;
-	bool made_in_python; /* by a class statement or its like; its instances are listed by the collector from birth to death */
+	bool always_listed; /* its instances are in the collector's lists from birth to death: what isn't there is being made, or dead */
 	const char *module;               /* type.__module__, escaped; "" when it has none */
 	const char *qualname;             /* type.__qualname__, escaped */
 	const struct buffer_rule *buffer; /* how its instances own a buffer (daemon/heap/buffer.h); NULL: they don't */

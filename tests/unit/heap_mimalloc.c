@@ -153,20 +153,28 @@ static void test_tracked_by_a_bit(gconstpointer version)
 {
 	g_autoptr(world_t) world = world_mimalloc(*(const uint32_t *)version);
 	const struct py_layout *layout = &world->python.layout;
-	page_new(world, 1, 64, 30, TAG_GC);
+	page_new(world, 1, 64, 35, TAG_GC);
 	for (uint32_t i = 0; i < 30; i++) {
-		object_init(world, block_of(world, 1, i), world->list_type, 1);
+		object_init(world, block_of(world, 1, i), world->tuple_type, 1);
 		*at(world, block_of(world, 1, i) + layout->ob_gc_bits) = i < 10 ? 0 : i < 25 ? 1 : 1 | 8;
+	}
+	/* a list that it doesn't have is being made */
+	for (uint32_t i = 30; i < 35; i++) {
+		object_init(world, block_of(world, 1, i), world->list_type, 1);
+		*at(world, block_of(world, 1, i) + layout->ob_gc_bits) = i < 32 ? 0 : i < 34 ? 1 : 1 | 8;
 	}
 	struct found found;
 	look(world, CENSUS_ALL, &found);
-	g_assert_cmpint(count(&found, world->list_type, false), ==, 30);
-	g_assert_cmpint(count(&found, world->list_type, true), ==, 15);
-	g_assert_cmpint(found.census.permanent[0], ==, 5);
+	for (uint32_t i = 0; i < 35; i++)
+		g_assert_true(!find(&found, block_of(world, 1, i)) == (i == 30 || i == 31));
+	g_assert_cmpint(count(&found, world->tuple_type, true), ==, 15);
+	g_assert_cmpint(count(&found, world->list_type, false), ==, 3);
+	g_assert_cmpint(count(&found, world->list_type, true), ==, 2);
+	g_assert_cmpint(found.census.permanent[0], ==, 6);
 	found_clear(&found);
 	look(world, CENSUS_GC, &found);
-	g_assert_cmpint(count(&found, world->list_type, false), ==, 20);
-	g_assert_cmpint(count(&found, world->list_type, true), ==, 15);
+	g_assert_cmpint(count(&found, world->tuple_type, false), ==, 20);
+	g_assert_cmpint(count(&found, world->tuple_type, true), ==, 15);
 	found_clear(&found);
 }
 

@@ -199,10 +199,10 @@ static void test_corrupt_dict(void)
 	}
 	*at(world, keys + layout->dk_log2_size) = 200;
 	g_assert_false(dict_keys_read(heap, keys, &read));
-	/* a table larger than what is there: its entries are looked for and not found */
+	/* a table larger than what is there */
 	*at(world, keys + layout->dk_log2_size) = 40;
 	*at(world, keys + layout->dk_log2_index_bytes) = 40;
-	g_assert_true(dict_keys_read(heap, keys, &read));
+	g_assert_false(dict_keys_read(heap, keys, &read));
 	g_assert_cmpuint(dict_get(heap, dict, "a"), ==, 0);
 	put64(world, dict + layout->ma_keys, dict + 8);
 	struct found found;
@@ -214,25 +214,34 @@ static void test_corrupt_dict(void)
 /* up to 3.10 the table says how many slots it has, and how wide its indexes are follows from that */
 static void test_older_dict(void)
 {
-	g_autoptr(world_t) world = world_new();
-	world->python.layout = *py_builtin_find(0x030812f0, false, false, false)->layout;
-	const struct py_layout *layout = &world->python.layout;
-	uint64_t keys = take(world, 2, 100000);
+	const struct py_layout *layout = py_builtin_find(0x030812f0, false, false, false)->layout;
 	const struct {
 		uint64_t slots, index_bytes;
 	} cases[] = {{8, 8}, {256, 512}, {65536, 65536 * 4}};
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-		heap_t heap = {.memory = &world->memory, .layout = layout};
+		/* as large as that table is */
+		const uint64_t bytes = layout->dict_keys_size + cases[i].index_bytes + cases[i].slots * 2 / 3 * 24;
+		g_autofree uint64_t *keys = g_malloc0(bytes);
+		struct memory memory;
+		struct memory_region region = {
+			.start = HEAP, .size = bytes, .bytes = (uint8_t *)keys, .mapping = MEMORY_NO_MAPPING};
+		memory_init(&memory, &region, 1);
+		heap_t heap = {.memory = &memory, .layout = layout};
 		struct dict_keys read;
-		put64(world, keys + layout->dk_size, cases[i].slots);
-		put64(world, keys + layout->dk_refcnt, 1);
-		g_assert_true(dict_keys_read(&heap, keys, &read));
+		uint64_t *slots = keys + layout->dk_size / 8;
+		keys[layout->dk_refcnt / 8] = 1;
+		*slots = cases[i].slots;
+		g_assert_true(dict_keys_read(&heap, HEAP, &read));
 		g_assert_cmpuint(read.index_bytes, ==, cases[i].index_bytes);
-		g_assert_cmpuint(read.entries, ==, keys + layout->dk_indices + cases[i].index_bytes);
-		put64(world, keys + layout->dk_size, 0);
-		g_assert_false(dict_keys_read(&heap, keys, &read));
-		put64(world, keys + layout->dk_size, 1ull << 50);
-		g_assert_false(dict_keys_read(&heap, keys, &read));
+		g_assert_cmpuint(read.entries, ==, HEAP + layout->dk_indices + cases[i].index_bytes);
+		g_assert_cmpuint(read.bytes, ==, bytes);
+		region.size--; /* its end isn't there */
+		g_assert_false(dict_keys_read(&heap, HEAP, &read));
+		region.size++;
+		*slots = 0;
+		g_assert_false(dict_keys_read(&heap, HEAP, &read));
+		*slots = 1ull << 50;
+		g_assert_false(dict_keys_read(&heap, HEAP, &read));
 	}
 }
 
