@@ -22,6 +22,7 @@ def check(sample, consistent):
     for t in types:
         assert 0 < t["count"] < 10 ** 7 and 0 <= t["gc_count"] <= t["count"] and 0 <= t["immortal"] <= t["count"], t
         assert 0 < t["bytes"] < 4 * rss and 0 <= t["refs_max"] < 10 ** 10 and abs(t["refs"]) < 10 ** 11, t
+        assert not consistent or (t["bytes"] < rss and t["refs_max"] < 10 ** 6 and 0 <= t["refs"] < 10 ** 7), t
     assert totals["objects"] * 16 < rss
     memory = totals["memory"]
     assert sum(memory.values()) == rss
