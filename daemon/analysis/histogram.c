@@ -199,6 +199,9 @@ static void count_objects(void *context, const struct objects *objects)
 	case SIZE_DIGITS:
 		count_form(counter, objects, SIZE_DIGITS, &row);
 		break;
+	case SIZE_SIGNED_DIGITS:
+		count_form(counter, objects, SIZE_SIGNED_DIGITS, &row);
+		break;
 	case SIZE_TEXT:
 		count_form(counter, objects, SIZE_TEXT, &row);
 		break;

@@ -99,7 +99,9 @@ bool candidate_frozen(const heap_t *heap, const struct object *object);
 struct candidate_text {
 	uint32_t mask, state;
 	uint64_t state_at, length_at; /* offsets */
-	uint64_t room;                /* for characters and the 0 behind them, where an object has that many bytes */
+	/* up to 3.11, of a pointer to the same in wide characters, which is 0 in a str that wasn't asked for them; else 0 */
+	uint64_t wide_at;
+	uint64_t room; /* for characters and the 0 behind them, where an object has that many bytes */
 };
 
 /* Of exact str in as many bytes. */
@@ -115,14 +117,15 @@ static inline struct candidate_text candidate_text(const struct py_layout *layou
 	text.mask = 7 * one_byte | ascii | compact;
 	text.state = one_byte | ascii | compact;
 	text.room = available - layout->ascii_size;
+	text.wide_at = layout->str_wstr == PY_ABSENT ? 0 : layout->str_wstr;
 	return text;
 }
 
-/* Whether a str is one of those, and lies in its block. */
+/* Whether a str is one of those, lies in its block, and has nothing elsewhere. */
 static inline bool candidate_str_common(const struct candidate_text *text, const uint8_t *object)
 {
 	return (load_u32(object, text->state_at) & text->mask) == text->state &&
-	       load_u64(object, text->length_at) < text->room;
+	       load_u64(object, text->length_at) < text->room && (!text->wide_at || !load_u64(object, text->wide_at));
 }
 
 /* The parts of candidate_accept() that only str and its subclasses need. */

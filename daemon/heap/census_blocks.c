@@ -144,21 +144,26 @@ static inline bool tally_end(const struct tally *tally, struct objects *objects)
 	return tally->any < CANDIDATE_FEW_REFERENCES;
 }
 
+/* what objects without a head are; the compiler makes loops of its own for each */
+enum headless { HEADLESS_PLAIN, HEADLESS_TEXT, HEADLESS_WIDE_TEXT };
+
 /* Whether objects without a head are all common, as in most batches. Counts their references and characters, too. */
 static inline __attribute__((always_inline)) bool all_common(const struct taker *taker, struct objects *objects,
-							     bool is_text)
+							     enum headless kind)
 {
 	const struct py_layout *layout = taker->heap->layout;
 	const uint32_t count_at = layout->ob_refcnt;
 	const struct candidate_text text = candidate_text(layout, objects->first.available);
 	const uint8_t *bytes = objects->first.bytes;
 	struct tally tally = {0};
-	uint64_t characters = 0, longest = 0;
+	uint64_t characters = 0, longest = 0, wide = 0;
 	uint32_t states = 0;
 	for (size_t i = 0; i < objects->n; i++) {
 		const uint8_t *object = bytes + objects->offsets[i];
 		tally_add(&tally, load_u64(object, count_at));
-		if (is_text) {
+		if (kind == HEADLESS_WIDE_TEXT)
+			wide |= load_u64(object, text.wide_at);
+		if (kind != HEADLESS_PLAIN) {
 			uint64_t length = load_u64(object, text.length_at);
 			states |= load_u32(object, text.state_at) ^ text.state;
 			characters += length;
@@ -166,12 +171,13 @@ static inline __attribute__((always_inline)) bool all_common(const struct taker 
 		}
 	}
 	objects->characters = characters;
-	return tally_end(&tally, objects) && !(states & text.mask) && (!is_text || longest < text.room);
+	return tally_end(&tally, objects) && !(states & text.mask) && !wide &&
+	       (kind == HEADLESS_PLAIN || longest < text.room);
 }
 
 /* Some of the objects aren't common; those that are stay in the pile. */
 static inline __attribute__((always_inline)) void keep_common(struct taker *taker, struct objects *objects,
-							      uint32_t *pile, bool is_text)
+							      uint32_t *pile, enum headless kind)
 {
 	const struct py_layout *layout = taker->heap->layout;
 	const uint32_t count_at = layout->ob_refcnt;
@@ -181,21 +187,21 @@ static inline __attribute__((always_inline)) void keep_common(struct taker *take
 	for (size_t i = 0; i < objects->n; i++) {
 		const uint8_t *object = bytes + pile[i];
 		if (candidate_few_references(load_u64(object, count_at)) &&
-		    (!is_text || candidate_str_common(&text, object)))
+		    (kind == HEADLESS_PLAIN || candidate_str_common(&text, object)))
 			pile[kept++] = pile[i];
 		else
 			settle_odd(taker, pile[i], objects->first.type);
 	}
 	objects->n = kept;
-	all_common(taker, objects, is_text);
+	all_common(taker, objects, kind);
 }
 
 static inline __attribute__((always_inline)) void settle_headless(struct taker *taker, struct type *type,
-								  uint32_t *pile, size_t n, bool is_text)
+								  uint32_t *pile, size_t n, enum headless kind)
 {
 	struct objects objects = objects_of(taker, type, pile, n);
-	if (!all_common(taker, &objects, is_text))
-		keep_common(taker, &objects, pile, is_text);
+	if (!all_common(taker, &objects, kind))
+		keep_common(taker, &objects, pile, kind);
 	emit_common(taker, &objects, false);
 }
 
@@ -293,10 +299,13 @@ static void settle_shelf(struct taker *taker, struct shelf *shelf, uint32_t *pil
 		census_visit_tables(taker, pile, n);
 		return;
 	case SHELF_PLAIN:
-		settle_headless(taker, type, pile, n, false);
+		settle_headless(taker, type, pile, n, HEADLESS_PLAIN);
 		break;
 	case SHELF_TEXT:
-		settle_headless(taker, type, pile, n, true);
+		settle_headless(taker, type, pile, n, HEADLESS_TEXT);
+		break;
+	case SHELF_WIDE_TEXT:
+		settle_headless(taker, type, pile, n, HEADLESS_WIDE_TEXT);
 		break;
 	case SHELF_TRACKED:
 		settle_headed(taker, type, pile, n);
@@ -366,7 +375,9 @@ static enum shelf_kind shelf_kind(const struct taker *taker, const struct type *
 	if (taker->survey->ask_each || taker->survey->overhead || !candidate_counts_in_a_word(layout))
 		return SHELF_ODD;
 	if (type->flags & PY_FLAG_UNICODE)
-		return type->flags & PY_FLAG_HEAPTYPE ? SHELF_ODD : SHELF_TEXT;
+		return type->flags & PY_FLAG_HEAPTYPE            ? SHELF_ODD
+		       : heap_has(taker->heap->layout->str_wstr) ? SHELF_WIDE_TEXT
+								 : SHELF_TEXT;
 	if (!(type->flags & PY_FLAG_HAVE_GC))
 		return SHELF_PLAIN;
 	return heap_has(layout->gc_head_refs) ? SHELF_ODD : SHELF_TRACKED;

@@ -70,7 +70,7 @@ struct survey {
  * answers again and again guesses them right. A shelf is a type's place in a thread's table, which also spares most looks into the table of
  * all types.
  */
-enum shelf_kind { SHELF_NONE, SHELF_PLAIN, SHELF_TRACKED, SHELF_TEXT, SHELF_ODD };
+enum shelf_kind { SHELF_NONE, SHELF_PLAIN, SHELF_TRACKED, SHELF_TEXT, SHELF_WIDE_TEXT, SHELF_ODD };
 
 #define SHELVES (1 << SHELF_BITS)
 

@@ -585,8 +585,9 @@ enum size_form size_form_of(const heap_t *heap, const struct type *type)
 		return SIZE_ASKED;
 	if (type->size->measure == measure_int && has_word(type, layout->long_tag))
 		return SIZE_DIGITS;
-	/* up to 3.11 a str may have been asked for in wide characters, too */
-	if (type->size->measure == measure_str && type->flags & PY_FLAG_UNICODE && !heap_has(layout->str_wstr))
+	if (type->size->measure == measure_int && !heap_has(layout->long_tag) && has_word(type, layout->ob_size))
+		return SIZE_SIGNED_DIGITS;
+	if (type->size->measure == measure_str && type->flags & PY_FLAG_UNICODE)
 		return SIZE_TEXT;
 	if (type->size->measure == measure_list && has_word(type, layout->list_allocated))
 		return SIZE_LIST;
@@ -608,6 +609,11 @@ struct size_terms size_terms_of(const heap_t *heap, enum size_form form, const s
 		break;
 	case SIZE_DIGITS:
 		terms.count = layout->long_tag;
+		terms.base = layout->long_digit;
+		terms.unit = 4;
+		break;
+	case SIZE_SIGNED_DIGITS:
+		terms.count = layout->ob_size;
 		terms.base = layout->long_digit;
 		terms.unit = 4;
 		break;

@@ -31,7 +31,16 @@ const struct size_rule *size_rule_find(const char *module, const char *qualname)
  * How the size of most objects of a type is told, by their own first bytes: all have the same; by the number of their items; of their digits; of
  * their characters; of the items that a list has room for; by the block that a dict's table lies in. Or by asking their rule.
  */
-enum size_form { SIZE_FIXED, SIZE_ITEMS, SIZE_DIGITS, SIZE_TEXT, SIZE_LIST, SIZE_DICT, SIZE_ASKED };
+enum size_form {
+	SIZE_FIXED,
+	SIZE_ITEMS,
+	SIZE_DIGITS,
+	SIZE_SIGNED_DIGITS, /* their number is negative where the int is (up to 3.11) */
+	SIZE_TEXT,
+	SIZE_LIST,
+	SIZE_DICT,
+	SIZE_ASKED
+};
 enum size_form size_form_of(const heap_t *heap, const struct type *type);
 
 /* what is needed for that, the same for all objects of a type in blocks of one size */
@@ -60,6 +69,8 @@ static inline __attribute__((always_inline)) bool size_units(const struct size_t
 		return *units && !load_u64(bytes, terms->values);
 	}
 	*units = load_u64(bytes, terms->count) >> (form == SIZE_DIGITS ? 3 : 0);
+	if (form == SIZE_SIGNED_DIGITS && (int64_t)*units < 0)
+		*units = -*units;
 	/* no items, or more than there is room for: those need a closer look; text was looked at */
 	return form == SIZE_TEXT || (form == SIZE_LIST ? *units : *units - 1) < terms->most;
 }

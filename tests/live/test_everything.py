@@ -64,7 +64,7 @@ def test_known_contents(python, start):
     sample, truth = check_known(start(python, "known.py", n))
     left = n - n // 3
     assert truth["float"][0] == truth["complex"][0] == truth["Slotted"][0] == left
-    assert truth["str"][0] == 4 * left and truth["list"][0] == 6 * left
+    assert truth["str"][0] == 5 * left and truth["list"][0] == 6 * left
 
 
 @pytest.mark.parametrize("allocator", ["malloc", "debug", "mimalloc"])

@@ -44,15 +44,30 @@ def shared(i, common=("common", 1)):
     return [common, common]
 
 
+# up to 3.11 a str keeps what it answered
+as_wide = getattr(getattr(ctypes, "pythonapi", None), "PyUnicode_AsUnicode", None)
+if as_wide:
+    as_wide.argtypes, as_wide.restype = [ctypes.py_object], ctypes.c_void_p
+
+
+def widened(i):
+    made = "w%09d" % i
+    if as_wide and i % 3 == 0:
+        as_wide(made)
+    return made
+
+
 KINDS = [  # name, what makes one
     ("str", lambda i: "s%09d" % i),
     ("str, two bytes a character", lambda i: "\u1234\u5678%09d" % i),
     ("str, four bytes a character", lambda i: "\U0001f600%09d" % i),
     ("str, long", lambda i: "L%09d" % i + "x" * 600),
+    ("str, asked for in wide characters", widened),
     ("bytes", lambda i: b"b%09d" % i),
     ("bytes, long", lambda i: b"B%09d" % i + b"y" * 600),
     ("int", lambda i: 10 ** 12 + i),
     ("int, ten digits", lambda i: 10 ** 90 + i),
+    ("int, negative", lambda i: -10 ** 12 - i),
     ("float", lambda i: i + 0.5),
     ("complex", lambda i: complex(i, 1)),
     ("tuple of atoms", lambda i: tuple([1, "a", None])),
